@@ -1,0 +1,89 @@
+"""Pictures of what SGS does. Needs the `viz` extra (matplotlib)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slowfast_atfr.sgs import ClipRecord
+
+# Okabe and Ito's colours, told apart with all common kinds of colour blindness; neighbours in time alternate.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
+MAX_THUMBNAILS = 16
+
+
+@dataclass(frozen=True)
+class ClipPicture:
+    """A clip to draw: its frames (T, H, W, 3) uint8, what SGS did to its T maps, and a line of text about it."""
+
+    frames: np.ndarray
+    record: ClipRecord
+    title: str
+
+
+def draw_merging(path: str | Path, clips: Sequence[ClipPicture]) -> None:
+    """Draw for each clip its frames, the similarity of each along time, and which were added up together.
+
+    A run of one colour below the frames is one bin: these frames go on as a single map. Dotted lines part the blocks.
+
+    Args:
+        path: PNG to write; its folder must exist.
+        clips: one row each.
+    Raises:
+        ImportError: without matplotlib, with the command that installs it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'slowfast_atfr[viz]'") from None
+    figure = Figure(figsize=(13, 3.3 * len(clips)), layout="constrained")
+    for row, clip in zip(figure.subfigures(len(clips), 1, squeeze=False)[:, 0], clips, strict=True):
+        row.suptitle(clip.title, fontsize=11)
+        top, middle, bottom = row.subplots(3, 1, gridspec_kw={"height_ratios": [5, 4, 1.2]}, sharex=True)
+        _thumbnails(top, clip.frames)
+        _similarity(middle, clip.record)
+        _bins(bottom, clip.record)
+        top.set_xlim(-0.5, len(clip.record.bin) - 0.5)
+    figure.savefig(path, dpi=90)
+
+
+def _thumbnails(axes, frames: np.ndarray) -> None:
+    """Evenly spaced frames, side by side along the time axis."""
+    count = min(MAX_THUMBNAILS, len(frames))
+    edges = np.linspace(-0.5, len(frames) - 0.5, count + 1)
+    for left, right in zip(edges, edges[1:], strict=False):
+        frame = frames[int(round((left + right) / 2))]
+        axes.imshow(frame, extent=(left, right, 0, 1), aspect="auto", interpolation="antialiased")
+    axes.set_ylim(0, 1)
+    axes.axis("off")
+
+
+def _similarity(axes, record: ClipRecord) -> None:
+    axes.plot(record.similarity, color="#444444", linewidth=1, zorder=1)
+    axes.scatter(range(len(record.similarity)), record.similarity, c=_colors(record), s=22, zorder=2, edgecolors="none")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("similarity |Z|")
+    _part_blocks(axes, record)
+
+
+def _bins(axes, record: ClipRecord) -> None:
+    axes.bar(range(len(record.bin)), 1, width=1, color=_colors(record))
+    for frame, (output, before) in enumerate(zip(record.output, [-1, *record.output[:-1]], strict=True)):
+        if output != before:
+            axes.text(frame - 0.4, 0.5, str(output), va="center", fontsize=8, color="white", fontweight="bold")
+    axes.set_yticks([])
+    axes.set_ylabel("goes to", rotation=0, ha="right", va="center")
+    axes.set_xlabel(f"temporal map; {len(record.bin)} come in, {record.num_active} go on")
+    _part_blocks(axes, record)
+
+
+def _part_blocks(axes, record: ClipRecord) -> None:
+    for frame in np.flatnonzero(np.diff(record.block)):
+        axes.axvline(frame + 0.5, color="#888888", linewidth=0.8, linestyle=":")
+
+
+def _colors(record: ClipRecord) -> list[str]:
+    """A colour for each frame by the map that it goes to; maps that first appear one after the other differ."""
+    seen: dict[int, int] = {}
+    return [COLORS[seen.setdefault(int(output), len(seen)) % len(COLORS)] for output in record.output]

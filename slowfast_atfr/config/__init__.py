@@ -1,0 +1,8 @@
+"""Configuration: PySlowFast's keys, `SGS.*`, and `load_cfg`, which returns a validated, frozen node."""
+
+from slowfast_atfr.config.defaults import get_cfg
+from slowfast_atfr.config.errors import ConfigError
+from slowfast_atfr.config.load import load_cfg
+from slowfast_atfr.config.validate import num_pathways, per_pathway, validate
+
+__all__ = ["ConfigError", "get_cfg", "load_cfg", "num_pathways", "per_pathway", "validate"]

@@ -1,0 +1,147 @@
+"""Every key that this package reads, with its default. Names, meanings and defaults are PySlowFast's unless noted."""
+
+from fvcore.common.config import CfgNode
+
+
+def get_cfg() -> CfgNode:
+    """A fresh, unfrozen node with all defaults."""
+    cfg = CfgNode()
+    _training(cfg)
+    _network(cfg)
+    _sgs(cfg)
+    _data(cfg)
+    _run(cfg)
+    return cfg
+
+
+def _training(cfg: CfgNode) -> None:
+    cfg.TRAIN = CfgNode()
+    cfg.TRAIN.ENABLE = True
+    cfg.TRAIN.DATASET = "kinetics"
+    cfg.TRAIN.BATCH_SIZE = 64  # clips of one machine; each of its processes takes an equal share
+    cfg.TRAIN.EVAL_PERIOD = 10  # epochs between evaluations; the last epoch is always evaluated
+    cfg.TRAIN.CHECKPOINT_PERIOD = 10  # epochs between checkpoints; the last epoch is always saved
+    cfg.TRAIN.AUTO_RESUME = True  # go on from the newest checkpoint in OUTPUT_DIR, if there is one
+    cfg.TRAIN.CHECKPOINT_FILE_PATH = ""  # initial weights, for a run that does not resume
+    cfg.TRAIN.CHECKPOINT_TYPE = "pytorch"
+    cfg.TRAIN.CHECKPOINT_EPOCH_RESET = False  # take the weights of CHECKPOINT_FILE_PATH, start at epoch 0
+
+    cfg.TEST = CfgNode()
+    cfg.TEST.ENABLE = True
+    cfg.TEST.DATASET = "kinetics"
+    cfg.TEST.BATCH_SIZE = 8  # views (clips x crops), not videos, of one machine
+    cfg.TEST.CHECKPOINT_FILE_PATH = ""  # empty: the newest checkpoint in OUTPUT_DIR
+    cfg.TEST.CHECKPOINT_TYPE = "pytorch"
+    cfg.TEST.NUM_ENSEMBLE_VIEWS = 10  # clips of a video, evenly along time
+    cfg.TEST.NUM_SPATIAL_CROPS = 3  # 1 is the centre crop, 3 are left, centre, right (or top, centre, bottom)
+    cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR that receives scores and labels of every video
+
+    cfg.SOLVER = CfgNode()
+    cfg.SOLVER.BASE_LR = 0.1
+    cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False  # multiply all learning rates by the number of machines
+    cfg.SOLVER.LR_POLICY = "cosine"
+    cfg.SOLVER.COSINE_END_LR = 0.0
+    cfg.SOLVER.COSINE_AFTER_WARMUP = False
+    cfg.SOLVER.STEPS = []  # epochs at which steps_with_relative_lrs moves on; the first is 0
+    cfg.SOLVER.LRS = []  # factors of BASE_LR, one per step
+    cfg.SOLVER.MAX_EPOCH = 300
+    cfg.SOLVER.MOMENTUM = 0.9
+    cfg.SOLVER.DAMPENING = 0.0
+    cfg.SOLVER.NESTEROV = True
+    cfg.SOLVER.WEIGHT_DECAY = 1e-4
+    cfg.SOLVER.ZERO_WD_1D_PARAM = False  # no weight decay on biases and other vectors
+    cfg.SOLVER.WARMUP_EPOCHS = 0.0
+    cfg.SOLVER.WARMUP_START_LR = 0.01
+    cfg.SOLVER.OPTIMIZING_METHOD = "sgd"
+
+    cfg.BN = CfgNode()
+    cfg.BN.USE_PRECISE_STATS = False
+    cfg.BN.NUM_BATCHES_PRECISE = 200
+    cfg.BN.WEIGHT_DECAY = 0.0
+    cfg.BN.MOMENTUM = 0.1
+    cfg.BN.EPSILON = 1e-5
+    cfg.BN.NORM_TYPE = "batchnorm"  # batchnorm, sync_batchnorm
+    cfg.BN.NUM_SYNC_DEVICES = 1  # processes that share statistics under sync_batchnorm
+
+
+def _network(cfg: CfgNode) -> None:
+    cfg.MODEL = CfgNode()
+    cfg.MODEL.ARCH = "slowfast"  # slowfast, 3dresnet (the networks of the paper's supplement, Table A.1)
+    cfg.MODEL.MODEL_NAME = "SlowFast"  # key of MODEL_REGISTRY
+    cfg.MODEL.NUM_CLASSES = 400
+    cfg.MODEL.LOSS_FUNC = "cross_entropy"
+    cfg.MODEL.DROPOUT_RATE = 0.5
+    cfg.MODEL.FC_INIT_STD = 0.01
+    cfg.MODEL.HEAD_ACT = "softmax"
+
+    cfg.RESNET = CfgNode()
+    cfg.RESNET.TRANS_FUNC = "bottleneck_transform"  # bottleneck_transform, basic_transform
+    cfg.RESNET.NUM_GROUPS = 1
+    cfg.RESNET.WIDTH_PER_GROUP = 64
+    cfg.RESNET.INPLACE_RELU = True
+    cfg.RESNET.STRIDE_1X1 = False
+    cfg.RESNET.ZERO_INIT_FINAL_BN = False
+    cfg.RESNET.DEPTH = 50  # 18, 50, 101
+    cfg.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3], [4], [6], [3]]  # per stage and pathway: blocks with the temporal kernel
+    cfg.RESNET.SPATIAL_STRIDES = [[1], [2], [2], [2]]
+    cfg.RESNET.SPATIAL_DILATIONS = [[1], [1], [1], [1]]
+
+    cfg.SLOWFAST = CfgNode()
+    cfg.SLOWFAST.BETA_INV = 8
+    cfg.SLOWFAST.ALPHA = 8
+    cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
+    cfg.SLOWFAST.FUSION_KERNEL_SZ = 5
+
+
+def _sgs(cfg: CfgNode) -> None:
+    """Similarity Guided Sampling: ours. Lists per pathway follow the pathway order (slow, fast); one entry serves all."""
+    cfg.SGS = CfgNode()
+    cfg.SGS.ENABLE = False
+    cfg.SGS.STAGES = ["res2"]  # SGS stands after these: conv1, res2, res3, res4
+    cfg.SGS.PATHWAYS = [0, 1]  # pathways that are sampled; a network with one pathway takes those it has
+    cfg.SGS.NUM_BINS = [-1]  # per pathway; -1 is as many as the block has frames
+    cfg.SGS.TEST_NUM_BINS = []  # per pathway, outside training; empty is as in training
+    cfg.SGS.BLOCK_SIZE = [0]  # per pathway; frames that are sampled together, 0 is the whole clip
+    cfg.SGS.EMBED_DIM = 8
+    cfg.SGS.SIMILARITY = "magnitude"  # key of SIMILARITY_REGISTRY
+    cfg.SGS.KERNEL = "linear"  # key of KERNEL_REGISTRY
+    cfg.SGS.ORDER = "bin"  # bin, time
+    cfg.SGS.GRAD_SCALE = 1.0  # factor of a kernel's straight-through gradient
+    cfg.SGS.PACK_MULTIPLE = 1  # rounds the temporal buffers of packed clips up to a multiple
+    cfg.SGS.FUSION_PAD = "center"  # center, end: where the shorter pathway is zero padded for lateral fusion
+
+
+def _data(cfg: CfgNode) -> None:
+    cfg.DATA = CfgNode()
+    cfg.DATA.PATH_TO_DATA_DIR = ""  # folder of the lists
+    cfg.DATA.PATH_PREFIX = ""  # folder that the paths in the lists start from
+    cfg.DATA.PATH_LABEL_SEPARATOR = " "
+    cfg.DATA.NUM_FRAMES = 8
+    cfg.DATA.SAMPLING_RATE = 8
+    cfg.DATA.TARGET_FPS = 30
+    cfg.DATA.MEAN = [0.45, 0.45, 0.45]
+    cfg.DATA.STD = [0.225, 0.225, 0.225]
+    cfg.DATA.INPUT_CHANNEL_NUM = [3, 3]
+    cfg.DATA.REVERSE_INPUT_CHANNEL = False
+    cfg.DATA.TRAIN_JITTER_SCALES = [256, 320]
+    cfg.DATA.TRAIN_CROP_SIZE = 224
+    cfg.DATA.TEST_CROP_SIZE = 256
+    cfg.DATA.INV_UNIFORM_SAMPLE = False
+    cfg.DATA.RANDOM_FLIP = True
+    cfg.DATA.USE_OFFSET_SAMPLING = False
+    cfg.DATA.ENSEMBLE_METHOD = "sum"  # sum, max: how the views of a video are brought together
+
+    cfg.DATA_LOADER = CfgNode()
+    cfg.DATA_LOADER.NUM_WORKERS = 8
+    cfg.DATA_LOADER.PIN_MEMORY = True
+
+
+def _run(cfg: CfgNode) -> None:
+    cfg.NUM_GPUS = 1  # of this machine; 0 runs on the CPU
+    cfg.NUM_SHARDS = 1  # machines
+    cfg.SHARD_ID = 0
+    cfg.DIST_BACKEND = "nccl"  # gloo is taken where the run is on the CPU
+    cfg.OUTPUT_DIR = "./tmp"
+    cfg.RNG_SEED = 1
+    cfg.LOG_PERIOD = 10
+    cfg.LOG_MODEL_INFO = True

@@ -1,0 +1,74 @@
+"""Keys of PySlowFast and of the paper's release that are not ours: which may stand in a file, which name a successor."""
+
+from typing import Any
+
+# The paper's release -> ours. A second entry says what to do where a rename is not enough.
+RENAMED = {
+    "TEMPORAL_SAMPLING.NUM_BINS": ("SGS.NUM_BINS", ""),
+    "TEMPORAL_SAMPLING.PATHWAYS": ("SGS.PATHWAYS", ""),
+    "TEMPORAL_SAMPLING.LATENT_DIMENSION": ("SGS.EMBED_DIM", ""),
+    "TEMPORAL_SAMPLING.KERNEL_TYPE": ("SGS.KERNEL", ""),
+    "TEMPORAL_SAMPLING.KERNEL_NORM": ("SGS.KERNEL", "normalised kernels have names of their own"),
+    "TEMPORAL_SAMPLING.DISTANCE_TYPE": ("SGS.SIMILARITY", "the paper's is magnitude"),
+    "TEMPORAL_SAMPLING.SIMILARITY_FUNCTION_TYPE": ("SGS.SIMILARITY", "the paper's is magnitude"),
+    "TEMPORAL_SAMPLING.ORDERED": ("SGS.ORDER", "choose bin or time"),
+    "TEMPORAL_SAMPLING.GRAD_SCALE_VAL": ("SGS.GRAD_SCALE", ""),
+    "TEMPORAL_SAMPLING.DROP_ZERO_BINS": ("SGS.ENABLE", "empty bins are always dropped"),
+    "MODEL.TEMPORAL_LAYER_STAGE": ("SGS.STAGES", "a list such as [res2], and SGS.ENABLE True"),
+}
+
+
+def _no_location(value: Any) -> bool:
+    """Whether nested lists of non-local block locations are all empty."""
+    return not value if not isinstance(value, (list, tuple)) else all(_no_location(entry) for entry in value)
+
+
+# Sections of PySlowFast that this package does not have, each with the key that switches it on and what "off" means.
+# A section whose switch is off (or that has none of its own) is accepted and left out.
+_SECTION_SWITCHES = {
+    "AUG": ("ENABLE", lambda value: value is False),
+    "AVA": (None, None),
+    "BENCHMARK": (None, None),
+    "CONTRASTIVE": (None, None),
+    "DEMO": ("ENABLE", lambda value: value is False),
+    "DETECTION": ("ENABLE", lambda value: value is False),
+    "MASK": ("ENABLE", lambda value: value is False),
+    "MIXUP": ("ENABLE", lambda value: value is False),
+    "MULTIGRID": (("SHORT_CYCLE", "LONG_CYCLE"), lambda value: value is False),
+    "MVIT": (None, None),
+    "NONLOCAL": ("LOCATION", _no_location),
+    "TENSORBOARD": ("ENABLE", lambda value: value is False),
+    "X3D": (None, None),
+}
+# Single keys of sections that we do have, with the values at which they change nothing.
+_HARMLESS = {
+    "BN.NUM_SPLITS": (1,),
+    "DATA.DECODING_BACKEND": ("pyav",),
+    "DATA.MULTI_LABEL": (False,),
+    "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": (True, False),
+    "MODEL.DROPCONNECT_RATE": (0.0,),
+    "MODEL.MULTI_PATHWAY_ARCH": None,
+    "MODEL.SINGLE_PATHWAY_ARCH": None,
+    "SOLVER.GAMMA": None,  # read by no policy that PySlowFast still has
+    "SOLVER.STEP_SIZE": None,
+    "SOLVER.WARMUP_FACTOR": None,
+    "TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN": ((), []),
+    "TRAIN.CHECKPOINT_INFLATE": (False,),
+    "TRAIN.MIXED_PRECISION": (False,),
+}
+
+
+def is_inert(key: str, value: Any) -> bool | None:
+    """Whether a key of PySlowFast that we lack may be left out. None: it is no such key.
+
+    True when the value leaves the feature off, False when it asks for a feature that this package does not have.
+    """
+    if key in _HARMLESS:
+        return _HARMLESS[key] is None or value in _HARMLESS[key]
+    section, _, leaf = key.partition(".")
+    if section not in _SECTION_SWITCHES:
+        return None
+    switches, is_off = _SECTION_SWITCHES[section]
+    if switches is not None and leaf in ([switches] if isinstance(switches, str) else switches):
+        return is_off(value)
+    return True

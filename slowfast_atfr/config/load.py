@@ -1,0 +1,140 @@
+"""From a YAML file with `_BASE_` and a list of KEY VALUE pairs to a validated, frozen node."""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config.defaults import get_cfg
+from slowfast_atfr.config.errors import ConfigError
+from slowfast_atfr.config.foreign import RENAMED, is_inert
+from slowfast_atfr.config.validate import validate
+
+logger = logging.getLogger(__name__)
+
+
+def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
+    """Read a config, apply the command line's pairs, validate and freeze.
+
+    Args:
+        path: YAML file; its `_BASE_` is a file that it is a diff of, relative to itself. None: the defaults.
+        opts: KEY, VALUE, KEY, VALUE, ... as on the command line, values in YAML; they win over the file.
+    Returns:
+        a frozen node.
+    Raises:
+        ConfigError: for an unknown key, a value of the wrong kind, a missing file, or keys that do not fit together.
+    """
+    cfg = get_cfg()
+    if path is not None:
+        for key, value in _flatten(_read_yaml(path, seen=())):
+            _set(cfg, key, value, source=path)
+    if len(opts) % 2:
+        raise ConfigError(f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r} at the end has no partner")
+    for key, text in zip(opts[::2], opts[1::2], strict=True):
+        _set(cfg, key, _parse(text), source="the command line", text=text)
+    validate(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def _read_yaml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The nested dict of a file over that of its `_BASE_`."""
+    path = os.path.abspath(path)
+    if path in seen:
+        raise ConfigError(f"_BASE_ goes round in a circle: {' -> '.join((*seen, path))}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = yaml.safe_load(file) or {}
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds a {type(tree).__name__}; a config is a mapping of keys to values")
+    base = tree.pop("_BASE_", None)
+    if base is None:
+        return tree
+    merged = _read_yaml(os.path.join(os.path.dirname(path), os.path.expanduser(base)), (*seen, path))
+    return _overlay(merged, tree)
+
+
+def _overlay(base: dict[str, Any], diff: dict[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in diff.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _overlay(out[key], value) if both else value
+    return out
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = None) -> None:
+    """Set one dotted key; `text` is what the user typed, which a string key takes as it is."""
+    *sections, leaf = key.split(".")
+    node = cfg
+    for section in sections:
+        node = node.get(section) if isinstance(node, CfgNode) else None
+    if not isinstance(node, CfgNode) or leaf not in node:
+        inert = is_inert(key, value)
+        if inert is None:
+            raise ConfigError(f"{source}: {_unknown(cfg, key)}")
+        if inert is False:
+            raise ConfigError(f"{source}: {key} is {value!r}, a feature of PySlowFast that slowfast_atfr does not have")
+        logger.debug("%s: %s = %r leaves a feature off that is not part of slowfast_atfr; left out", source, key, value)
+        return
+    if isinstance(node[leaf], CfgNode):
+        raise ConfigError(f"{source}: {key} is a section; set its keys, such as {key}.{next(iter(node[leaf]))}")
+    node[leaf] = _coerce(key, value, node[leaf], source, text)
+
+
+def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -> Any:
+    """The value in the kind of the default: int serves for float, 1e-4 (a string in YAML 1.1) for a number, () for []."""
+    kind = type(default)
+    if kind is str and not isinstance(value, str):
+        if value is None:
+            return text if text is not None else ""
+        if text is not None:
+            return text
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if kind is list and isinstance(value, tuple):
+        return list(value)
+    if type(value) is kind:
+        return value
+    wanted = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list like [1, 2]"}
+    raise ConfigError(f"{source}: {key} is {value!r}, but it takes {wanted[kind]} (default {default!r})")
+
+
+def _unknown(cfg: CfgNode, key: str) -> str:
+    if key in RENAMED:
+        successor, hint = RENAMED[key]
+        return f"{key} was the old release's name; the key is now {successor}{f' ({hint})' if hint else ''}"
+    if key.startswith("TEMPORAL_SAMPLING"):
+        return f"{key} belongs to the old release; its settings are now under SGS.*: {', '.join(cfg.SGS)}"
+    known = [name for name, _ in _flatten(cfg)]
+    near = difflib.get_close_matches(key.upper(), known, n=3, cutoff=0.6)
+    leaf = key.rpartition(".")[2].upper()
+    near += [name for name in known if name.rpartition(".")[2] == leaf and name not in near]
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else f"the sections are {', '.join(cfg)}"
+    return f"unknown key {key}; {hint}"

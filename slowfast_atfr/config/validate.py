@@ -1,0 +1,159 @@
+"""The one place that says which values fit together. Names of registries are checked where they are looked up."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config.errors import ConfigError
+
+PATHWAYS = {"slowfast": 2, "3dresnet": 1}  # of each MODEL.ARCH
+DEPTHS = (18, 50, 101)
+
+
+def num_pathways(cfg: CfgNode) -> int:
+    """Pathways of the network that MODEL.ARCH names."""
+    return PATHWAYS[cfg.MODEL.ARCH]
+
+
+def per_pathway(cfg: CfgNode, key: str) -> tuple[Any, ...]:
+    """The entries of a per-pathway list such as SGS.NUM_BINS, one for each pathway; a single entry serves all."""
+    section, leaf = key.split(".")
+    values, pathways = cfg[section][leaf], num_pathways(cfg)
+    return tuple(values) * pathways if len(values) == 1 else tuple(values)
+
+
+def validate(cfg: CfgNode) -> None:
+    """Check every rule that concerns a value or several keys together.
+
+    Raises:
+        ConfigError: naming the key, the value and the choices.
+    """
+    _choices(cfg)
+    _network(cfg)
+    _sgs(cfg)
+    _data(cfg)
+    _run(cfg)
+
+
+def _fail_unless(holds: bool, key: str, value: Any, rule: str) -> None:
+    if not holds:
+        raise ConfigError(f"{key} is {value!r}; {rule}")
+
+
+def _one_of(cfg: CfgNode, key: str, choices: Sequence[Any]) -> None:
+    node = cfg
+    for part in key.split("."):
+        node = node[part]
+    _fail_unless(node in choices, key, node, f"choose one of {', '.join(map(str, choices))}")
+
+
+def _choices(cfg: CfgNode) -> None:
+    _one_of(cfg, "MODEL.ARCH", tuple(PATHWAYS))
+    _one_of(cfg, "MODEL.HEAD_ACT", ("softmax", "sigmoid"))
+    _one_of(cfg, "RESNET.DEPTH", DEPTHS)
+    _one_of(cfg, "RESNET.TRANS_FUNC", ("bottleneck_transform", "basic_transform"))
+    _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm"))
+    _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
+    _one_of(cfg, "SGS.ORDER", ("bin", "time"))
+    _one_of(cfg, "SGS.FUSION_PAD", ("center", "end"))
+    _one_of(cfg, "DATA.ENSEMBLE_METHOD", ("sum", "max"))
+    _one_of(cfg, "TRAIN.CHECKPOINT_TYPE", ("pytorch",))
+    _one_of(cfg, "TEST.CHECKPOINT_TYPE", ("pytorch",))
+    _one_of(cfg, "TEST.NUM_SPATIAL_CROPS", (1, 3))
+    _one_of(cfg, "DIST_BACKEND", ("nccl", "gloo"))
+
+
+def _network(cfg: CfgNode) -> None:
+    pathways = num_pathways(cfg)
+    for leaf in ("NUM_BLOCK_TEMP_KERNEL", "SPATIAL_STRIDES", "SPATIAL_DILATIONS"):
+        value = cfg.RESNET[leaf]
+        fits = len(value) == 4 and all(isinstance(stage, list) and len(stage) in (1, pathways) for stage in value)
+        rule = f"it takes four stages, each a list of one entry or of one per pathway ({pathways} for {cfg.MODEL.ARCH})"
+        _fail_unless(fits, f"RESNET.{leaf}", value, rule)
+    groups, width = cfg.RESNET.NUM_GROUPS, cfg.RESNET.WIDTH_PER_GROUP
+    _fail_unless(groups >= 1, "RESNET.NUM_GROUPS", groups, "it is at least 1")
+    divisor = 8 if cfg.MODEL.ARCH == "3dresnet" else cfg.SLOWFAST.BETA_INV
+    _fail_unless(divisor >= 1, "SLOWFAST.BETA_INV", divisor, "it is at least 1")
+    rule = f"with {cfg.MODEL.ARCH} it is a multiple of {divisor}, so that the thinnest layers have whole channels"
+    _fail_unless(width >= 1 and width * groups % divisor == 0, "RESNET.WIDTH_PER_GROUP", width, rule)
+    _fail_unless(cfg.MODEL.NUM_CLASSES >= 1, "MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, "it is at least 1")
+    rate = cfg.MODEL.DROPOUT_RATE
+    _fail_unless(0 <= rate < 1, "MODEL.DROPOUT_RATE", rate, "it is a probability below 1")
+    channels = cfg.DATA.INPUT_CHANNEL_NUM
+    rule = f"frames have 3 channels, one entry for each of the {pathways} pathways of {cfg.MODEL.ARCH}: {[3] * pathways}"
+    _fail_unless(channels == [3] * pathways, "DATA.INPUT_CHANNEL_NUM", channels, rule)
+    if cfg.MODEL.ARCH == "slowfast":
+        alpha, frames = cfg.SLOWFAST.ALPHA, cfg.DATA.NUM_FRAMES
+        rule = f"it divides DATA.NUM_FRAMES, which is {frames}"
+        _fail_unless(alpha >= 1 and frames % alpha == 0, "SLOWFAST.ALPHA", alpha, rule)
+        kernel = cfg.SLOWFAST.FUSION_KERNEL_SZ
+        _fail_unless(kernel % 2 == 1, "SLOWFAST.FUSION_KERNEL_SZ", kernel, "it is odd")
+
+
+def _sgs(cfg: CfgNode) -> None:
+    pathways, sgs = num_pathways(cfg), cfg.SGS
+    for stage in sgs.STAGES:
+        stages = ("conv1", "res2", "res3", "res4")
+        _fail_unless(stage in stages, "SGS.STAGES", sgs.STAGES, f"it is a list out of {', '.join(stages)}")
+    _fail_unless(not sgs.ENABLE or sgs.STAGES, "SGS.STAGES", sgs.STAGES, "SGS.ENABLE is True, so name a stage")
+    _fail_unless(set(sgs.PATHWAYS) <= {0, 1}, "SGS.PATHWAYS", sgs.PATHWAYS, "it is a list out of 0 (slow), 1 (fast)")
+    sampled = [p for p in sgs.PATHWAYS if p < pathways]
+    rule = f"none of them is a pathway of {cfg.MODEL.ARCH}, which has {pathways}"
+    _fail_unless(not sgs.ENABLE or sampled, "SGS.PATHWAYS", sgs.PATHWAYS, rule)
+    for leaf, low, may_be_empty in (("NUM_BINS", -1, False), ("TEST_NUM_BINS", -1, True), ("BLOCK_SIZE", 0, False)):
+        value = sgs[leaf]
+        sizes = (1, pathways, 0) if may_be_empty else (1, pathways)
+        rule = f"it takes one entry, or one for each of the {pathways} pathway(s) of {cfg.MODEL.ARCH} (slow, fast)"
+        _fail_unless(len(value) in sizes, f"SGS.{leaf}", value, rule)
+        fits = all(type(entry) is int and entry >= low and (entry != 0 or low == 0) for entry in value)
+        rule = "entries are whole numbers >= 1, or " + ("-1 for the block's length" if low else "0 for the whole clip")
+        _fail_unless(fits, f"SGS.{leaf}", value, rule)
+    _fail_unless(sgs.EMBED_DIM >= 1, "SGS.EMBED_DIM", sgs.EMBED_DIM, "it is at least 1")
+    _fail_unless(sgs.PACK_MULTIPLE >= 1, "SGS.PACK_MULTIPLE", sgs.PACK_MULTIPLE, "it is at least 1")
+
+
+def _data(cfg: CfgNode) -> None:
+    for leaf in ("NUM_FRAMES", "SAMPLING_RATE", "TARGET_FPS", "TRAIN_CROP_SIZE", "TEST_CROP_SIZE"):
+        _fail_unless(cfg.DATA[leaf] >= 1, f"DATA.{leaf}", cfg.DATA[leaf], "it is at least 1")
+    for leaf in ("MEAN", "STD"):
+        _fail_unless(len(cfg.DATA[leaf]) == 3, f"DATA.{leaf}", cfg.DATA[leaf], "it takes one number per colour: R, G, B")
+    _fail_unless(min(cfg.DATA.STD) > 0, "DATA.STD", cfg.DATA.STD, "its entries are above 0")
+    scales = cfg.DATA.TRAIN_JITTER_SCALES
+    fits = len(scales) == 2 and cfg.DATA.TRAIN_CROP_SIZE <= scales[0] <= scales[1]
+    rule = f"it takes [shortest, longest] short side, both at least DATA.TRAIN_CROP_SIZE ({cfg.DATA.TRAIN_CROP_SIZE})"
+    _fail_unless(fits, "DATA.TRAIN_JITTER_SCALES", scales, rule)
+    separator = cfg.DATA.PATH_LABEL_SEPARATOR
+    _fail_unless(separator != "", "DATA.PATH_LABEL_SEPARATOR", separator, "it is what stands between path and label")
+
+
+def _run(cfg: CfgNode) -> None:
+    _fail_unless(cfg.NUM_GPUS >= 0, "NUM_GPUS", cfg.NUM_GPUS, "it is 0 for the CPU, or the GPUs of this machine")
+    _fail_unless(cfg.NUM_SHARDS >= 1, "NUM_SHARDS", cfg.NUM_SHARDS, "it is the number of machines, at least 1")
+    rule = f"it is the index of this machine, from 0 to NUM_SHARDS - 1 = {cfg.NUM_SHARDS - 1}"
+    _fail_unless(0 <= cfg.SHARD_ID < cfg.NUM_SHARDS, "SHARD_ID", cfg.SHARD_ID, rule)
+    processes = max(1, cfg.NUM_GPUS)
+    for section in ("TRAIN", "TEST"):
+        batch = cfg[section].BATCH_SIZE
+        rule = f"it is shared evenly by the {processes} process(es) of a machine (NUM_GPUS), so a multiple of {processes}"
+        _fail_unless(batch >= 1 and batch % processes == 0, f"{section}.BATCH_SIZE", batch, rule)
+    for key in ("EVAL_PERIOD", "CHECKPOINT_PERIOD"):
+        _fail_unless(cfg.TRAIN[key] >= 1, f"TRAIN.{key}", cfg.TRAIN[key], "it counts epochs, at least 1")
+    views = cfg.TEST.NUM_ENSEMBLE_VIEWS
+    _fail_unless(views >= 1, "TEST.NUM_ENSEMBLE_VIEWS", views, "it is at least 1")
+    for section, leaf in (("DATA_LOADER", "NUM_WORKERS"), ("BN", "NUM_BATCHES_PRECISE"), ("BN", "NUM_SYNC_DEVICES")):
+        low = 1 if leaf == "NUM_SYNC_DEVICES" else 0
+        _fail_unless(cfg[section][leaf] >= low, f"{section}.{leaf}", cfg[section][leaf], f"it is at least {low}")
+    _fail_unless(cfg.LOG_PERIOD >= 1, "LOG_PERIOD", cfg.LOG_PERIOD, "it counts iterations, at least 1")
+    _solver(cfg)
+
+
+def _solver(cfg: CfgNode) -> None:
+    solver = cfg.SOLVER
+    _fail_unless(solver.MAX_EPOCH >= 0, "SOLVER.MAX_EPOCH", solver.MAX_EPOCH, "it is at least 0")
+    if solver.LR_POLICY == "steps_with_relative_lrs":
+        rule = "with steps_with_relative_lrs it lists increasing epochs that begin with 0"
+        increasing = all(a < b for a, b in zip(solver.STEPS, solver.STEPS[1:], strict=False))
+        _fail_unless(bool(solver.STEPS) and solver.STEPS[0] == 0 and increasing, "SOLVER.STEPS", solver.STEPS, rule)
+        rule = f"it needs a factor of BASE_LR for each of the {len(solver.STEPS)} SOLVER.STEPS"
+        _fail_unless(len(solver.LRS) >= len(solver.STEPS), "SOLVER.LRS", solver.LRS, rule)

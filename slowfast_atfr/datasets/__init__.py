@@ -1,0 +1,28 @@
+"""Videos in, batches of uint8 clips out: `build_loader` and what it is made of."""
+
+from slowfast_atfr.datasets.build import DATASET_REGISTRY, build_dataset
+from slowfast_atfr.datasets.decoder import DecodeError, VideoInfo, open_video, probe, read_frames
+from slowfast_atfr.datasets.items import Batch, Clip, Skip, Views
+from slowfast_atfr.datasets.kinetics import Kinetics
+from slowfast_atfr.datasets.loader import build_loader
+from slowfast_atfr.datasets.ssv2 import Ssv2
+from slowfast_atfr.datasets.transform import normalize, pathways
+
+__all__ = [
+    "DATASET_REGISTRY",
+    "Batch",
+    "Clip",
+    "DecodeError",
+    "Kinetics",
+    "Skip",
+    "Ssv2",
+    "VideoInfo",
+    "Views",
+    "build_dataset",
+    "build_loader",
+    "normalize",
+    "open_video",
+    "pathways",
+    "probe",
+    "read_frames",
+]

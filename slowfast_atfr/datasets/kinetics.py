@@ -1,0 +1,116 @@
+"""Kinetics, and any data set that is a list of video files with a label each."""
+
+import logging
+import os
+from contextlib import AbstractContextManager
+
+import numpy as np
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.build import DATASET_REGISTRY
+from slowfast_atfr.datasets.clip_sampling import random_start, view_start, window_indices, window_length
+from slowfast_atfr.datasets.decoder import Video, open_video
+from slowfast_atfr.datasets.string_table import StringTable
+from slowfast_atfr.datasets.video_dataset import VideoDataset
+
+logger = logging.getLogger(__name__)
+
+
+@DATASET_REGISTRY.register()
+class Kinetics(VideoDataset):
+    """Videos of DATA.PATH_TO_DATA_DIR/{train,val,test}.csv; clips are windows of a fixed duration."""
+
+    def __init__(self, cfg: CfgNode, split: str) -> None:
+        paths, labels = read_video_list(
+            _find_list(cfg, split), separator=cfg.DATA.PATH_LABEL_SEPARATOR, num_classes=cfg.MODEL.NUM_CLASSES
+        )
+        super().__init__(cfg, split, np.array(labels, np.int64))
+        self._paths = StringTable(os.path.join(cfg.DATA.PATH_PREFIX, path) for path in paths)
+
+    def path(self, index: int) -> str:
+        return self._paths[index]
+
+    def open(self, index: int) -> AbstractContextManager[Video]:
+        return open_video(self.path(index))
+
+    def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
+        window = self._window(video)
+        return self._indices(video, random_start(video.num_frames, window, rng), window)
+
+    def middle_indices(self, video: Video) -> np.ndarray:
+        window = self._window(video)
+        start = view_start(video.num_frames, window, view=0, num_views=1, use_offset=True)
+        return self._indices(video, start, window)
+
+    def view_indices(self, video: Video) -> np.ndarray:
+        window, num_views = self._window(video), self.cfg.TEST.NUM_ENSEMBLE_VIEWS
+        offset = self.cfg.DATA.USE_OFFSET_SAMPLING
+        starts = [
+            view_start(video.num_frames, window, view=view, num_views=num_views, use_offset=offset)
+            for view in range(num_views)
+        ]
+        return np.stack([self._indices(video, start, window) for start in starts])
+
+    def _window(self, video: Video) -> float:
+        data = self.cfg.DATA
+        return window_length(
+            video.fps, num_frames=data.NUM_FRAMES, sampling_rate=data.SAMPLING_RATE, target_fps=data.TARGET_FPS
+        )
+
+    def _indices(self, video: Video, start: float, window: float) -> np.ndarray:
+        return window_indices(video.num_frames, start, window, count=self.cfg.DATA.NUM_FRAMES)
+
+
+def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[list[str], list[int]]:
+    """Paths and labels of a list with a video on each line: `path label`.
+
+    Args:
+        path: of the list. Its first line may be a header: two columns, the second no number. Blank lines are skipped.
+        separator: what stands before the label, DATA.PATH_LABEL_SEPARATOR; a comma may stand there too.
+        num_classes: labels are below it.
+    Raises:
+        ConfigError: naming file and line.
+    """
+    paths, labels = [], []
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line:
+            continue
+        columns = [line.rpartition(mark) for mark in (separator, ",") if mark in line]
+        columns = [(video.strip(), label.strip()) for video, _, label in columns]
+        found = next(((v, label) for v, label in columns if v and label.lstrip("-").isdecimal()), None)
+        if found is None:
+            if number == 1 and any(video and label for video, label in columns):
+                logger.info("%s: line 1, %r, is taken for a header", path, line)
+                continue
+            raise ConfigError(f"{path}, line {number}: {line!r} is not `path{separator}label` with a whole number")
+        video, label = found[0], int(found[1])
+        if not 0 <= label < num_classes:
+            choices = f"with MODEL.NUM_CLASSES {num_classes} labels go from 0 to {num_classes - 1}"
+            raise ConfigError(f"{path}, line {number}: the label is {label}; {choices}")
+        paths.append(video)
+        labels.append(label)
+    if not paths:
+        raise ConfigError(f"{path} lists no video")
+    return paths, labels
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the list {path}: {error}") from None
+
+
+def _find_list(cfg: CfgNode, split: str) -> str:
+    folder = cfg.DATA.PATH_TO_DATA_DIR
+    path = os.path.join(folder, f"{split}.csv")
+    if split == "test" and not os.path.isfile(path):
+        path = os.path.join(folder, "val.csv")
+        logger.info("%s has no test.csv; testing takes val.csv", folder)
+    if not os.path.isfile(path):
+        missing = f"there is no file {path}" if os.path.isdir(folder) else "there is no such folder"
+        expected = "train.csv, val.csv and, if testing takes another, test.csv, with a line `path label` for each video"
+        raise ConfigError(f"DATA.PATH_TO_DATA_DIR is {folder!r}, but {missing}; expected are {expected}")
+    return path

@@ -1,0 +1,134 @@
+"""What all data sets share: from the number of a video to a clip or its views, and what happens to a bad video."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.decoder import DecodeError, FrameTransform
+from slowfast_atfr.datasets.items import Clip, Skip, Views
+from slowfast_atfr.datasets.transform import cut, train_window, val_window, view_windows
+
+SPLITS = ("train", "val", "test")
+MAX_REPLACEMENTS = 10  # unreadable videos in a row, after the one asked for, before training stops
+
+
+class FrameSource(Protocol):
+    """An open video: `decoder.Video`, `frame_folder.FrameFolder`."""
+
+    num_frames: int
+
+    def read(self, indices: np.ndarray, transform: FrameTransform | None = None) -> np.ndarray: ...
+
+
+class VideoDataset(Dataset, ABC):
+    """Labelled videos. A data set says where a video is and which of its frames make a clip; the rest is here.
+
+    `dataset[index]` or `dataset[index, epoch]` is a `Clip` (train, val) or the `Views` of a video (test). Everything
+    random comes from a generator seeded with (RNG_SEED, epoch, index), so an item does not depend on the process that
+    makes it.
+    """
+
+    def __init__(self, cfg: CfgNode, split: str, labels: np.ndarray) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}; choose one of {', '.join(SPLITS)}")
+        self.cfg = cfg
+        self.split = split
+        self.labels = labels  # (videos,) int64
+
+    @abstractmethod
+    def path(self, index: int) -> str:
+        """The file or folder of a video."""
+
+    @abstractmethod
+    def open(self, index: int) -> AbstractContextManager[FrameSource]:
+        """A video, opened. Raises DecodeError."""
+
+    @abstractmethod
+    def random_indices(self, video: FrameSource, rng: np.random.Generator) -> np.ndarray:
+        """Frame numbers of a random clip, (NUM_FRAMES,) int64."""
+
+    @abstractmethod
+    def middle_indices(self, video: FrameSource) -> np.ndarray:
+        """Frame numbers of the clip that validation takes, (NUM_FRAMES,) int64."""
+
+    @abstractmethod
+    def view_indices(self, video: FrameSource) -> np.ndarray:
+        """Frame numbers of the clips that testing takes, (NUM_ENSEMBLE_VIEWS, NUM_FRAMES) int64."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Clip | Views:
+        index, epoch = key if isinstance(key, tuple) else (key, 0)
+        if self.split == "train":
+            return self._random_clip(index, epoch)
+        item, read = (Clip, self._read_middle) if self.split == "val" else (Views, self._read_views)
+        label = int(self.labels[index])
+        try:
+            return item(_twice(partial(read, index)), label, index)
+        except DecodeError as error:
+            return item(None, label, index, (Skip(index, error.path, error.reason),))
+
+    def _random_clip(self, index: int, epoch: int) -> Clip:
+        """A clip of the video, or of another where it cannot be read.
+
+        Raises:
+            ConfigError: if MAX_REPLACEMENTS others cannot be read either.
+        """
+        rng = np.random.default_rng((self.cfg.RNG_SEED, epoch, index))
+        skipped = []
+        for _ in range(1 + MAX_REPLACEMENTS):
+            seed = int(rng.integers(2**63))
+            try:
+                frames = _twice(partial(self._read_random, index, seed))
+                return Clip(frames, int(self.labels[index]), index, tuple(skipped))
+            except DecodeError as error:
+                skipped.append(Skip(index, error.path, error.reason))
+                index = int(rng.integers(len(self)))
+        failures = "".join(f"\n  {skip.path}: {skip.reason}" for skip in skipped)
+        raise ConfigError(
+            f"{len(skipped)} videos in a row cannot be read; check DATA.PATH_PREFIX ({self.cfg.DATA.PATH_PREFIX!r}) "
+            f"and the lists in DATA.PATH_TO_DATA_DIR ({self.cfg.DATA.PATH_TO_DATA_DIR!r}):{failures}"
+        )
+
+    def _read_random(self, index: int, seed: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        with self.open(index) as video:
+            frames = video.read(self.random_indices(video, rng), partial(cut, windows=[train_window(self.cfg, rng)]))
+        return torch.from_numpy(frames[:, 0])
+
+    def _read_middle(self, index: int) -> Tensor:
+        with self.open(index) as video:
+            frames = video.read(self.middle_indices(video), partial(cut, windows=[val_window(self.cfg)]))
+        return torch.from_numpy(frames[:, 0])
+
+    def _read_views(self, index: int) -> Tensor:
+        """(V, T, H, W, 3): every frame is decoded once, and cut at once, for all the views that show it."""
+        windows = view_windows(self.cfg)
+        with self.open(index) as video:
+            indices = self.view_indices(video)  # (clips, T)
+            wanted, where = np.unique(indices, return_inverse=True)
+            frames = video.read(wanted, partial(cut, windows=windows))  # (wanted, crops, H, W, 3)
+        clips = where.reshape(indices.shape)
+        out = np.empty((len(clips), len(windows), clips.shape[1], *frames.shape[2:]), np.uint8)
+        for clip, rows in enumerate(clips):
+            for crop in range(len(windows)):
+                out[clip, crop] = frames[rows, crop]
+        return torch.from_numpy(out.reshape(-1, *out.shape[2:]))
+
+
+def _twice(read: Callable[[], Tensor]) -> Tensor:
+    """The result of a read that is tried again once: storage over a network fails now and then."""
+    try:
+        return read()
+    except DecodeError:
+        return read()

@@ -1,0 +1,55 @@
+"""The command line of tools/run_net.py, PySlowFast's: --cfg FILE, shards, and KEY VALUE pairs with or without --opts."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config import ConfigError, load_cfg
+from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.test import test
+from slowfast_atfr.engine.train import train
+from slowfast_atfr.utils.distributed import RankInfo
+
+
+def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, and the config's KEY VALUE pairs in the order in which they were given."""
+    parser = argparse.ArgumentParser(
+        prog="run_net.py",
+        description="Train (TRAIN.ENABLE) and test (TEST.ENABLE) the network of a config.",
+        epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, for example: NUM_GPUS 0 OUTPUT_DIR out",
+    )
+    parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help="YAML config")
+    parser.add_argument("--num_shards", type=int, help="machines of the job (NUM_SHARDS)")
+    parser.add_argument("--shard_id", type=int, help="index of this machine, from 0 (SHARD_ID)")
+    parser.add_argument(
+        "--init_method", default="tcp://localhost:9999", help="where the machines meet, tcp://HOST:PORT of machine 0"
+    )
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the config")
+    parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="the same, without --opts")
+    args = parser.parse_intermixed_args(argv)
+    pairs = [*args.pairs, *args.opts]
+    for key, value in (("NUM_SHARDS", args.num_shards), ("SHARD_ID", args.shard_id)):
+        if value is not None:
+            pairs += [key, str(value)]
+    return args, pairs
+
+
+def train_and_test(cfg: CfgNode, rank: RankInfo) -> None:
+    """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say."""
+    if cfg.TRAIN.ENABLE:
+        train(cfg, rank)
+    if cfg.TEST.ENABLE:
+        test(cfg, rank)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; what the user can mend is told in a paragraph, without a traceback."""
+    args, pairs = parse_args(argv)
+    try:
+        launch(train_and_test, load_cfg(args.cfg_file, pairs), args.init_method)
+    except (ConfigError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

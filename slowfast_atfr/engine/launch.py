@@ -1,0 +1,199 @@
+"""From a command to the processes of a run: those that torchrun started, or NUM_GPUS on each of NUM_SHARDS machines.
+
+Ranks count machine by machine. Two processes on one CPU are two shards with NUM_GPUS 0, or torchrun with two.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.logging import setup_logging
+
+Main = Callable[[CfgNode, RankInfo], Any]
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # for a process to answer: the main one may be writing a checkpoint
+TOLD = (ConfigError, FloatingPointError)  # errors whose message says all; of others the traceback is told, too
+
+
+def launch(
+    fn: Main, cfg: CfgNode, init_method: str = "tcp://localhost:9999", *, rendezvous_seconds: float = 60.0
+) -> None:
+    """Run `fn(cfg, rank)` in every process of this machine, with logs, device and process group set up; wait for all.
+
+    Args:
+        fn: a function at the top level of its module (it is pickled where processes are spawned).
+        cfg: reads NUM_GPUS, NUM_SHARDS, SHARD_ID, DIST_BACKEND, OUTPUT_DIR.
+        init_method: tcp://HOST:PORT of the first machine; not looked at under torchrun, nor in a run of one process.
+        rendezvous_seconds: that processes wait for each other at the start.
+    Raises:
+        ConfigError: if machine and config do not fit, or the processes do not find each other.
+        RuntimeError: if a spawned process fails; tells its traceback, once, and the others are ended.
+    """
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        _run(fn, cfg, rank_from_torchrun(cfg, os.environ), "env://", rendezvous_seconds)
+        return
+    ranks = ranks_of_shard(cfg)
+    if len(ranks) == 1:
+        _run(fn, cfg, ranks[0], init_method, rendezvous_seconds)
+    else:
+        _spawn(fn, cfg, ranks, init_method, rendezvous_seconds)
+
+
+def ranks_of_shard(cfg: CfgNode) -> list[RankInfo]:
+    """The processes of this machine: one for each of NUM_GPUS, or one on the CPU.
+
+    Raises:
+        ConfigError: if the machine has fewer GPUs.
+    """
+    _check_gpus(cfg)
+    here = max(1, cfg.NUM_GPUS)
+    return [
+        RankInfo(cfg.SHARD_ID * here + local, here * cfg.NUM_SHARDS, local, here, _device(cfg, local))
+        for local in range(here)
+    ]
+
+
+def rank_from_torchrun(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
+    """This process as torchrun's environment variables have it.
+
+    Raises:
+        ConfigError: if one is missing, or NUM_GPUS, NUM_SHARDS or a BATCH_SIZE does not fit them.
+    """
+    missing = [name for name in (*TORCHRUN, "MASTER_ADDR", "MASTER_PORT") if name not in env]
+    if missing:
+        raise ConfigError(
+            f"RANK and WORLD_SIZE are in the environment, but {', '.join(missing)} are not; "
+            "start with torchrun, which sets them all, or unset those two"
+        )
+    rank, world, local, here = (int(env[name]) for name in TORCHRUN)
+    _check_gpus(cfg)
+    if cfg.NUM_GPUS not in (0, here):
+        raise ConfigError(
+            f"torchrun started LOCAL_WORLD_SIZE = {here} processes on this machine, NUM_GPUS is {cfg.NUM_GPUS}; "
+            f"they must be equal: NUM_GPUS {here}, or --nproc_per_node {cfg.NUM_GPUS} (NUM_GPUS 0 runs on the CPU)"
+        )
+    for section in ("TRAIN", "TEST"):
+        batch = cfg[section].BATCH_SIZE
+        if batch % here:
+            raise ConfigError(f"{section}.BATCH_SIZE is {batch}, shared by {here} processes: take a multiple of {here}")
+    machines = world // here
+    if machines != cfg.NUM_SHARDS and (cfg.NUM_SHARDS > 1 or cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS):
+        raise ConfigError(f"NUM_SHARDS is {cfg.NUM_SHARDS}, but torchrun runs {machines} machine(s); set it to that")
+    return RankInfo(rank, world, local, here, _device(cfg, local))
+
+
+def _check_gpus(cfg: CfgNode) -> None:
+    found = torch.cuda.device_count()
+    if found < cfg.NUM_GPUS:
+        raise ConfigError(f"NUM_GPUS is {cfg.NUM_GPUS}, this machine has {found} GPU(s); NUM_GPUS 0 runs on the CPU")
+
+
+def _device(cfg: CfgNode, local_rank: int) -> torch.device:
+    return torch.device("cuda", local_rank) if cfg.NUM_GPUS else torch.device("cpu")
+
+
+def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
+    """One process, from its logs to the end of its group."""
+    try:
+        setup_logging(cfg.OUTPUT_DIR, rank.rank)
+    except OSError as error:
+        raise ConfigError(f"OUTPUT_DIR is {cfg.OUTPUT_DIR!r}, which cannot be written: {error.strerror}") from None
+    if rank.device.type == "cuda":
+        torch.cuda.set_device(rank.device)
+    if rank.world_size == 1:
+        fn(cfg, rank)
+        return
+    _join_group(cfg, rank, init_method, rendezvous_seconds)
+    fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
+    dist.barrier()  # the first process keeps the store that all need to the end
+    dist.destroy_process_group()
+
+
+def _join_group(cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
+    deadline = time.monotonic() + rendezvous_seconds
+    on_gpu = rank.device.type == "cuda"
+    try:
+        dist.init_process_group(
+            cfg.DIST_BACKEND if on_gpu else "gloo",
+            store=_meet(rank, init_method, deadline),
+            rank=rank.rank,
+            world_size=rank.world_size,
+            timeout=COLLECTIVE_TIMEOUT,
+            device_id=rank.device if on_gpu else None,
+        )
+    except (RuntimeError, ValueError) as error:
+        by_torchrun, by_shards = (
+            "torchrun was started on all machines with the same --rdzv_endpoint or --master_addr and --master_port",
+            f"all NUM_SHARDS ({cfg.NUM_SHARDS}) machines were started, each with its own --shard_id from 0; that "
+            "--init_method is the same tcp://HOST:PORT everywhere, HOST the machine of shard 0 as the others reach it; "
+            "and that PORT is free and open",
+        )
+        raise ConfigError(
+            f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within "
+            f"{rendezvous_seconds:.0f} s ({str(error).strip().splitlines()[0]}). "
+            f"Check that {by_torchrun if init_method == 'env://' else by_shards}"
+        ) from None
+
+
+def _meet(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
+    """A store of key-value pairs in which all processes of this launch have arrived.
+
+    A program may launch twice (train, then test), and a process that is early the second time may still find the first
+    launch's store, about to close. So everybody counts its launches in the store, waits for those with the same count,
+    and looks for a new store when the old one goes.
+    """
+    while True:
+        left = timedelta(seconds=max(0.1, deadline - time.monotonic()))
+        try:
+            store = next(dist.rendezvous(init_method, rank.rank, rank.world_size, timeout=left))[0]
+            count = store.add(f"launches/{rank.rank}", 1)
+            store = dist.PrefixStore(f"launch/{count}", store)
+            store.set(f"arrived/{rank.rank}", "yes")
+            store.wait([f"arrived/{other}" for other in range(rank.world_size)], left)
+            return store
+        except dist.DistError:
+            if rank.rank == 0 or time.monotonic() + 1.0 > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rendezvous_seconds: float) -> None:
+    """The processes of this machine; the first failure ends them all and is told here."""
+    failures = mp.get_context("spawn").SimpleQueue()
+    try:
+        mp.spawn(_spawned, (fn, cfg, ranks, init_method, rendezvous_seconds, failures), nprocs=len(ranks))
+    except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+        if failures.empty():
+            raise RuntimeError(f"process {error.error_index} of this machine ended: {error}") from None
+        kind, message = failures.get()
+        raise kind(message) from None
+
+
+def _spawned(
+    local_rank: int,
+    fn: Main,
+    cfg: CfgNode,
+    ranks: list[RankInfo],
+    init_method: str,
+    rendezvous_seconds: float,
+    failures: mp.SimpleQueue,
+) -> None:
+    rank = ranks[local_rank]
+    try:
+        _run(fn, cfg, rank, init_method, rendezvous_seconds)
+    except TOLD as error:  # told before this process ends, so before the others fail for want of it
+        failures.put((type(error), str(error)))
+        raise
+    except Exception:
+        failures.put((RuntimeError, f"process {rank.rank} of {rank.world_size} failed:\n{traceback.format_exc()}"))
+        raise

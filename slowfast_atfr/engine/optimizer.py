@@ -1,0 +1,70 @@
+"""The optimizer of a config, with PySlowFast's groups of parameters."""
+
+from fvcore.common.config import CfgNode
+from torch import nn, optim
+from torch.nn.modules.batchnorm import _NormBase  # base of batch and instance norms
+
+from slowfast_atfr.config import ConfigError
+
+
+def build_optimizer(model: nn.Module, cfg: CfgNode) -> optim.Optimizer:
+    """The optimizer that SOLVER.OPTIMIZING_METHOD names, at SOLVER.BASE_LR.
+
+    Raises:
+        ConfigError: for an unknown name, or Nesterov momentum without momentum.
+        ValueError: if no parameter of the model is to be trained.
+    """
+    solver, groups = cfg.SOLVER, parameter_groups(model, cfg)
+    if solver.OPTIMIZING_METHOD == "sgd" and solver.NESTEROV and (solver.MOMENTUM <= 0 or solver.DAMPENING != 0):
+        raise ConfigError(
+            f"SOLVER.NESTEROV is True with SOLVER.MOMENTUM {solver.MOMENTUM} and SOLVER.DAMPENING {solver.DAMPENING}; "
+            "it needs a momentum above 0 and a dampening of 0, or set it to False"
+        )
+    if solver.OPTIMIZING_METHOD == "sgd":
+        momentum = {"momentum": solver.MOMENTUM, "dampening": solver.DAMPENING, "nesterov": solver.NESTEROV}
+        return optim.SGD(groups, lr=solver.BASE_LR, **momentum)
+    if solver.OPTIMIZING_METHOD == "adam":
+        return optim.Adam(groups, lr=solver.BASE_LR)
+    if solver.OPTIMIZING_METHOD == "adamw":
+        return optim.AdamW(groups, lr=solver.BASE_LR)
+    raise ConfigError(f"SOLVER.OPTIMIZING_METHOD is {solver.OPTIMIZING_METHOD!r}; choose one of sgd, adam, adamw")
+
+
+def set_lr(optimizer: optim.Optimizer, lr: float) -> None:
+    """Give all groups this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict]:
+    """Parameters by their weight decay; those that need no gradient are left out, and so are empty groups.
+
+    - of batch and instance norms: BN.WEIGHT_DECAY.
+    - other vectors and biases, with SOLVER.ZERO_WD_1D_PARAM: 0.
+    - all others: SOLVER.WEIGHT_DECAY.
+    Returns:
+        in the order norms, others, zero, as PySlowFast's checkpoints have them; every parameter is in one group.
+    Raises:
+        ValueError: if no parameter needs a gradient.
+    """
+    of_norms = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, _NormBase)
+        for parameter in module.parameters(recurse=False)
+    }
+    norms, others, zero = [], [], []
+    for name, parameter in model.named_parameters():  # each once, also if modules share it
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in of_norms:
+            norms.append(parameter)
+        elif cfg.SOLVER.ZERO_WD_1D_PARAM and (parameter.ndim == 1 or name.endswith(".bias")):
+            zero.append(parameter)
+        else:
+            others.append(parameter)
+    decays = ((norms, cfg.BN.WEIGHT_DECAY), (others, cfg.SOLVER.WEIGHT_DECAY), (zero, 0.0))
+    groups = [{"params": params, "weight_decay": decay} for params, decay in decays if params]
+    if not groups:
+        raise ValueError("no parameter of the model needs a gradient, so there is nothing to train")
+    return groups

@@ -1,0 +1,100 @@
+"""Precise batch norm: running statistics as the true mean and variance over many batches, after Wu & Johnson (2021).
+
+fvcore's takes plain tensors only and weighs all batches alike; packed clips bring different numbers of frames.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slowfast_atfr.models.norm import channel_moments
+from slowfast_atfr.packed import PackedClips, to_frames
+from slowfast_atfr.utils.distributed import all_reduce_sum
+
+
+@torch.no_grad()
+def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int) -> None:
+    """Set the running mean and variance of every batch norm to those of its inputs over `num_batches` batches.
+
+    Every value of a channel weighs the same, whatever clip, batch or process it comes from, and a norm that is called
+    several times in a forward pass takes all its inputs. The forward passes run in training mode; momentum, modes and
+    everything else are as before in the end. Norms that the user keeps in eval mode inside a model in training mode
+    stay as they are, and so does a norm that no batch reaches. A collective: every process must bring as many batches.
+
+    Args:
+        model: called as `model(batch)`.
+        batches: prepared inputs, on the model's device.
+        num_batches: how many of them to take, of each process; fewer if there are no more.
+    Raises:
+        FloatingPointError: if the input of a norm is not finite; names the first. Its statistics are then useless.
+        ValueError: if there is no batch.
+    """
+    modes = {module: module.training for module in model.modules()}
+    if not model.training:
+        model.train()
+    norms = {name: module for name, module in model.named_modules() if _learns(module)}
+    momenta = {name: norm.momentum for name, norm in norms.items()}
+    moments = {name: Moments(norm) for name, norm in norms.items()}
+    try:
+        with ExitStack() as hooks:
+            for name, norm in norms.items():
+                norm.momentum = 0.0  # the passes leave the running statistics alone
+                hooks.callback(norm.register_forward_pre_hook(moments[name].observe).remove)
+            seen = 0
+            for batch in islice(batches, num_batches):
+                model(batch)
+                seen += 1
+        if seen == 0:
+            raise ValueError(f"precise batch norm was to see {num_batches} batches, but there was none")
+        _set_statistics(norms, moments)
+    finally:
+        for name, norm in norms.items():
+            norm.momentum = momenta[name]
+        for module, training in modes.items():
+            module.training = training
+
+
+class Moments:
+    """Number, mean and squared distances from the mean of all values that have come by, per channel, in float64."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.count = torch.zeros((), dtype=torch.float64, device=norm.running_mean.device)
+        self.mean, self.m2 = self.count.new_zeros(norm.num_features), self.count.new_zeros(norm.num_features)
+
+    def observe(self, _: nn.Module, args: tuple[Tensor | PackedClips, ...]) -> None:
+        """A forward pre-hook: add the values of an input (N, C, ...), of packed clips those of the real frames."""
+        (x,) = args
+        count, mean, m2 = channel_moments(to_frames(x)[0].flatten(0, 2) if isinstance(x, PackedClips) else x)
+        offset, total = mean - self.mean, self.count + count
+        self.m2 += m2 + offset.square() * (self.count * count / total)  # law of total variance
+        self.mean += offset * (count / total)
+        self.count = total
+
+
+def _learns(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) and module.training and module.running_mean is not None
+
+
+def _set_statistics(norms: dict[str, _BatchNorm], moments: dict[str, Moments]) -> None:
+    """Bring the moments of all processes together, in two collectives, and write them into the norms."""
+    mine = list(moments.values())
+    counts, sums = _halves(all_reduce_sum([m.count for m in mine] + [m.count * m.mean for m in mine]))
+    means = [total / count.clamp(min=1) for total, count in zip(sums, counts, strict=True)]
+    m2s = all_reduce_sum([m.m2 + m.count * (m.mean - mean).square() for m, mean in zip(mine, means, strict=True)])
+    for (name, norm), count, mean, m2 in zip(norms.items(), counts, means, m2s, strict=True):
+        if count == 0:
+            continue
+        if not (mean.isfinite().all() and m2.isfinite().all()):
+            raise FloatingPointError(f"precise batch norm: the input of {name} has values that are not finite")
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(m2 / (count - 1).clamp(min=1))  # unbiased, as running variances are
+
+
+def _halves(tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    half = len(tensors) // 2
+    return tensors[:half], tensors[half:]

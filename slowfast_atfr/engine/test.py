@@ -1,0 +1,70 @@
+"""Testing: every view of every video, brought together per video; what it costs, and how fast it goes."""
+
+import logging
+import os
+import time
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.datasets.loader import build_loader
+from slowfast_atfr.engine.checkpoint import load_for_test
+from slowfast_atfr.engine.run import to_inputs, watch_cost
+from slowfast_atfr.engine.skips import SkipLog
+from slowfast_atfr.models import build_model
+from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.env import seed_everything
+from slowfast_atfr.utils.meters import TestMeter, progress
+
+logger = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
+    """Test the weights that cfg names, or the newest checkpoint of OUTPUT_DIR. Every process of the run calls it.
+
+    Returns:
+        the `test_final` figures: top1_acc and top5_acc in percent; gflops_per_clip and active_bins_*, means over all
+        views; clips_per_second, views that all processes together take through the network, data loading left out.
+    """
+    seed_everything(cfg.RNG_SEED, rank.rank)
+    loader = build_loader(cfg, "test", rank)
+    network = build_model(cfg).to(rank.device)
+    logger.info("testing %s", load_for_test(cfg, network))
+    network.eval()
+    dataset = loader.dataset
+    names = [dataset.path(index) for index in range(len(dataset))]
+    num_views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+    meter, skips, seconds = TestMeter(len(names), num_views, len(loader), cfg, names=names), SkipLog(), 0.0
+    meter.iter_tic()
+    with watch_cost(network, cfg) as cost:
+        for iteration, batch in enumerate(progress(loader, "test")):
+            meter.data_toc()
+            skips.add(batch.skipped)
+            if batch.frames is not None:
+                inputs = to_inputs(batch, cfg, rank.device)
+                start = _now(rank.device)
+                scores = network(inputs)
+                seconds += _now(rank.device) - start
+                meter.update(
+                    scores=scores,
+                    labels=batch.labels,
+                    videos=batch.index.tolist(),
+                    views=batch.view.tolist(),
+                    extra=cost.take(),
+                )
+            meter.iter_toc()
+            meter.log_iter_stats(iteration)
+            meter.iter_tic()
+    stats = meter.finalize(net_seconds=seconds)
+    if cfg.TEST.SAVE_RESULTS_PATH:
+        meter.save_results(os.path.join(cfg.OUTPUT_DIR, cfg.TEST.SAVE_RESULTS_PATH))
+    return stats
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, when the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,39 @@
+"""Lateral connection from the fast to the slow pathway, also where SGS has left them with different lengths."""
+
+import torch
+from torch import Tensor, nn
+
+from slowfast_atfr.models.resnet import Clips, Norm
+from slowfast_atfr.packed import lengths_of, pack_dense, pad_lengths
+
+
+class FuseFastToSlow(nn.Module):
+    """A temporally strided convolution of the fast pathway, concatenated to the slow one along the channels.
+
+    slow (N, C, T, H, W), fast (N, C/beta, alpha T, H, W) -> slow (N, C + ratio C/beta, T, H, W), fast unchanged.
+    After SGS the two have different lengths: the shorter is zero padded to the longer, clip by clip.
+    """
+
+    def __init__(
+        self, dim_fast: int, *, channel_ratio: int, kernel: int, alpha: int, norm: Norm, inplace_relu: bool, pad: str
+    ) -> None:
+        super().__init__()
+        self.pad = pad
+        stride, padding = (alpha, 1, 1), (kernel // 2, 0, 0)
+        self.conv_f2s = nn.Conv3d(dim_fast, dim_fast * channel_ratio, (kernel, 1, 1), stride, padding, bias=False)
+        self.bn = norm(dim_fast * channel_ratio)
+        self.relu = nn.ReLU(inplace=inplace_relu)
+
+    def forward(self, pathways: list[Clips]) -> list[Clips]:
+        slow, fast = pathways
+        fused = self.relu(self.bn(self.conv_f2s(fast)))
+        return [concatenate_padded(slow, fused, where=self.pad), fast]
+
+
+def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
+    """Concatenate along the channels; of each clip the shorter one is zero padded in time (center, end)."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.cat([a, b], dim=1)
+    a, b = (pack_dense(x) if isinstance(x, Tensor) else x for x in (a, b))
+    longest = tuple(max(pair) for pair in zip(lengths_of(a), lengths_of(b), strict=True))
+    return torch.cat([pad_lengths(a, longest, where=where), pad_lengths(b, longest, where=where)], dim=1)

@@ -1,0 +1,179 @@
+"""Batch norm: torch's own, and one whose statistics are those of several processes, each weighted by what it brings."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.packed import PackedClips, native
+from slowfast_atfr.utils.distributed import get_rank, get_world_size
+
+Norm = Callable[[int], nn.Module]
+LOCAL_NORMS = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}  # by dims
+
+
+def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
+    """What makes the norm over so many channels that BN.NORM_TYPE names.
+
+    With sync_batchnorm this call forms the process groups: every process must make it, at the same point, once a model.
+
+    Args:
+        cfg: a validated config; reads BN.
+        dims: of the inputs behind N and C: 3 for (N, C, T, H, W), 1 for (N, C) or (N, C, L).
+    Raises:
+        ConfigError: for an unknown BN.NORM_TYPE, or processes that BN.NUM_SYNC_DEVICES does not divide.
+    """
+    settings = {"eps": cfg.BN.EPSILON, "momentum": cfg.BN.MOMENTUM}
+    if cfg.BN.NORM_TYPE == "batchnorm":
+        return partial(LOCAL_NORMS[dims], **settings)
+    if cfg.BN.NORM_TYPE == "sync_batchnorm":
+        group_size = min(cfg.BN.NUM_SYNC_DEVICES, get_world_size())
+        return partial(CountedSyncBatchNorm, group_size=group_size, group=sync_group(group_size), **settings)
+    raise ConfigError(f"BN.NORM_TYPE is {cfg.BN.NORM_TYPE!r}; choose one of batchnorm, sync_batchnorm")
+
+
+def sync_group(size: int) -> dist.ProcessGroup | None:
+    """This process's group of `size` consecutive ranks; a collective. None: the default group, or this process alone.
+
+    Raises:
+        ConfigError: if groups of this size do not fill the world.
+    """
+    world = get_world_size()
+    if world % size:
+        raise ConfigError(
+            f"BN.NUM_SYNC_DEVICES is {size}, but the run has {world} processes; choose a divisor of {world}, "
+            "so that every group is whole"
+        )
+    if size in (1, world):
+        return None
+    groups = [dist.new_group(list(range(first, first + size))) for first in range(0, world, size)]  # all, in one order
+    return groups[get_rank() // size]
+
+
+class CountedSyncBatchNorm(_BatchNorm):
+    """Batch norm over the values of `group_size` processes taken together, however many each of them has.
+
+    torch's own counts as well, but runs on GPUs only. PySlowFast's gives every process the same weight: 900 values of
+    mean 1 here and 100 of mean -1 there have mean 0.8, it says 0. In eval mode, and in a group of one, this is plain
+    batch norm. State-dict keys are those of BatchNorm3d; the backward pass is that of the sum of all processes' losses.
+
+    Args:
+        num_features: C of the inputs, (N, C, ...) or packed clips.
+        eps, momentum: as those of nn.BatchNorm3d.
+        group_size: processes that share statistics.
+        group: those processes; None with group_size > 1 is all of them.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        group_size: int = 1,
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum)
+        self.group_size, self.group = group_size, group
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, group_size={self.group_size}"
+
+    def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
+        if not self.training or self.group_size == 1:
+            return super().forward(x)
+        self._check_input_dim(x)
+        return native(self._normalize, x)
+
+    def _check_input_dim(self, x: Tensor | PackedClips) -> None:
+        if x.dim() < 2 or x.shape[1] != self.num_features:
+            raise ValueError(f"this norm takes (N, {self.num_features}, ...), got {tuple(x.shape)}")
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        out, mean, var = _SyncNormalize.apply(x, self.weight, self.bias, self.eps, self.group_size, self.group)
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+        return out
+
+
+def channel_moments(x: Tensor) -> tuple[int, Tensor, Tensor]:
+    """Number of values per channel, their mean, and the sum of their squared distances from it.
+
+    Two passes: E[x^2] - E[x]^2 would lose all digits where the mean is large, and on the CPU torch's own batch norm
+    adds up so many float32 numbers in a row that in channels_last a large clip's variance is wrong by 1e-3.
+
+    Args:
+        x: (N, C, ...).
+    Returns:
+        n, (C,) and (C,), both float64.
+    """
+    x = _at_least_float32(x)
+    mean = x.mean(_all_but_channels(x), keepdim=True)
+    spread = (x - mean).square_().mean(_all_but_channels(x))
+    num_values = x.numel() // x.shape[1]
+    return num_values, mean.flatten().double(), spread.double() * num_values
+
+
+class _SyncNormalize(Function):
+    """(x, weight, bias) -> normalised x, and mean and unbiased variance (C,) of the group, which carry no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, group_size: int, group: dist.ProcessGroup | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if x.numel() == 0:
+            raise ValueError(f"batch norm needs values to learn from, got an empty input of shape {tuple(x.shape)}")
+        num_values, mean, m2 = channel_moments(x)
+        mine = torch.cat([mean.new_tensor([num_values]), mean, m2])
+        gathered = [torch.empty_like(mine) for _ in range(group_size)]
+        dist.all_gather(gathered, mine, group=group)
+        counts, means, m2s = torch.stack(gathered).split([1, x.shape[1], x.shape[1]], dim=1)
+        total = counts.sum()
+        mean = (counts * means).sum(0) / total
+        m2 = (m2s + counts * (means - mean).square()).sum(0)  # law of total variance
+        kind = _at_least_float32(x).dtype
+        var = m2 / total
+        ctx.save_for_backward(x, weight, mean.to(kind), (var + eps).rsqrt().to(kind), total.to(kind))
+        ctx.group = group
+        unbiased = m2 / (total - 1)
+        ctx.mark_non_differentiable(mean, unbiased)
+        return F.batch_norm(x, mean.to(kind), var.to(kind), weight, bias, eps=eps), mean, unbiased
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        x, weight, mean, invstd, total = ctx.saved_tensors
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        grad = grad.to(mean.dtype)
+        centred = torch.empty_like(x, dtype=mean.dtype)  # its strides become those of the gradient: packed data's
+        torch.sub(x, mean.view(shape), out=centred)
+        grad_bias = grad.sum(_all_but_channels(x))
+        grad_weight = (grad * centred).sum(_all_but_channels(x)) * invstd
+        if not ctx.needs_input_grad[0]:
+            return None, grad_weight, grad_bias, None, None, None
+        sums = torch.cat([grad_bias, grad_weight])
+        dist.all_reduce(sums, group=ctx.group)
+        mean_grad, mean_grad_xhat = (sums / total).chunk(2)
+        # weight * invstd * (grad - mean_grad - xhat * mean_grad_xhat), in place
+        scale = weight.to(mean.dtype) * invstd
+        centred.mul_((-scale * invstd * mean_grad_xhat).view(shape)).sub_((scale * mean_grad).view(shape))
+        centred.addcmul_(grad, scale.view(shape))
+        return centred.to(x.dtype), grad_weight, grad_bias, None, None, None
+
+
+def _all_but_channels(x: Tensor) -> list[int]:
+    return [dim for dim in range(x.ndim) if dim != 1]
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,0 +1,97 @@
+"""From cfg to plain data: what every stage of a network is made of, per pathway (slow, fast)."""
+
+from dataclasses import dataclass
+
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config import num_pathways
+
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
+EXPANSION = 4  # output channels of a residual block / its inner channels
+
+
+@dataclass(frozen=True)
+class ArchSpec:
+    """What MODEL.ARCH fixes. Temporal kernels: (conv1, res2 .. res5), each with an entry per pathway.
+
+    widths: inner channels of (stem, res2 .. res5) as eighths of RESNET.WIDTH_PER_GROUP.
+    """
+
+    temporal_kernels: tuple[tuple[int, ...], ...]
+    widths: tuple[int, int, int, int, int]
+
+
+# Sources: SlowFast from Feichtenhofer et al., ICCV 2019; 3dresnet from the SGS supplement's Table A.1.
+ARCHS = {
+    "slowfast": ArchSpec(((1, 5), (1, 3), (1, 3), (3, 3), (3, 3)), (8, 8, 16, 32, 64)),
+    "3dresnet": ArchSpec(((5,), (3,), (1,), (1,), (3,)), (1, 1, 8, 16, 32)),
+}
+
+
+@dataclass(frozen=True)
+class StemSpec:
+    """The first convolution and its pool. All tuples have an entry per pathway."""
+
+    dim_in: tuple[int, ...]
+    dim_out: tuple[int, ...]
+    temporal_kernel: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One residual stage. All tuples have an entry per pathway; temporal_kernels has one per pathway and block."""
+
+    dim_in: tuple[int, ...]
+    dim_inner: tuple[int, ...]
+    dim_out: tuple[int, ...]
+    temporal_kernels: tuple[tuple[int, ...], ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    num_groups: int
+
+
+def stem_spec(cfg: CfgNode) -> StemSpec:
+    """The stem: its channels and temporal kernels."""
+    arch = ARCHS[cfg.MODEL.ARCH]
+    dims = _pathway_dims(cfg, cfg.RESNET.WIDTH_PER_GROUP * arch.widths[0] // 8)
+    return StemSpec(tuple(cfg.DATA.INPUT_CHANNEL_NUM), dims, arch.temporal_kernels[0])
+
+
+def stage_specs(cfg: CfgNode) -> list[StageSpec]:
+    """The four residual stages res2 .. res5; lateral connections widen the slow pathway's inputs."""
+    arch, depths, specs = ARCHS[cfg.MODEL.ARCH], BLOCKS[cfg.RESNET.DEPTH], []
+    dim_out = stem_spec(cfg).dim_out
+    for index, blocks in enumerate(depths):
+        width = cfg.RESNET.WIDTH_PER_GROUP * arch.widths[index + 1] // 8
+        dim_in = _after_fusion(cfg, dim_out)
+        dim_out = _pathway_dims(cfg, width * EXPANSION)
+        limits = _entry_per_pathway(cfg, cfg.RESNET.NUM_BLOCK_TEMP_KERNEL[index])
+        kernels = zip(arch.temporal_kernels[index + 1], limits, strict=True)
+        specs.append(
+            StageSpec(
+                dim_in=dim_in,
+                dim_inner=_pathway_dims(cfg, width * cfg.RESNET.NUM_GROUPS),
+                dim_out=dim_out,
+                temporal_kernels=tuple(tuple(k if i < limit else 1 for i in range(blocks)) for k, limit in kernels),
+                stride=_entry_per_pathway(cfg, cfg.RESNET.SPATIAL_STRIDES[index]),
+                dilation=_entry_per_pathway(cfg, cfg.RESNET.SPATIAL_DILATIONS[index]),
+                num_groups=cfg.RESNET.NUM_GROUPS,
+            )
+        )
+    return specs
+
+
+def _entry_per_pathway(cfg: CfgNode, entries: list[int]) -> tuple[int, ...]:
+    return tuple(entries) * num_pathways(cfg) if len(entries) == 1 else tuple(entries)
+
+
+def _pathway_dims(cfg: CfgNode, dim: int) -> tuple[int, ...]:
+    """Channels of each pathway where the slow (or only) one has dim."""
+    return (dim, dim // cfg.SLOWFAST.BETA_INV)[: num_pathways(cfg)]
+
+
+def _after_fusion(cfg: CfgNode, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels of each pathway once the fast one's are concatenated to the slow one."""
+    if len(dims) == 1:
+        return dims
+    return (dims[0] + dims[1] * cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO, *dims[1:])

@@ -1,0 +1,39 @@
+"""The first layers: a strided convolution over space and time, batch norm, ReLU and a spatial max pool."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from slowfast_atfr.models.stages import StemSpec
+
+Norm = Callable[[int], nn.Module]
+
+
+class ResNetBasicStem(nn.Module):
+    """conv tx7x7 / 2, norm, ReLU, max pool 1x3x3 / 2: (N, 3, T, H, W) -> (N, dim_out, T, H/4, W/4)."""
+
+    def __init__(self, dim_in: int, dim_out: int, *, temporal_kernel: int, norm: Norm, inplace_relu: bool) -> None:
+        super().__init__()
+        padding = (temporal_kernel // 2, 3, 3)
+        self.conv = nn.Conv3d(dim_in, dim_out, (temporal_kernel, 7, 7), (1, 2, 2), padding, bias=False)
+        self.bn = norm(dim_out)
+        self.relu = nn.ReLU(inplace=inplace_relu)
+        self.pool_layer = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool_layer(self.relu(self.bn(self.conv(x))))
+
+
+class VideoModelStem(nn.Module):
+    """A stem for each pathway, `pathway0_stem` (slow) and `pathway1_stem` (fast)."""
+
+    def __init__(self, spec: StemSpec, *, norm: Norm, inplace_relu: bool) -> None:
+        super().__init__()
+        for index, (dim_in, dim_out, kernel) in enumerate(
+            zip(spec.dim_in, spec.dim_out, spec.temporal_kernel, strict=True)
+        ):
+            stem = ResNetBasicStem(dim_in, dim_out, temporal_kernel=kernel, norm=norm, inplace_relu=inplace_relu)
+            self.add_module(f"pathway{index}_stem", stem)
+
+    def forward(self, pathways: list[Tensor]) -> list[Tensor]:
+        return [getattr(self, f"pathway{index}_stem")(x) for index, x in enumerate(pathways)]

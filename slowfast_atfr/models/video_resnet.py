@@ -1,0 +1,113 @@
+"""The networks: one loop over stem, stages, SGS and lateral connections serves SlowFast and the 3D ResNets."""
+
+import math
+
+import torch
+from fvcore.common.config import CfgNode
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slowfast_atfr.config import ConfigError, num_pathways
+from slowfast_atfr.models.build import MODEL_REGISTRY
+from slowfast_atfr.models.fusion import FuseFastToSlow
+from slowfast_atfr.models.head import ResNetBasicHead
+from slowfast_atfr.models.norm import norm_from
+from slowfast_atfr.models.resnet import ResBlock, ResStage
+from slowfast_atfr.models.stages import stage_specs, stem_spec
+from slowfast_atfr.models.stem import VideoModelStem
+from slowfast_atfr.sgs import sgs_after
+from slowfast_atfr.sgs.build import STAGES
+
+SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each
+
+
+class VideoResNet(nn.Module):
+    """stem `s1`, stages `s2` .. `s5`, `head`; `s{i}_sgs` and `s{i}_fuse` where cfg asks for them.
+
+    forward takes one (N, 3, T_p, H, W) for each pathway and gives (N, num_classes): logits in training, probabilities
+    in evaluation.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__()
+        stem, stages = stem_spec(cfg), stage_specs(cfg)
+        norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
+        dims = [stem.dim_out, *(spec.dim_out for spec in stages)]
+        samplers = sgs_after(cfg, dict(zip(STAGES, dims[:4], strict=True)), norm_from(cfg, dims=1))
+        fusion = dict(
+            channel_ratio=cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
+            kernel=cfg.SLOWFAST.FUSION_KERNEL_SZ,
+            alpha=cfg.SLOWFAST.ALPHA,
+            norm=norm,
+            inplace_relu=inplace,
+            pad=cfg.SGS.FUSION_PAD,
+        )
+        options = dict(trans_func=cfg.RESNET.TRANS_FUNC, stride_1x1=cfg.RESNET.STRIDE_1X1, inplace_relu=inplace)
+        for index in range(1, 6):
+            if index == 1:
+                self.s1 = VideoModelStem(stem, norm=norm, inplace_relu=inplace)
+            else:
+                self.add_module(f"s{index}", ResStage(stages[index - 2], norm=norm, **options))
+            if index <= len(STAGES) and STAGES[index - 1] in samplers:
+                self.add_module(f"s{index}_sgs", samplers[STAGES[index - 1]])
+            if index < 5 and num_pathways(cfg) == 2:
+                self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
+        side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
+        self.head = ResNetBasicHead(
+            dims[-1],
+            cfg.MODEL.NUM_CLASSES,
+            pool_size=(side, side),
+            dropout_rate=cfg.MODEL.DROPOUT_RATE,
+            act=cfg.MODEL.HEAD_ACT,
+        )
+        self._init_weights(cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)
+
+    def forward(self, pathways: list[Tensor]) -> Tensor:
+        x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
+        for index in range(1, 6):
+            for name in (f"s{index}", f"s{index}_sgs", f"s{index}_fuse"):
+                if name in self._modules:
+                    x = self._modules[name](x)
+        return self.head(x)
+
+    def _init_weights(self, fc_std: float, zero_final_bn: bool) -> None:
+        """MSRA for convolutions (He et al., 2015), ones for norms, a narrow Gaussian for the classifier."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                c2_msra_fill(module)
+            elif isinstance(module, _BatchNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+        if zero_final_bn:
+            for module in self.modules():
+                if isinstance(module, ResBlock):
+                    nn.init.zeros_(module.branch2.final_bn.weight)
+        nn.init.normal_(self.head.projection.weight, std=fc_std)
+        nn.init.zeros_(self.head.projection.bias)
+
+
+@MODEL_REGISTRY.register()
+class SlowFast(VideoResNet):
+    """Two pathways at different frame rates (Feichtenhofer et al., ICCV 2019)."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        _expect_pathways(cfg, "SlowFast", 2)
+        super().__init__(cfg)
+
+
+@MODEL_REGISTRY.register()
+class ResNet(VideoResNet):
+    """One pathway: the 3D ResNets of the SGS supplement's Table A.1."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        _expect_pathways(cfg, "ResNet", 1)
+        super().__init__(cfg)
+
+
+def _expect_pathways(cfg: CfgNode, name: str, pathways: int) -> None:
+    if num_pathways(cfg) != pathways:
+        raise ConfigError(
+            f"MODEL.MODEL_NAME {name} has {pathways} pathway(s), but MODEL.ARCH {cfg.MODEL.ARCH} has {num_pathways(cfg)}; "
+            "slowfast goes with SlowFast, 3dresnet with ResNet"
+        )

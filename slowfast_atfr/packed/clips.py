@@ -1,0 +1,234 @@
+"""Clips of different lengths in one batch, laid end to end: real frames only, no padding.
+
+`PackedClips` is no Tensor. Torch functions reach it through `__torch_function__` and the table of `dispatch.py`, Tensor
+methods and operators through the same table, so `nn.Conv3d`, `nn.BatchNorm3d`, `torch.cat`, `x + y` or `x.sigmoid()`
+take it as it is. A clip's result never depends on its neighbours, batch statistics in training excepted: those are the
+statistics of all real frames together. Whatever the table does not know is a TypeError, never a wrong answer.
+
+The memory is that of (S, H, W, C) frames, S = sum(lengths). This layout is private to `slowfast_atfr.packed`: other
+code uses `pack`, `unpack`, `per_length`, `to_frames` and their like.
+
+`Fn.apply(x)` of a `torch.autograd.Function` is the one call of which torch does not tell us, and it would lose the
+gradient: write `native(Fn.apply, x)`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from slowfast_atfr.packed.dispatch import call, refusal
+
+
+class RaggedLength:
+    """The T of `x.shape`: every clip has its own, so any use of it as a number is an error that says what to do."""
+
+    def __init__(self, lengths: tuple[int, ...]) -> None:
+        self._lengths = lengths
+
+    def __repr__(self) -> str:
+        return f"RaggedLength{self._lengths}"
+
+    def _refuse(self, *_: Any) -> Any:
+        frames = f"is not one number: the clips have {self._lengths} frames, see x.lengths"
+        raise refusal("T of packed clips", frames)
+
+    __int__ = __index__ = __float__ = __bool__ = __hash__ = __neg__ = __abs__ = __round__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __divmod__ = __pow__ = _refuse
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rdivmod__ = __rpow__ = _refuse
+
+
+FRAME_DIM = {1: 3, 3: 1, 4: 2}  # where C, H and W of (N, C, T, H, W) stand in (S, H, W, C)
+
+
+def packed_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of packed data of shape (1, C, S, H, W): those of contiguous (S, H, W, C) frames."""
+    _, channels, num_frames, height, width = shape
+    return num_frames * height * width * channels, 1, height * width * channels, width * channels, channels
+
+
+def _operator(function: Callable) -> Callable:
+    """The Python operator that is this torch function."""
+    return lambda self, *other: call(function, self, *other)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedClips:
+    """Clips of different lengths laid end to end along time.
+
+    Args:
+        data: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
+            takes a batch of one with another batch stride for a contiguous tensor.
+        lengths: frames of each clip, all >= 1; their sum is S.
+        multiple: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
+    Raises:
+        ValueError: if the lengths do not tile the data, or the strides are others (`pack`, `from_frames` lay out).
+    """
+
+    data: Tensor
+    lengths: tuple[int, ...]
+    multiple: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.data.shape)
+        if not isinstance(self.lengths, tuple) or any(type(length) is not int for length in self.lengths):
+            raise ValueError(f"lengths must be a tuple of ints, got {self.lengths!r}")
+        if len(shape) != 5 or shape[0] != 1 or sum(self.lengths) != shape[2] or min(self.lengths, default=0) < 1:
+            raise ValueError(
+                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile data of shape "
+                f"{shape}, which is to be (1, C, sum, H, W)"
+            )
+        if self.data.stride() != packed_strides(shape):
+            raise ValueError(
+                f"data of shape {shape} has strides {self.data.stride()} where packed clips have "
+                f"{packed_strides(shape)}; pack and from_frames lay frames out"
+            )
+        if type(self.multiple) is not int or self.multiple < 1:
+            raise ValueError(f"multiple must be an int >= 1, got {self.multiple!r}")
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return call(func, *args, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Callable:
+        """Tensor methods, by way of the table: `x.sigmoid()` works, `x.view(...)` is a TypeError with its remedy."""
+        method = getattr(Tensor, name, None)
+        if name.startswith("_") or not callable(method):
+            raise AttributeError(f"PackedClips has no attribute {name!r}")
+        return functools.partial(call, method, self)
+
+    def __repr__(self) -> str:
+        _, channels, _, height, width = self.data.shape
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return (
+            f"PackedClips({len(self)} clips of {self.lengths} frames, {channels} channels, {height}x{width}, "
+            f"dtype={self.dtype}, device={self.device}{grad})"
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __bool__(self) -> bool:
+        raise refusal("bool(x)", "of packed clips is ambiguous", "Test `x is None`, or reduce to one number first")
+
+    def dim(self) -> int:
+        return 5
+
+    ndim = property(dim)
+    dtype = property(lambda self: self.data.dtype)
+    device = property(lambda self: self.data.device)
+    is_cuda = property(lambda self: self.data.is_cuda)
+    requires_grad = property(lambda self: self.data.requires_grad)
+
+    @property
+    def shape(self) -> tuple[int, int, RaggedLength, int, int]:
+        """(N, C, T, H, W), where T is not a number but an object that refuses to be used as one."""
+        _, channels, _, height, width = self.data.shape
+        return len(self), channels, RaggedLength(self.lengths), height, width
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    __add__ = __radd__ = _operator(Tensor.add)
+    __sub__, __rsub__ = _operator(Tensor.sub), _operator(torch.rsub)
+    __mul__ = __rmul__ = _operator(Tensor.mul)
+    __truediv__, __rtruediv__ = _operator(Tensor.div), _operator(Tensor.__rtruediv__)
+    __pow__, __neg__ = _operator(Tensor.pow), _operator(Tensor.neg)
+    __iadd__, __isub__ = _operator(Tensor.add_), _operator(Tensor.sub_)
+    __imul__, __itruediv__ = _operator(Tensor.mul_), _operator(Tensor.div_)
+    __eq__, __ne__, __hash__ = _operator(Tensor.eq), _operator(Tensor.ne), object.__hash__
+    __lt__, __le__, __gt__, __ge__ = map(_operator, (Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge))
+    __getitem__, __matmul__ = _operator(Tensor.__getitem__), _operator(Tensor.matmul)
+
+
+def _flatten(x: PackedClips) -> tuple[list[Tensor], tuple[tuple[int, ...], int]]:
+    return [x.data], (x.lengths, x.multiple)
+
+
+def _unflatten(leaves: Sequence[Any], context: tuple[tuple[int, ...], int]) -> PackedClips:
+    """Rebuild without the checks: a tree_map may put anything in the place of the data."""
+    x = object.__new__(PackedClips)
+    x.__dict__.update(data=next(iter(leaves)), lengths=context[0], multiple=context[1])
+    return x
+
+
+# torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
+pytree.register_pytree_node(PackedClips, _flatten, _unflatten)
+
+
+def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
+    """The frames of all clips in a row, and the number of frames of each clip.
+
+    Args:
+        x: packed clips, or a dense (N, C, T, H, W) whose clips all have T frames.
+    Returns:
+        (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d.
+    """
+    if isinstance(x, PackedClips):
+        return x.data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
+    if x.ndim != 5:
+        raise ValueError(f"expected packed clips or a dense (N, C, T, H, W), got a tensor of shape {tuple(x.shape)}")
+    return x.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous(), (x.shape[2],) * x.shape[0]
+
+
+def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) -> PackedClips:
+    """Pack a row of frames: a view when they are contiguous.
+
+    Args:
+        frames: (S, H, W, C).
+        lengths: frames of each clip, in order; their sum is S.
+    Raises:
+        ValueError: if the lengths do not tile the frames.
+    """
+    if frames.ndim != 4:
+        raise ValueError(f"expected frames of shape (S, H, W, C), got {tuple(frames.shape)}")
+    frames = frames.contiguous()
+    data = frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
+    if data.stride() != packed_strides(data.shape):  # dimensions of size one may carry any stride
+        data = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
+    return PackedClips(data, tuple(int(length) for length in lengths), multiple=multiple)
+
+
+def like(x: PackedClips, data: Tensor) -> PackedClips:
+    """The clips of x with other data: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
+    if data is x.data:
+        return x
+    if data.ndim == 5 and data.stride() == packed_strides(data.shape):
+        return PackedClips(data, x.lengths, multiple=x.multiple)
+    return from_frames(data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths, multiple=x.multiple)
+
+
+def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
+    """Lay clips of different lengths end to end.
+
+    Args:
+        clips: (C, T_i, H, W) each, T_i >= 1; C, H, W, dtype and device the same for all.
+        multiple: see PackedClips.
+    Raises:
+        ValueError: if there is no clip, or one differs from the first in more than its length.
+    """
+    if not clips:
+        raise ValueError("pack needs at least one clip, got none")
+
+    def kind(clip: Tensor) -> tuple:
+        return clip.ndim, clip.shape[:1], clip.shape[2:], clip.dtype, clip.device
+
+    for index, clip in enumerate(clips):
+        if clip.ndim != 4 or kind(clip) != kind(clips[0]):
+            raise ValueError(
+                f"clips are (C, T, H, W) and differ in T only, but clip {index} is {tuple(clip.shape)} {clip.dtype} on "
+                f"{clip.device} and clip 0 is {tuple(clips[0].shape)} {clips[0].dtype} on {clips[0].device}"
+            )
+    frames = torch.cat([clip.permute(1, 2, 3, 0) for clip in clips])
+    return from_frames(frames, [clip.shape[1] for clip in clips], multiple=multiple)
+
+
+def unpack(x: Tensor | PackedClips) -> list[Tensor]:
+    """The clips of x, (C, T_i, H, W) each, as views; the inverse of `pack`."""
+    frames, lengths = to_frames(x)
+    return [clip.permute(3, 0, 1, 2) for clip in frames.split(lengths)]

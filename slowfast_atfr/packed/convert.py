@@ -1,0 +1,137 @@
+"""Between packed and dense clips, and functions that run on either."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from slowfast_atfr.packed.clips import PackedClips, from_frames, like, to_frames
+from slowfast_atfr.packed.copies import place, starts_of, take
+from slowfast_atfr.packed.dispatch import name_of
+
+
+def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:
+    """Frames of each clip of packed clips or of a dense (N, C, T, H, W)."""
+    return x.lengths if isinstance(x, PackedClips) else (x.shape[2],) * x.shape[0]
+
+
+def to_dense(x: Tensor | PackedClips) -> Tensor:
+    """Clips of one length as (N, C, T, H, W), channels_last_3d: a view of packed clips, or the dense x itself.
+
+    Raises:
+        ValueError: if the lengths differ.
+    """
+    if not isinstance(x, PackedClips):
+        return x
+    if len(set(x.lengths)) > 1:
+        raise ValueError(f"clips of {x.lengths} frames make no dense tensor; pad_lengths(x, lengths) makes them equal")
+    return _stacked(to_frames(x)[0], len(x))
+
+
+def pack_dense(x: Tensor, *, multiple: int = 1) -> PackedClips:
+    """Pack a dense (N, C, T, H, W): a view when it is channels_last_3d, else one copy."""
+    return from_frames(*to_frames(x), multiple=multiple)
+
+
+def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwargs: Any) -> Tensor | PackedClips:
+    """Apply a tensor function that mixes no frames (batch norm, an activation) as it is.
+
+    Args:
+        fn: takes (N, C, T, H, W), which for packed clips is (1, C, S, H, W) with the frames of all clips in a row, and
+            *args, **kwargs; returns a tensor of the same N and T.
+    """
+    if not isinstance(x, PackedClips):
+        return fn(x, *args, **kwargs)
+    return like(x, fn(x.data, *args, **kwargs))
+
+
+def over_frames(x: PackedClips, op: Callable[[Tensor], Tensor]) -> PackedClips:
+    """Run a 2-D function, (S, C, H, W) to (S, C', H', W'), on every frame."""
+    return like(x, op(x.data.transpose(1, 2).squeeze(0)).unsqueeze(0).transpose(1, 2))
+
+
+def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "center") -> Tensor | PackedClips:
+    """Lengthen every clip in time with zero frames.
+
+    Args:
+        x: packed clips, or a dense (N, C, T, H, W).
+        lengths: one length per clip, at least the clip's own.
+        where: "center" pads both ends, the odd frame going to the end; "end" pads the end.
+    Returns:
+        Packed clips of these lengths; a dense tensor for a dense x and one length for all; x itself if nothing changes.
+    Raises:
+        ValueError: if a clip is longer than asked for, the number of lengths is not N, or `where` is neither.
+    """
+    lengths, old = tuple(int(length) for length in lengths), lengths_of(x)
+    if where not in ("center", "end"):
+        raise ValueError(f"where is {where!r}; choose center or end")
+    if len(lengths) != len(old):
+        raise ValueError(f"{len(lengths)} lengths {lengths} for {len(old)} clips of {old} frames")
+    for index, (length, own) in enumerate(zip(lengths, old, strict=True)):
+        if length < own:
+            raise ValueError(f"clip {index} has {own} frames and cannot be padded to {length}")
+    if lengths == old:
+        return x
+    before = [(length - own) // 2 if where == "center" else 0 for length, own in zip(lengths, old, strict=True)]
+    if not isinstance(x, PackedClips) and len(set(lengths)) == 1:
+        return F.pad(x, (0, 0, 0, 0, before[0], lengths[0] - old[0] - before[0]))
+    starts = [start + extra for start, extra in zip(starts_of(lengths), before, strict=True)]
+    multiple = x.multiple if isinstance(x, PackedClips) else 1
+    return from_frames(place(to_frames(x)[0], old, starts, sum(lengths)), lengths, multiple=multiple)
+
+
+def per_length(x: Tensor | PackedClips, fn: Callable[[Tensor], Tensor]) -> Tensor | PackedClips:
+    """Apply a function that treats every clip on its own, once per distinct length.
+
+    Args:
+        x: packed clips; a dense x is simply handed to fn.
+        fn: takes the n clips of one length as a dense (n, C, L, H, W), channels_last_3d; returns a tensor whose first
+            dimension is n.
+    Returns:
+        Packed clips in the order of x, if fn returns (n, C', L', H', W'); L' may differ between lengths.
+        An ordinary tensor (N, ...), if fn returns (n, ...) with another number of dimensions.
+    Raises:
+        ValueError: if fn's result is not one entry per clip, or its dimensions differ between lengths.
+    """
+    if not isinstance(x, PackedClips):
+        return fn(x)
+    frames, starts = to_frames(x)[0], starts_of(x.lengths)
+    results: list[Tensor | None] = [None] * len(x)  # of each clip: (L', H', W', C') or an entry of (n, ...)
+    num_dims = set()
+    for length in dict.fromkeys(x.lengths):
+        members = [index for index, own in enumerate(x.lengths) if own == length]
+        same = take(frames, [length] * len(members), [starts[index] for index in members])
+        result = fn(_stacked(same, len(members)))
+        if not isinstance(result, Tensor) or result.ndim < 1 or len(result) != len(members):
+            got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+            raise ValueError(f"fn got {len(members)} clips of {length} frames and returned {got}: one entry per clip")
+        num_dims.add(result.ndim)
+        entries = result.permute(0, 2, 3, 4, 1).contiguous() if result.ndim == 5 else result
+        for index, entry in zip(members, entries.unbind(), strict=True):
+            results[index] = entry
+    if len(num_dims) > 1:
+        raise ValueError(f"fn returned tensors of {sorted(num_dims)} dimensions for clips of {x.lengths} frames")
+    if num_dims != {5}:
+        return torch.stack(results)
+    return from_frames(torch.cat(results), [len(result) for result in results], multiple=x.multiple)
+
+
+def each_alone(function: Callable[..., Tensor], x: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
+    """per_length of a torch function, whose errors say which clips it failed on."""
+
+    def named(dense: Tensor) -> Tensor:
+        try:
+            return function(dense, *args, **kwargs)
+        except RuntimeError as error:
+            length = dense.shape[2]
+            members = [index for index, own in enumerate(x.lengths) if own == length]
+            raise type(error)(f"{name_of(function)} on clips {members}, of {length} frames: {error}") from error
+
+    return per_length(x, named)
+
+
+def _stacked(frames: Tensor, num_clips: int) -> Tensor:
+    """(N*T, H, W, C) frames of clips of one length as (N, C, T, H, W), a view; strides as channels_last_3d has them."""
+    return frames.unflatten(0, (num_clips, -1)).permute(0, 4, 1, 2, 3)

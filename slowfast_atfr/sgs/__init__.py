@@ -1,0 +1,19 @@
+"""Similarity Guided Sampling (Fayyaz et al., CVPR 2021): similarities, kernels, bins, the layer, and its record."""
+
+from slowfast_atfr.sgs.build import sgs_after
+from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
+from slowfast_atfr.sgs.record import ClipRecord, Record, count_active, record
+from slowfast_atfr.sgs.sampler import SGS, PathwaySGS
+from slowfast_atfr.sgs.similarity import SIMILARITY_REGISTRY
+
+__all__ = [
+    "KERNEL_REGISTRY",
+    "SGS",
+    "SIMILARITY_REGISTRY",
+    "ClipRecord",
+    "PathwaySGS",
+    "Record",
+    "count_active",
+    "record",
+    "sgs_after",
+]

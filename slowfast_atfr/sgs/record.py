@@ -1,0 +1,109 @@
+"""What was merged with what: watch the SGS layers of a model while it runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from slowfast_atfr.sgs.sampler import SGS, Sampled
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One clip in one SGS layer. Frames are those that entered the layer, T of them.
+
+    similarity: (T,) Delta of each frame.
+    block: (T,) block of each frame, from 0.
+    bin: (T,) bin of each frame within its block, from 0.
+    output: (T,) frame of the layer's output that each input frame was added to, from 0 to B' - 1.
+    num_active: B', frames of the output.
+    """
+
+    similarity: np.ndarray
+    block: np.ndarray
+    bin: np.ndarray
+    output: np.ndarray
+    num_active: int
+
+
+@dataclass
+class Record:
+    """Clips that each SGS layer has seen, by the layer's name, in the order in which they came."""
+
+    layers: dict[str, list[ClipRecord]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> list[ClipRecord]:
+        return self.layers[name]
+
+    def mean_active(self) -> dict[str, float]:
+        """Mean number of active bins of each layer's clips."""
+        return {name: float(np.mean([clip.num_active for clip in clips])) for name, clips in self.layers.items() if clips}
+
+
+class ActiveBins:
+    """Counts active bins, clip by clip, without waiting for the device."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, np.ndarray] = {}
+
+    def take(self) -> dict[str, np.ndarray]:
+        """(N,) active bins of each clip, by the layer's name, of the last forward."""
+        seen, self._seen = self._seen, {}
+        return seen
+
+
+@contextmanager
+def count_active(model: nn.Module) -> Iterator[ActiveBins]:
+    """Count active bins of every SGS layer while the model runs; call take() after each forward."""
+    counter = ActiveBins()
+    with _observed(model, lambda name, sampled: counter._seen.update({name: np.asarray(sampled.plan.lengths)})):
+        yield counter
+
+
+@contextmanager
+def record(model: nn.Module) -> Iterator[Record]:
+    """Note what every SGS layer of the model does to every clip.
+
+    >>> with record(model) as log:                                   # doctest: +SKIP
+    ...     model(inputs)
+    >>> log["s2_sgs.pathway0"][0].bin                                # doctest: +SKIP
+
+    Similarities are copied to the host, one wait for the device per layer and forward: leave it out of timings.
+    """
+    log = Record({name: [] for name, module in model.named_modules() if isinstance(module, SGS)})
+    with _observed(model, lambda name, sampled: log.layers[name].extend(_clips_of(sampled))):
+        yield log
+
+
+@contextmanager
+def _observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[None]:
+    """Have `see` called with the name of each SGS layer and what it did, while the context lasts."""
+    names = {module: name for name, module in model.named_modules() if isinstance(module, SGS)}
+
+    def observe(layer: SGS, sampled: Sampled) -> None:
+        see(names[layer], sampled)
+
+    for module in names:
+        module.observers.append(observe)
+    try:
+        yield
+    finally:
+        for module in names:
+            module.observers.remove(observe)
+
+
+def _clips_of(sampled: Sampled) -> Iterator[ClipRecord]:
+    similarity = sampled.measured.similarity.detach().cpu().numpy()
+    row = 0
+    for clip in sampled.measured.blocks:
+        parts, active = [], 0
+        for index, length in enumerate(clip):
+            bins = sampled.host_bins[row, :length]
+            order = sampled.plan.active[row, : sampled.plan.counts[row]]
+            output = active + (bins[:, None] == order).argmax(1)
+            parts.append((similarity[row, :length], np.full(length, index), bins, output))
+            active += sampled.plan.counts[row]
+            row += 1
+        yield ClipRecord(*(np.concatenate(part) for part in zip(*parts, strict=True)), num_active=active)

@@ -1,0 +1,193 @@
+"""Similarity Guided Sampling as a module: embed -> measure -> weigh -> add up -> drop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slowfast_atfr.packed import PackedClips, from_frames, to_frames
+from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, assign_bins, block_lengths, plan_bins
+from slowfast_atfr.sgs.registry import kernel_named, similarity_named
+
+Clips = Tensor | PackedClips
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What SGS knows of a batch before the bins reach the host. N blocks of at most T frames."""
+
+    frames: Tensor  # (S, H, W, C), all clips end to end
+    lengths: tuple[int, ...]  # frames of each clip
+    blocks: tuple[tuple[int, ...], ...]  # frames of each block of each clip
+    similarity: Tensor  # (N, T) Delta
+    position: Tensor  # (N, T) u
+    bins: Tensor  # (N, T) int32
+    multiple: int  # of the packed clips that come out
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What one SGS layer did to a batch, for those who watch it; see `record`."""
+
+    measured: Measured
+    host_bins: np.ndarray = field(repr=False)  # (N, T)
+    plan: BinPlan
+
+
+class Embedding(nn.Module):
+    """Embedding of each frame: space is averaged, then Linear C -> C/2, ReLU, Linear -> L, norm over all frames."""
+
+    def __init__(self, channels: int, embed_dim: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        hidden = max(1, channels // 2)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Linear(hidden, embed_dim, bias=False)  # the norm behind it has one
+        self.bn = norm(embed_dim)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(S, H, W, C) -> (S, L)."""
+        pooled = frames.flatten(1, 2).mean(1)
+        return self.bn(self.fc2(self.relu(self.fc1(pooled))))
+
+
+class SGS(nn.Module):
+    """Group similar frames of each clip into bins, add up each bin, drop the empty ones.
+
+    Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. A clip's result does not depend on
+    its neighbours, batch statistics of the embedding's norm in training excepted.
+
+    Args:
+        channels: C.
+        num_bins: B, bins of each block; -1 is as many as the block has frames.
+        block_size: frames that are sampled together; 0 is the whole clip. A clip's last block may be shorter.
+        similarity: name in SIMILARITY_REGISTRY.
+        kernel: name in KERNEL_REGISTRY.
+        embed_dim: L, dimensions of the embedding.
+        order: "bin" (by index) or "time" (by the mean time of the members).
+        test_num_bins: B outside training; None is as in training.
+        grad_scale: factor of a kernel's straight-through gradient.
+        norm: norm over (S, L) embeddings, of the same kind as the network's.
+        pack_multiple: temporal buffers of the packed clips are rounded up to a multiple of it.
+    Raises:
+        ConfigError: for a name that is not registered.
+        FloatingPointError: in forward, when embeddings are not finite; it names the layer and the clip.
+    Source: Fayyaz et al., CVPR 2021.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_bins: int = -1,
+        block_size: int = 0,
+        similarity: str = "magnitude",
+        kernel: str = "linear",
+        embed_dim: int = 8,
+        *,
+        order: str = "bin",
+        test_num_bins: int | None = None,
+        grad_scale: float = 1.0,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm1d,
+        pack_multiple: int = 1,
+    ) -> None:
+        super().__init__()
+        self.num_bins, self.block_size, self.order = num_bins, block_size, order
+        self.test_num_bins = num_bins if test_num_bins is None else test_num_bins
+        self.similarity, self.kernel = similarity_named(similarity), kernel_named(kernel)
+        self.grad_scale, self.pack_multiple = grad_scale, pack_multiple
+        self.embed = Embedding(channels, embed_dim, norm)
+        self.label = "SGS"  # what errors call this layer
+        self.observers: list[Callable[[SGS, Sampled], None]] = []
+
+    def forward(self, x: Clips) -> PackedClips:
+        return sample_together([self], [x])[0]
+
+    def measure(self, x: Clips) -> Measured:
+        """Embed the frames, measure them and put them into bins; nothing waits for the device."""
+        frames, lengths = to_frames(x)
+        blocks = block_lengths(lengths, self.block_size)
+        flat = [length for clip in blocks for length in clip]
+        embeddings = self.embed(frames)
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        with torch.autocast(frames.device.type, enabled=False):
+            rows, real = _as_rows(embeddings, flat)
+            similarity = self.similarity(rows, real)
+            wanted = self.num_bins if self.training else self.test_num_bins
+            num_bins = torch.tensor([length if wanted == -1 else wanted for length in flat], dtype=similarity.dtype)
+            position, bins = assign_bins(similarity, real, num_bins.to(similarity.device, non_blocking=True))
+        return Measured(frames, lengths, blocks, similarity, position, bins, self.pack_multiple)
+
+    def add_up(self, measured: Measured, host_bins: np.ndarray) -> PackedClips:
+        """Weigh the frames of each active bin and add them up; host_bins is measured.bins on the host."""
+        flat = tuple(length for clip in measured.blocks for length in clip)
+        self._check_finite(host_bins, measured.blocks)
+        plan = plan_bins(host_bins, measured.blocks, self.order)
+        for observe in self.observers:
+            observe(self, Sampled(measured, host_bins, plan))
+        frames = measured.frames
+        with torch.autocast(frames.device.type, enabled=False):
+            active = torch.from_numpy(plan.active).to(frames.device, non_blocking=True)
+            members = active[:, :, None] == measured.bins[:, None, :]
+            centers = (2 * active + 1).to(measured.position.dtype)
+            weights = self.kernel(measured.position, centers, members, self.grad_scale).to(frames.dtype)
+            bins = AddUp.apply(weights, frames.flatten(1), flat, plan.counts)
+        return from_frames(bins.view(-1, *frames.shape[1:]), plan.lengths, multiple=measured.multiple)
+
+    def extra_repr(self) -> str:
+        return (
+            f"num_bins={self.num_bins}, block_size={self.block_size}, similarity={self.similarity.__name__}, "
+            f"kernel={self.kernel.__name__}, order={self.order}"
+        )
+
+    def _check_finite(self, host_bins: np.ndarray, blocks: tuple[tuple[int, ...], ...]) -> None:
+        bad = np.flatnonzero(host_bins[:, 0] == NON_FINITE)
+        if len(bad):
+            clip = int(np.searchsorted(np.cumsum([len(clip) for clip in blocks]), bad[0], side="right"))
+            raise FloatingPointError(
+                f"{self.label}: the embeddings of clip {clip} of the batch are not finite (NaN or infinity); "
+                "the weights have diverged or the input is not finite: lower SOLVER.BASE_LR or look at the clip"
+            )
+
+
+class PathwaySGS(nn.Module):
+    """SGS behind one stage of a network of several pathways; those that are not sampled pass as they are."""
+
+    def __init__(self, samplers: dict[int, SGS], label: str) -> None:
+        super().__init__()
+        for pathway, sampler in samplers.items():
+            sampler.label = f"{label}.pathway{pathway}"
+            self.add_module(f"pathway{pathway}", sampler)
+        self.sampled = tuple(samplers)
+
+    def forward(self, pathways: list[Clips]) -> list[Clips]:
+        out = list(pathways)
+        samplers = [getattr(self, f"pathway{pathway}") for pathway in self.sampled]
+        sampled = sample_together(samplers, [pathways[pathway] for pathway in self.sampled])
+        for pathway, clips in zip(self.sampled, sampled, strict=True):
+            out[pathway] = clips
+        return out
+
+
+def sample_together(samplers: Sequence[SGS], inputs: Sequence[Clips]) -> list[PackedClips]:
+    """Run several samplers with a single wait for the device: the bins of all of them reach the host in one copy."""
+    measured = [sampler.measure(x) for sampler, x in zip(samplers, inputs, strict=True)]
+    host = torch.cat([m.bins.flatten() for m in measured]).cpu().numpy()
+    ends = np.cumsum([m.bins.numel() for m in measured])
+    pieces = [host[end - m.bins.numel() : end].reshape(m.bins.shape) for m, end in zip(measured, ends, strict=True)]
+    return [sampler.add_up(m, bins) for sampler, m, bins in zip(samplers, measured, pieces, strict=True)]
+
+
+def _as_rows(values: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(S, L) of blocks end to end -> (N, T, L) and which of the (N, T) are real; a free view for equal lengths."""
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return values.view(len(lengths), longest, -1), torch.ones(
+            len(lengths), longest, dtype=torch.bool, device=values.device
+        )
+    real = np.arange(longest) < np.asarray(lengths)[:, None]
+    starts = np.cumsum([0, *lengths[:-1]])
+    index = np.where(real, starts[:, None] + np.arange(longest), 0)
+    index, real = (torch.from_numpy(part).to(values.device, non_blocking=True) for part in (index, real))
+    return values[index], real

@@ -1,0 +1,1 @@
+"""What every other room may use: processes, logs, random states, metrics and meters."""

@@ -1,0 +1,97 @@
+"""Numbers that come batch by batch, brought together: times of iterations, and sums over clips of any quantity."""
+
+import datetime
+import time
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast_atfr.utils.distributed import all_reduce_sum, gather_objects
+
+
+class ScalarMeter:
+    """The mean of the last `window` numbers of a series, 0 before the first."""
+
+    def __init__(self, window: int) -> None:
+        self._recent: deque[float] = deque(maxlen=window)
+
+    def add(self, value: float) -> None:
+        self._recent.append(value)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self._recent)) if self._recent else 0.0
+
+
+class Stopwatch:
+    """Seconds of an iteration, of its wait for data and of the rest, averaged over the last `window` iterations."""
+
+    def __init__(self, window: int) -> None:
+        self.iteration, self.data, self.net = (ScalarMeter(window) for _ in range(3))
+        self.iter_tic()
+
+    def iter_tic(self) -> None:
+        """An iteration begins: it asks for its batch."""
+        self._start = self._data_end = time.perf_counter()
+
+    def data_toc(self) -> None:
+        """The batch is there."""
+        self._data_end = time.perf_counter()
+        self.data.add(self._data_end - self._start)
+
+    def iter_toc(self) -> None:
+        """The iteration has ended."""
+        now = time.perf_counter()
+        self.net.add(now - self._data_end)
+        self.iteration.add(now - self._start)
+
+    def eta(self, iterations: int) -> str:
+        """Time that so many iterations will take, such as "1:02:03"."""
+        return str(datetime.timedelta(seconds=int(self.iteration.mean * iterations)))
+
+
+class ClipSums:
+    """Sums over clips of named quantities, over all batches and for each of the last `window`.
+
+    They stay on the device until they are asked for, so that adding a batch waits for nothing.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._names: tuple[str, ...] = ()
+        self._recent: deque[Tensor] = deque(maxlen=window)  # of each batch: number of clips, then the sums
+        self._total: Tensor | None = None
+
+    def add(self, num_clips: int, sums: Mapping[str, float | Tensor], device: torch.device) -> None:
+        """Add a batch. All batches bring the same names, in the same order on every process."""
+        if self._total is not None and tuple(sums) != self._names:
+            raise ValueError(f"this batch reports {tuple(sums)}, the ones before {self._names}")
+        self._names = tuple(sums)
+        values = (num_clips, *sums.values())
+        row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device).detach() for value in values])
+        self._recent.append(row)
+        self._total = row if self._total is None else self._total + row
+
+    def recent(self, *, over_ranks: bool) -> dict[str, float]:
+        """Median over the last batches of each batch's mean per clip; empty before the first batch.
+
+        Args:
+            over_ranks: a batch is what all processes had at that iteration. A collective: all must call it.
+        """
+        if not self._recent:
+            return {}
+        rows = torch.stack(tuple(self._recent))
+        (rows,) = all_reduce_sum([rows]) if over_ranks else (rows,)
+        medians = np.median((rows[:, 1:] / rows[:, :1]).cpu().numpy(), axis=0)
+        return dict(zip(self._names, medians.tolist(), strict=True))
+
+    def means(self) -> dict[str, float]:
+        """Means per clip over all batches of all processes, empty if there was none; a collective."""
+        mine = None if self._total is None else (self._names, self._total.cpu())
+        parts = [part for part in gather_objects(mine) if part is not None]
+        if not parts:
+            return {}
+        num_clips, *sums = torch.stack([total for _, total in parts]).sum(0).tolist()
+        return {name: value / num_clips for name, value in zip(parts[0][0], sums, strict=True)}

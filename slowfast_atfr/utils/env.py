@@ -1,0 +1,54 @@
+"""What surrounds a process: its random states (seeded, kept, set back) and the memory in use."""
+
+import os
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seed python, numpy and torch (all devices); every rank gets a state of its own."""
+    mixed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The random states of this process, in types that `torch.load(weights_only=True)` accepts."""
+    kind, keys, *rest = np.random.get_state()
+    state = {
+        "python": random.getstate(),
+        "numpy": (str(kind), [int(key) for key in keys], *rest),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()  # of the current device: one process, one device
+    return state
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Go back to what `get_rng_state` returned. A GPU's state is left out where there is no GPU, and the reverse."""
+    kind, keys, *rest = state["numpy"]
+    random.setstate(state["python"])
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def gpu_memory() -> str:
+    """The most GPU memory that this process has held, such as "3.20G"."""
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return f"{peak / 1024**3:.2f}G"
+
+
+def host_memory() -> str:
+    """Used and total memory of this machine, such as "12.00/64.00G"; "unknown" where there is no /proc/meminfo."""
+    if not os.path.exists("/proc/meminfo"):
+        return "unknown"
+    with open("/proc/meminfo", encoding="ascii") as file:
+        kib = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in file)}
+    return f"{(kib['MemTotal'] - kib['MemAvailable']) / 1024**2:.2f}/{kib['MemTotal'] / 1024**2:.2f}G"

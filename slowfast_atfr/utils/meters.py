@@ -1,0 +1,242 @@
+"""What training, validation and test report: PySlowFast's json_stats, weighted by clips, over all processes."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+from tqdm import tqdm
+
+from slowfast_atfr.utils.averages import ClipSums, Stopwatch
+from slowfast_atfr.utils.distributed import gather_objects, is_main
+from slowfast_atfr.utils.ensemble import VideoScores, merge
+from slowfast_atfr.utils.env import gpu_memory, host_memory
+from slowfast_atfr.utils.logging import log_json_stats
+from slowfast_atfr.utils.metrics import topk_correct
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+PerClip = Mapping[str, float | np.ndarray | Tensor]  # by name: (N,) values of the clips of a batch, or their mean
+MAX_NAMED = 10  # videos that a warning names
+
+
+def progress(items: Iterable[Item], description: str) -> Iterable[Item]:
+    """The items, with a progress bar and its ETA on the main process where stderr is a terminal."""
+    return tqdm(items, desc=description, leave=False, disable=not (is_main() and sys.stderr.isatty()))
+
+
+class _Meter(Stopwatch):
+    """Timers, and sums over clips, of an epoch or a test."""
+
+    def __init__(self, num_iters: int, cfg: CfgNode) -> None:
+        super().__init__(cfg.LOG_PERIOD)
+        self._cfg, self._num_iters = cfg, num_iters
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the batches: a new epoch begins."""
+        self._sums = ClipSums(self._cfg.LOG_PERIOD)
+
+    def _add_errors(self, scores: Tensor, labels: Tensor, values: PerClip) -> None:
+        """Count top-1 and top-5 errors in percent (top-K where there are only K < 5 classes), and other values."""
+        num_clips, num_classes = scores.shape
+        correct = topk_correct(scores, labels, (1, min(5, num_classes)))
+        top1_err, top5_err = (100.0 * (num_clips - count) for count in correct)
+        sums = {"top1_err": top1_err, "top5_err": top5_err} | _sums_over_clips(values, num_clips)
+        self._sums.add(num_clips, sums, scores.device)
+
+    def _epoch_means(self) -> dict[str, float]:
+        means = self._sums.means()
+        if not means:
+            raise ValueError("this epoch had not one batch, so there is nothing to report; is the data set empty?")
+        return means
+
+    def _is_logged(self, cur_iter: int) -> bool:
+        return (cur_iter + 1) % self._cfg.LOG_PERIOD == 0
+
+    def _iter_place(self, kind: str, cur_epoch: int, cur_iter: int) -> dict[str, str]:
+        epoch, iteration = f"{cur_epoch + 1}/{self._cfg.SOLVER.MAX_EPOCH}", f"{cur_iter + 1}/{self._num_iters}"
+        return {"_type": kind, "epoch": epoch, "iter": iteration, "gpu_mem": gpu_memory()}
+
+    def _epoch_place(self, kind: str, cur_epoch: int) -> dict[str, str]:
+        epoch = f"{cur_epoch + 1}/{self._cfg.SOLVER.MAX_EPOCH}"
+        return {"_type": kind, "epoch": epoch, "gpu_mem": gpu_memory(), "RAM": host_memory()}
+
+
+def _sums_over_clips(values: PerClip, num_clips: int) -> dict[str, Tensor]:
+    sums = {}
+    for name, value in values.items():
+        tensor = torch.as_tensor(value)
+        if tensor.ndim and tensor.shape != (num_clips,):
+            raise ValueError(f"{name} is {tuple(tensor.shape)}; expected one value for each of the {num_clips} clips")
+        sums[name] = tensor.sum() if tensor.ndim else tensor * num_clips
+    return sums
+
+
+class TrainMeter(_Meter):
+    """Reports of training. Every process calls every method, at the same iterations."""
+
+    def update(
+        self, *, loss: float | Tensor, scores: Tensor, labels: Tensor, lr: float, extra: PerClip | None = None
+    ) -> None:
+        """Count a batch of this process.
+
+        Args:
+            loss: mean over the clips of the batch.
+            scores: (N, K).
+            labels: (N,) class indices.
+            lr: learning rate of this step.
+            extra: further values of each clip, (N,), or their mean, such as `gflops_per_clip`; always the same names.
+        """
+        self._lr = lr
+        self._add_errors(scores, labels, {"loss": loss, **(extra or {})})
+
+    def log_iter_stats(self, cur_epoch: int, cur_iter: int) -> None:
+        """Every LOG_PERIOD iterations: times, and medians over the last LOG_PERIOD batches. Both arguments from 0."""
+        if self._is_logged(cur_iter):
+            place = self._iter_place("train_iter", cur_epoch, cur_iter)
+            log_json_stats(place | self._times(cur_epoch, cur_iter + 1) | self._sums.recent(over_ranks=True))
+
+    def log_epoch_stats(self, cur_epoch: int, *, num_skipped: int = 0) -> dict[str, Any]:
+        """Log means over all clips of the epoch and how many videos could not be read, and return what was logged."""
+        means = self._epoch_means() | {"num_skipped": num_skipped}
+        stats = self._epoch_place("train_epoch", cur_epoch) | self._times(cur_epoch + 1, 0) | means
+        log_json_stats(stats)
+        return stats
+
+    def _times(self, epochs_done: int, iters_done: int) -> dict[str, Any]:
+        iters_left = (self._cfg.SOLVER.MAX_EPOCH - epochs_done) * self._num_iters - iters_done
+        times = {"dt": self.iteration.mean, "dt_data": self.data.mean, "dt_net": self.net.mean}
+        return times | {"eta": self.eta(iters_left), "lr": self._lr}
+
+
+class ValMeter(_Meter):
+    """Reports of validation. Processes may have different numbers of batches: they meet at the epoch's end only."""
+
+    def __init__(self, num_iters: int, cfg: CfgNode) -> None:
+        super().__init__(num_iters, cfg)
+        self._best = {"min_top1_err": 100.0, "min_top5_err": 100.0}
+
+    def update(self, *, scores: Tensor, labels: Tensor, extra: PerClip | None = None) -> None:
+        """Count a batch of this process; arguments as those of TrainMeter."""
+        self._add_errors(scores, labels, extra or {})
+
+    def log_iter_stats(self, cur_epoch: int, cur_iter: int) -> None:
+        """Every LOG_PERIOD iterations: medians over the last LOG_PERIOD batches of the main process."""
+        if self._is_logged(cur_iter):
+            times = {"time_diff": self.iteration.mean, "eta": self.eta(self._num_iters - cur_iter - 1)}
+            place = self._iter_place("val_iter", cur_epoch, cur_iter)
+            log_json_stats(place | times | self._sums.recent(over_ranks=False))
+
+    def log_epoch_stats(self, cur_epoch: int, *, num_skipped: int = 0) -> dict[str, Any]:
+        """Log means over all clips of all processes and the least errors so far, and return what was logged."""
+        means = self._epoch_means() | {"num_skipped": num_skipped}
+        self._best = {name: min(least, means[name.removeprefix("min_")]) for name, least in self._best.items()}
+        stats = self._epoch_place("val_epoch", cur_epoch) | {"time_diff": self.iteration.mean} | means | self._best
+        log_json_stats(stats)
+        return stats
+
+
+class TestMeter(_Meter):
+    """Reports of a test: views are brought together per video over all processes, each view once.
+
+    Args:
+        num_videos: of the test set; views of video i come with index i.
+        num_views: of each video, TEST.NUM_ENSEMBLE_VIEWS x TEST.NUM_SPATIAL_CROPS.
+        num_iters: batches of this process.
+        names: of the videos, for warnings; None names them by index.
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of its name
+
+    def __init__(
+        self, num_videos: int, num_views: int, num_iters: int, cfg: CfgNode, *, names: Sequence[str] | None = None
+    ) -> None:
+        super().__init__(num_iters, cfg)
+        self._names = [str(index) for index in range(num_videos)] if names is None else names
+        if len(self._names) != num_videos:
+            raise ValueError(f"{len(self._names)} names for {num_videos} videos")
+        self._videos, self._num_clips = VideoScores(num_views, cfg.DATA.ENSEMBLE_METHOD), 0
+
+    def update(
+        self,
+        *,
+        scores: Tensor,
+        labels: Tensor,
+        videos: Sequence[int],
+        views: Sequence[int],
+        extra: PerClip | None = None,
+    ) -> None:
+        """Count a batch of views of this process. A video that could not be read is simply never reported.
+
+        Args:
+            scores: (N, K) after softmax (or sigmoid).
+            labels: (N,) class indices.
+            videos: index of the video of each view.
+            views: index of each view within its video.
+            extra: values of each view, (N,), or their mean, such as `gflops_per_clip`.
+        """
+        self._num_clips += len(scores)
+        rows = scores.detach().float().cpu().numpy()
+        for video, view, label, row in zip(map(int, videos), map(int, views), labels.tolist(), rows, strict=True):
+            if not 0 <= video < len(self._names):
+                raise ValueError(f"video {video} is not one of the {len(self._names)} of the test set")
+            self._videos.add(video, view, label, row.copy())
+        if extra:
+            self._sums.add(len(scores), _sums_over_clips(extra, len(scores)), scores.device)
+
+    def log_iter_stats(self, cur_iter: int) -> None:
+        """Every LOG_PERIOD iterations: how far the main process is."""
+        if self._is_logged(cur_iter):
+            times = {"time_diff": self.iteration.mean, "eta": self.eta(self._num_iters - cur_iter - 1)}
+            log_json_stats({"_type": "test_iter", "cur_iter": f"{cur_iter + 1}/{self._num_iters}"} | times)
+
+    def finalize(self, *, net_seconds: float) -> dict[str, Any]:
+        """Merge the processes, log `test_final` and return it; a collective.
+
+        Videos without a view are counted, named and left out; those that lack some are named, and judged by the rest.
+
+        Args:
+            net_seconds: that this process's views took in the network; processes work side by side, so their rates add.
+        Raises:
+            ValueError: if no video has a view; every process raises it.
+        """
+        merged = merge(gather_objects(self._videos))
+        seen = sorted(merged.labels)
+        if not seen:
+            raise ValueError(f"none of the {len(self._names)} videos could be tested; see the warnings above")
+        self._warn("could not be tested and are left out", sorted(set(range(len(self._names))) - set(seen)))
+        self._warn(f"lack some of their {merged.num_views} views and are judged by the others", sorted(merged.parts))
+        whole = merged.whole | {video: merged.bring_together(views) for video, views in merged.parts.items()}
+        self._results = {
+            "scores": torch.from_numpy(np.stack([whole[video] for video in seen])),
+            "labels": torch.tensor([merged.labels[video] for video in seen]),
+            "videos": torch.tensor(seen),
+        }
+        num_classes = self._results["scores"].shape[1]
+        correct = topk_correct(self._results["scores"], self._results["labels"], (1, min(5, num_classes)))
+        top1_acc, top5_acc = (f"{100.0 * int(count) / len(seen):.2f}" for count in correct)
+        stats = {"_type": "test_final", "split": "test_final", "top1_acc": top1_acc, "top5_acc": top5_acc}
+        stats |= {"num_videos": len(seen), "num_skipped": len(self._names) - len(seen)}
+        rates = gather_objects(self._num_clips / max(net_seconds, 1e-9))
+        stats |= self._sums.means() | {"clips_per_second": sum(rates)}
+        log_json_stats(stats)
+        return stats
+
+    def save_results(self, path: str) -> None:
+        """Write what `finalize` found: scores (V, K), labels (V,) and indices (V,) of the videos, for torch.load."""
+        if is_main():
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            torch.save(self._results, path)
+            logger.info("scores and labels of %d videos are in %s", len(self._results["videos"]), path)
+
+    def _warn(self, what: str, videos: Sequence[int]) -> None:
+        if videos:
+            names = ", ".join(self._names[video] for video in videos[:MAX_NAMED])
+            more = f" and {len(videos) - MAX_NAMED} more" if len(videos) > MAX_NAMED else ""
+            logger.warning("%d of %d videos %s: %s%s", len(videos), len(self._names), what, names, more)

@@ -1,0 +1,64 @@
+"""Values that do not fit together are refused, with the key, the value and the rule."""
+
+import pytest
+
+from slowfast_atfr.config import ConfigError, load_cfg
+
+BAD = [
+    ("MODEL.ARCH", "resnext", "slowfast, 3dresnet"),
+    ("RESNET.DEPTH", "34", "18, 50, 101"),
+    ("RESNET.SPATIAL_STRIDES", "[[1], [2], [2]]", "four stages"),
+    ("RESNET.NUM_BLOCK_TEMP_KERNEL", "[[3, 3, 3], [4], [6], [3]]", "four stages"),
+    ("RESNET.WIDTH_PER_GROUP", "60", "multiple of 8"),
+    ("BN.NORM_TYPE", "layernorm", "batchnorm, sync_batchnorm"),
+    ("SGS.STAGES", "[res5]", "conv1, res2, res3, res4"),
+    ("SGS.PATHWAYS", "[2]", "0 (slow), 1 (fast)"),
+    ("SGS.NUM_BINS", "[1, 2, 3]", "2 pathway(s)"),
+    ("SGS.NUM_BINS", "[]", "2 pathway(s)"),
+    ("SGS.NUM_BINS", "[0]", "-1 for the block's length"),
+    ("SGS.NUM_BINS", "[1.5]", "whole numbers"),
+    ("SGS.TEST_NUM_BINS", "[4, 4, 4]", "2 pathway(s)"),
+    ("SGS.BLOCK_SIZE", "[2, 8, 16]", "2 pathway(s)"),
+    ("SGS.BLOCK_SIZE", "[-1]", "0 for the whole clip"),
+    ("SGS.ORDER", "random", "bin, time"),
+    ("SGS.FUSION_PAD", "start", "center, end"),
+    ("DATA.INPUT_CHANNEL_NUM", "[3]", "[3, 3]"),
+    ("DATA.TRAIN_JITTER_SCALES", "[200, 320]", "TRAIN_CROP_SIZE (224)"),
+    ("DATA.STD", "[0, 1, 1]", "above 0"),
+    ("SLOWFAST.ALPHA", "3", "divides DATA.NUM_FRAMES"),
+    ("SLOWFAST.FUSION_KERNEL_SZ", "4", "odd"),
+    ("SOLVER.OPTIMIZING_METHOD", "lamb", "sgd"),
+    ("TEST.NUM_SPATIAL_CROPS", "2", "1, 3"),
+    ("SHARD_ID", "1", "NUM_SHARDS - 1 = 0"),
+    ("TRAIN.CHECKPOINT_TYPE", "caffe2", "pytorch"),
+    ("MODEL.DROPOUT_RATE", "1.0", "below 1"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), BAD)
+def test_a_bad_value_names_the_key_and_the_choices(key, value, words):
+    with pytest.raises(ConfigError) as error:
+        load_cfg(None, [key, value])
+    assert key in str(error.value) and words in str(error.value)
+
+
+def test_batches_are_shared_evenly_by_the_processes():
+    with pytest.raises(ConfigError, match="TRAIN.BATCH_SIZE is 10.*multiple of 4"):
+        load_cfg(None, ["NUM_GPUS", "4", "TRAIN.BATCH_SIZE", "10"])
+
+
+def test_sgs_needs_a_stage_and_a_pathway_of_the_network():
+    with pytest.raises(ConfigError, match="name a stage"):
+        load_cfg(None, ["SGS.ENABLE", "True", "SGS.STAGES", "[]"])
+    single = ["MODEL.ARCH", "3dresnet", "DATA.INPUT_CHANNEL_NUM", "[3]", "SGS.ENABLE", "True"]
+    with pytest.raises(ConfigError, match="none of them is a pathway of 3dresnet"):
+        load_cfg(None, [*single, "SGS.PATHWAYS", "[1]"])
+    assert load_cfg(None, single).SGS.ENABLE
+
+
+def test_relative_steps_need_a_factor_each():
+    steps = ["SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", "[0, 5]"]
+    with pytest.raises(ConfigError, match="SOLVER.LRS"):
+        load_cfg(None, [*steps, "SOLVER.LRS", "[1]"])
+    with pytest.raises(ConfigError, match="SOLVER.STEPS"):
+        load_cfg(None, ["SOLVER.LR_POLICY", "steps_with_relative_lrs", "SOLVER.STEPS", "[5, 0]"])

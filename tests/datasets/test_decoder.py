@@ -1,0 +1,265 @@
+"""Exactly the frames that were asked for, from files of many kinds; an error that names the file, or frames, else."""
+
+import os
+import pickle
+import shutil
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slowfast_atfr.datasets.decoder import DecodeError, Video, VideoInfo, open_video, probe, read_frames
+
+KINDS = (
+    "b_frames, one_gop, open_gop, intra_refresh, vfr, no_frame_count, hevc_open_gop, vp8, transport_stream, "
+    "avi_without_b_frames, avi_with_b_frames, no_pts"
+).split(", ")
+
+
+def test_every_kind_is_tested(numbered):
+    assert set(KINDS) == set(numbered.kinds)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_frame(numbered, numbers, kind):
+    with open_video(numbered(kind)) as video:
+        assert video.num_frames == 60
+        assert numbers(video.read(range(60))).tolist() == list(range(60))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(indices=st.lists(st.integers(0, 59), min_size=1, max_size=6))
+def test_any_frames_in_any_order(numbered, numbers, kind, indices):
+    frames = read_frames(numbered(kind), indices)
+    assert frames.dtype == np.uint8 and frames.shape == (len(indices), 48, 144, 3)
+    assert numbers(frames).tolist() == indices
+
+
+def test_frames_are_the_same_however_they_are_reached(numbered):
+    for kind in KINDS:
+        with open_video(numbered(kind)) as video:
+            every = video.read(range(60))
+            np.testing.assert_array_equal(video.read([59, 31, 7]), every[[59, 31, 7]], err_msg=kind)
+
+
+def test_probe(numbered):
+    assert probe(numbered("b_frames")) == VideoInfo(num_frames=60, fps=25.0, width=144, height=48)
+    assert probe(numbered("avi_with_b_frames")) == VideoInfo(num_frames=60, fps=25.0, width=144, height=48)
+    assert probe(numbered("vfr")).fps == pytest.approx(60 / (4.0), rel=0.1)  # mean of the drawn steps: 70 ms
+
+
+def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, monkeypatch):
+    decoded = []
+    original = Video._decoded_from
+
+    def counted(self, entry):
+        for index, frame in original(self, entry):
+            decoded.append(index)
+            yield index, frame
+
+    monkeypatch.setattr(Video, "_decoded_from", counted)
+    read_frames(numbered("b_frames"), [2, 50, 57])
+    assert decoded == [0, 1, 2, *range(48, 58)]  # key frames stand every 12; what lies between is skipped
+
+
+def test_only_wanted_frames_are_converted_each_once(numbered, numbers):
+    seen = []
+
+    def transform(frame):
+        seen.append(frame.shape)
+        return frame[::2, ::2]
+
+    with open_video(numbered("one_gop")) as video:
+        frames = video.read([9, 4, 9, 30], transform)
+    assert seen == [(48, 144, 3)] * 3 and frames.shape == (4, 24, 72, 3)
+    np.testing.assert_array_equal(frames[0], frames[2])
+
+
+def test_frames_that_an_edit_list_hides_do_not_count(tmp_path, numbered, numbers):
+    """A cut without encoding: the container keeps the frames from the key frame on, and hides those before the cut."""
+    path = numbered.write(tmp_path / "cut.mp4", count=40, pts=np.arange(-5, 35) * 40, options={"g": "20", "bf": "0"})
+    with open_video(path) as video:
+        assert video.num_frames == 35
+        assert numbers(video.read([0, 14, 15, 34])).tolist() == [5, 19, 20, 39]
+
+
+def test_a_turned_picture_is_set_upright(tmp_path, numbered, numbers):
+    """The file of a phone held upright: rows are columns, and the track's matrix says to turn it."""
+    path = tmp_path / "turned.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 144, "yuv420p"
+        for i in range(5):
+            lying = np.ascontiguousarray(np.rot90(numbered.draw_number(i)))  # to be turned clockwise for viewing
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(lying, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    data[matrix : matrix + 36] = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 144 << 16, 0, 1 << 30], ">i4").tobytes()
+    path.write_bytes(data)
+    assert probe(path) == VideoInfo(num_frames=5, fps=25.0, width=144, height=48)
+    assert numbers(read_frames(path, [4, 2])).tolist() == [4, 2]
+
+
+def test_a_change_of_size_is_an_error(tmp_path, numbered):
+    parts = [numbered.write(tmp_path / f"{height}.h264", count=10, height=height) for height in (48, 64)]
+    path = tmp_path / "both.h264"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert read_frames(path, [3, 9]).shape == (2, 48, 144, 3)
+    with pytest.raises(DecodeError, match="size of the picture changes at frame 12: 144x64 after 144x48"):
+        read_frames(path, [3, 12])
+
+
+def test_a_video_of_one_frame(tmp_path, numbered, numbers):
+    path = numbered.write(tmp_path / "one.mp4", count=1, first=300)
+    assert probe(path).num_frames == 1 and numbers(read_frames(path, [0, 0])).tolist() == [300, 300]
+
+
+@pytest.mark.parametrize("index", [-1, 60])
+@pytest.mark.parametrize("kind", ["b_frames", "avi_with_b_frames"])
+def test_frames_that_do_not_exist(numbered, kind, index):
+    with pytest.raises(DecodeError, match=rf"frame {index} is wanted, but it has frames 0 to 59") as error:
+        read_frames(numbered(kind), [3, index])
+    assert error.value.path == str(numbered(kind))
+
+
+def test_no_frame_asked_for(numbered):
+    with pytest.raises(ValueError, match="no frame"):
+        read_frames(numbered("b_frames"), [])
+
+
+def _sound(path):
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.rate = 8000
+        container.mux(stream.encode(sound))
+
+
+@pytest.mark.parametrize("kind, reason", [("missing", "No such file"), ("empty", ""), ("text", ""), ("folder", "")])
+def test_what_is_no_video_is_named(tmp_path, kind, reason):
+    path = tmp_path / "x.mp4"
+    {
+        "missing": lambda: None,
+        "empty": path.touch,
+        "text": lambda: path.write_text("no video\n" * 99),
+        "folder": path.mkdir,
+    }[kind]()
+    with pytest.raises(DecodeError, match=reason) as error:
+        probe(path)
+    assert error.value.path == str(path) and error.value.reason
+
+
+def test_a_file_of_sound_has_no_video(tmp_path):
+    _sound(tmp_path / "x.wav")
+    with pytest.raises(DecodeError, match="no video stream"):
+        probe(tmp_path / "x.wav")
+
+
+def test_the_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(DecodeError("a.mp4", "bad")))
+    assert (error.path, error.reason, str(error)) == ("a.mp4", "bad", "a.mp4: bad")
+
+
+def test_a_closed_video_lets_go_of_the_file(numbered):
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for kind in KINDS:
+        read_frames(numbered(kind), [1])
+    assert not before or len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["b_frames", "no_frame_count", "vp8", "transport_stream", "avi_with_b_frames"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "wipe", "header"])
+def test_damage_gives_frames_or_an_error(tmp_path, numbered, kind, damage):
+    data = numbered(kind).read_bytes()
+    path = tmp_path / numbered(kind).name
+    rng = np.random.default_rng(len(kind))
+    outcomes = set()
+    for _ in range(25):
+        broken = bytearray(data)
+        where = int(rng.integers(len(broken)))
+        if damage == "cut":
+            del broken[where:]
+        elif damage == "wipe":
+            broken[where : where + 500] = bytes(len(broken[where : where + 500]))
+        else:
+            end = len(broken) if damage == "flip" else min(len(broken), 800)
+            for at in rng.integers(0, end, 12):
+                broken[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(broken)
+        try:
+            with open_video(path) as video:
+                wanted = np.linspace(0, video.num_frames - 1, 7).astype(int)
+                outcomes.add(video.read(wanted).shape[0])
+        except DecodeError as error:
+            assert error.path == str(path) and error.reason
+            outcomes.add("error")
+    assert outcomes <= {7, "error"}
+
+
+def test_a_cut_file_gives_the_frames_that_are_left(tmp_path, numbered, numbers):
+    path = tmp_path / "cut.mkv"
+    data = numbered("no_frame_count").read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with open_video(path) as video:
+        assert 10 < video.num_frames < 60
+        seen = numbers(video.read(range(video.num_frames - 4))).tolist()  # the last ones may need what is cut off
+    assert seen == list(range(len(seen)))
+
+
+ORIGINALS = {  # frames, upright width and height
+    "av1_video.mkv": (125, 640, 360),
+    "h265_video.mp4": (10, 128, 128),
+    "kinetics_arm_wrestling_demo.mp4": (280, 340, 256),
+    "kinetics_flipping_a_pancake.mkv": (310, 426, 240),
+    "kth_person01_jogging_d3_uncomp.avi": (405, 160, 120),
+    "mmaction2_part_0.mp4": (32, 340, 256),
+    "nasa_13013.mp4": (325, 320, 180),
+    "rotated_90.mov": (3, 320, 568),
+    "sense_test_video.mp4": (13, 40, 30),
+    "smth-smth-1.webm": (47, 427, 240),
+    "ucf101_v_ApplyEyeMakeup_g01_c01.avi": (164, 320, 240),
+    "ucf101_v_BaseballPitch_g01_c01.avi": (107, 320, 240),
+    "ut_interaction_set1_22_4_3.avi": (81, 168, 272),
+    "weizmann_daria_jack.avi": (89, 180, 144),
+}
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_real_files_give_what_decoding_from_the_start_gives(real_clips, name):
+    path = str(real_clips / "originals" / name)
+    with av.open(path) as container:
+        turned = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in container.decode(video=0)]
+    info = probe(path)
+    assert (info.num_frames, info.width, info.height) == ORIGINALS[name] == (len(turned), *turned[0].shape[1::-1])
+    rng = np.random.default_rng(0)
+    for size in (1, 8):
+        indices = rng.integers(0, len(turned), size)
+        for index, frame in zip(indices, read_frames(path, indices), strict=True):
+            np.testing.assert_array_equal(frame, turned[index])
+    np.testing.assert_array_equal(read_frames(path, [len(turned) - 1])[0], turned[-1])
+
+
+def test_a_real_corrupted_file(real_clips):
+    path = real_clips / "originals" / "corrupted.mp4"  # 50 packets, of which 28 can be decoded
+    assert probe(path).num_frames == 50
+    assert read_frames(path, [0, 27]).shape == (2, 720, 1280, 3)
+    with pytest.raises(DecodeError, match="corrupted.mp4: Invalid data"):
+        read_frames(path, [0, 40])
+
+
+def test_real_files_cut_short(real_clips, tmp_path):
+    for name in ORIGINALS:
+        path = tmp_path / name
+        shutil.copyfile(real_clips / "originals" / name, path)
+        os.truncate(path, path.stat().st_size // 2)
+        try:
+            with open_video(path) as video:
+                assert 0 < video.num_frames <= ORIGINALS[name][0]
+                video.read([0, video.num_frames // 2])
+        except DecodeError as error:
+            assert error.path == str(path)

@@ -1,0 +1,95 @@
+"""A data set of tiny videos, in which a bright square moves left (class 0) or right (class 1), and configs that run on it."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from slowfast_atfr.config import load_cfg
+
+
+def write_video(path: Path, frames: np.ndarray, fps: int = 10) -> None:
+    """frames (T, H, W, 3) uint8 -> an H.264 file."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "10", "preset": "ultrafast"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory) -> Path:
+    """12 training and 5 validation videos of 16 frames in 48 x 40, half of each video static."""
+    folder, rng = tmp_path_factory.mktemp("tiny"), np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 5)):
+        lines = []
+        for number in range(count):
+            label = number % 2
+            frames = rng.integers(0, 60, (1, 40, 48, 3), dtype=np.uint8).repeat(16, 0)
+            for t in range(16):
+                way = min(2 * t, 16) * (1 if label else -1) + (4 if label else 28)
+                frames[t, 10 + number : 20 + number, way : way + 10] = 220
+            write_video(folder / f"{split}_{number}.mp4", frames)
+            lines.append(f"{split}_{number}.mp4 {label}\n")
+        (folder / f"{split}.csv").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture
+def tiny_pairs(tiny_data, tmp_path):
+    """KEY VALUE pairs of a small SlowFast with SGS on the tiny data set; OUTPUT_DIR is a folder `out` in tmp_path."""
+    settings = {
+        "TRAIN.DATASET": "kinetics",
+        "TRAIN.BATCH_SIZE": 4,
+        "TRAIN.EVAL_PERIOD": 1,
+        "TRAIN.CHECKPOINT_PERIOD": 1,
+        "TEST.DATASET": "kinetics",
+        "TEST.BATCH_SIZE": 4,
+        "TEST.NUM_ENSEMBLE_VIEWS": 2,
+        "TEST.NUM_SPATIAL_CROPS": 3,
+        "DATA.PATH_TO_DATA_DIR": tiny_data,
+        "DATA.PATH_PREFIX": tiny_data,
+        "DATA.NUM_FRAMES": 8,
+        "DATA.SAMPLING_RATE": 2,
+        "DATA.TARGET_FPS": 10,
+        "DATA.TRAIN_JITTER_SCALES": "[32, 40]",
+        "DATA.TRAIN_CROP_SIZE": 32,
+        "DATA.TEST_CROP_SIZE": 32,
+        "DATA.RANDOM_FLIP": False,
+        "MODEL.NUM_CLASSES": 2,
+        "MODEL.DROPOUT_RATE": 0.5,
+        "SLOWFAST.ALPHA": 4,
+        "SLOWFAST.BETA_INV": 4,
+        "RESNET.DEPTH": 18,
+        "RESNET.WIDTH_PER_GROUP": 8,
+        "RESNET.NUM_BLOCK_TEMP_KERNEL": "[[2], [2], [2], [2]]",
+        "SGS.ENABLE": True,
+        "SGS.BLOCK_SIZE": "[1, 4]",
+        "BN.USE_PRECISE_STATS": True,
+        "BN.NUM_BATCHES_PRECISE": 2,
+        "SOLVER.MAX_EPOCH": 2,
+        "SOLVER.BASE_LR": 0.05,
+        "DATA_LOADER.NUM_WORKERS": 0,
+        "NUM_GPUS": 0,
+        "LOG_PERIOD": 1,
+        "OUTPUT_DIR": tmp_path / "out",
+    }
+
+    def pairs(**changes: object) -> list[str]:
+        chosen = settings | {key.replace("__", "."): value for key, value in changes.items()}
+        return [text for key, value in chosen.items() for text in (key, str(value))]
+
+    return pairs
+
+
+@pytest.fixture
+def tiny_cfg(tiny_pairs):
+    """A validated config from the same pairs; keys with two underscores for the dot override."""
+
+    def load(**changes: object):
+        return load_cfg(None, tiny_pairs(**changes))
+
+    return load

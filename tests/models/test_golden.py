@@ -1,0 +1,82 @@
+"""SlowFast is PySlowFast's: keys, shapes, parameter counts, outputs and the means of every stage."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from slowfast_atfr.analysis import clip_macs
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.models import build_model
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "slowfast_r50.json").read_text())
+CASES = [
+    ("slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml"),
+    ("slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml"),
+    ("ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml"),
+]
+
+
+@pytest.mark.parametrize(("case", "config"), CASES)
+def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, case, config):
+    golden = GOLDEN["cases"][case]
+    cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm"])
+    assert (cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA) == (golden["num_frames"], golden["alpha"])
+    model = golden_fill(build_model(cfg)).eval()
+    assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
+    means = {}
+    for stage in golden["stage_mean_and_absmean"]:
+        getattr(model, stage).register_forward_hook(
+            lambda _, __, out, stage=stage: means.update({stage: [[x.mean().item(), x.abs().mean().item()] for x in out]})
+        )
+    with torch.inference_mode():
+        out = model(to_pathways(cfg, golden_clips(1, golden["num_frames"], golden["crop"])))
+    assert out.argmax(1).tolist() == golden["output_argmax"]
+    torch.testing.assert_close(out[:, :8], torch.tensor(golden["output_first_8"]), rtol=1e-4, atol=0)
+    assert out.double().square().sum().item() == pytest.approx(golden["output_sum_sq"], rel=1e-4)
+    for stage, expected in golden["stage_mean_and_absmean"].items():
+        assert means[stage] == [pytest.approx(pair, rel=1e-4) for pair in expected], stage
+
+
+@pytest.mark.parametrize(("config", "classes"), [("Kinetics", 400), ("SSv2", 174)])
+def test_keys_and_shapes_in_pyslowfasts_order(repo, config, classes):
+    cfg = load_cfg(str(repo / "configs" / config / "SLOWFAST_8x8_R50.yaml"))
+    found = [(key, list(value.shape)) for key, value in build_model(cfg).state_dict().items()]
+    expected = {key: list(shape) for key, shape in GOLDEN["keys"].items()}
+    for key in ("head.projection.weight", "head.projection.bias"):
+        expected[key][0] = classes
+    assert found == list(expected.items())
+
+
+@pytest.mark.parametrize("config", ["Kinetics/SLOWFAST_8x8_R50", "SSv2/SLOWFAST_8x8_R50"])
+def test_sgs_adds_its_own_parameters_and_touches_no_other(repo, config):
+    base, atfr = (
+        build_model(load_cfg(str(repo / "configs" / f"{config}{suffix}.yaml"))).state_dict() for suffix in ("", "_ATFR")
+    )
+    added = set(atfr) - set(base)
+    assert set(base) <= set(atfr) and added
+    assert {key.rpartition(".embed.")[0] for key in added} == {"s2_sgs.pathway0", "s2_sgs.pathway1"}
+
+
+# Multiply-adds as published: SlowFast in Feichtenhofer et al., ICCV 2019 at 256; 3D ResNets in the SGS supplement.
+@pytest.mark.parametrize(
+    ("config", "crop", "gflops"),
+    [
+        ("Kinetics/SLOWFAST_4x16_R50.yaml", 256, 36.1),
+        ("Kinetics/SLOWFAST_8x8_R50.yaml", 256, 65.7),
+        ("Kinetics/SLOWFAST_8x8_R50.yaml", 224, 50.3),
+        ("SSv2/SLOWFAST_8x8_R50.yaml", 224, 100.6),
+        ("Mini_Kinetics/3DRESNET18.yaml", 224, 18.06),
+        ("Mini_Kinetics/3DRESNET50.yaml", 224, 31.27),
+    ],
+)
+def test_gflops_are_the_published_ones(repo, to_pathways, config, crop, gflops):
+    cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm"])
+    with torch.device("meta"):  # shapes are all it takes
+        model = build_model(cfg)
+        clips = torch.empty(2, 3, cfg.DATA.NUM_FRAMES, crop, crop)
+        slow = clips[:, :, :: cfg.SLOWFAST.ALPHA]
+        inputs = [slow, clips] if cfg.MODEL.ARCH == "slowfast" else [clips]
+        counted = clip_macs(model, inputs) * 1e-9
+    assert counted.tolist() == pytest.approx([gflops, gflops], abs=0.05 if gflops > 36 else 0.005)

@@ -1,0 +1,113 @@
+"""Every network, with and without SGS: it trains all its parameters, and a clip's result is its own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from slowfast_atfr.config import ConfigError, load_cfg
+from slowfast_atfr.models import MODEL_REGISTRY, build_model
+from slowfast_atfr.sgs import record
+
+CONFIGS = [
+    "Kinetics/SLOWFAST_8x8_R50.yaml",
+    "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml",
+    "Kinetics/SLOWFAST_4x16_R50_ATFR.yaml",
+    "SSv2/SLOWFAST_8x8_R50_ATFR.yaml",
+    "Mini_Kinetics/3DRESNET18.yaml",
+    "Mini_Kinetics/3DRESNET18_ATFR.yaml",
+]
+ATFR = [name for name in CONFIGS if "ATFR" in name]
+
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize("config", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")))
+def test_every_yaml_builds_and_takes_a_clip(repo, to_pathways, config):
+    cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm"])
+    model = build_model(cfg).eval()
+    with torch.inference_mode():
+        out = model(to_pathways(cfg, torch.randn(1, 3, cfg.DATA.NUM_FRAMES, 32, 32)))
+    assert out.shape == (1, cfg.MODEL.NUM_CLASSES)
+    assert out.sum().item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_clips, config):
+    # zero-initialised norms keep what is before them from a gradient in the first step, so they start at one here
+    cfg = thin_cfg(config, "RESNET.ZERO_INIT_FINAL_BN", "False", "MODEL.DROPOUT_RATE", "0.0")
+    model = build_model(cfg).train()
+    scores = model(to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES)))
+    torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()]
+    assert not without
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("pairs", [(), ("SGS.STAGES", "[conv1, res3]"), ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean")])
+def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways, moving_clips, config, pairs):
+    cfg = thin_cfg(config, *pairs)
+    model = build_model(cfg)
+    clips = moving_clips(4, cfg.DATA.NUM_FRAMES)
+    clips[1, :, 4:] = clips[1, :, 4:5]  # mostly static
+    with torch.no_grad():
+        model.train()(to_pathways(cfg, clips))  # gives the norms statistics of their own
+        together = model.eval()(to_pathways(cfg, clips))
+        for index in range(len(clips)):
+            alone = model(to_pathways(cfg, clips[index : index + 1]))[0]
+            torch.testing.assert_close(together[index], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", ATFR)
+def test_clips_of_a_batch_have_lengths_of_their_own(thin_cfg, to_pathways, moving_clips, config):
+    cfg = thin_cfg(config)
+    model = build_model(cfg).eval()
+    with torch.inference_mode(), record(model) as log:
+        model(to_pathways(cfg, moving_clips(6, cfg.DATA.NUM_FRAMES)))
+    last = [clip.num_active for clip in list(log.layers.values())[-1]]
+    assert len(set(last)) > 1 and max(last) < cfg.DATA.NUM_FRAMES
+
+
+def test_ssv2_blocks_are_2_slow_and_8_fast_frames(thin_cfg, to_pathways, moving_clips):
+    cfg = thin_cfg("SSv2/SLOWFAST_8x8_R50_ATFR.yaml")
+    model = build_model(cfg).eval()
+    with torch.inference_mode(), record(model) as log:
+        model(to_pathways(cfg, moving_clips(1, 64)))
+    (slow,), (fast,) = log["s2_sgs.pathway0"], log["s2_sgs.pathway1"]
+    assert len(slow.bin) == 16 and len(fast.bin) == 64
+    assert slow.block.max() == fast.block.max() == 7
+
+
+def test_slow_goes_on_with_the_longer_of_its_bins_and_what_the_fast_one_sends(thin_cfg, to_pathways, moving_clips):
+    cfg = thin_cfg("SSv2/SLOWFAST_8x8_R50_ATFR.yaml")
+    model = build_model(cfg).eval()
+    seen = {}
+    model.s5.register_forward_hook(lambda _, __, out: seen.update(slow=out[0].lengths, fast=out[1].lengths))
+    with torch.inference_mode(), record(model) as log:
+        model(to_pathways(cfg, moving_clips(4, 64)))
+    slow = [clip.num_active for clip in log["s2_sgs.pathway0"]]
+    fast = [clip.num_active for clip in log["s2_sgs.pathway1"]]
+    assert seen["fast"] == tuple(fast)
+    assert seen["slow"] == tuple(max(s, -(-f // cfg.SLOWFAST.ALPHA)) for s, f in zip(slow, fast, strict=True))
+
+
+@pytest.mark.parametrize("depth", [18, 50, 101])
+@pytest.mark.parametrize("transform", ["bottleneck_transform", "basic_transform"])
+def test_depths_and_transforms_run(thin_cfg, to_pathways, depth, transform):
+    cfg = thin_cfg("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", "RESNET.DEPTH", str(depth), "RESNET.TRANS_FUNC", transform)
+    out = build_model(cfg).eval()(to_pathways(cfg, torch.randn(1, 3, 32, 32, 32)))
+    assert out.shape == (1, 7)
+
+
+def test_the_wrong_name_for_an_architecture_says_which_go_together(repo):
+    cfg = load_cfg(str(repo / "configs/Kinetics/SLOWFAST_8x8_R50.yaml"), ["MODEL.MODEL_NAME", "ResNet"])
+    with pytest.raises(ConfigError, match="3dresnet with ResNet"):
+        build_model(cfg)
+    cfg = load_cfg(None, ["MODEL.MODEL_NAME", "SlowFats"])
+    with pytest.raises(ConfigError, match="MODEL.MODEL_NAME is 'SlowFats'; choose one of .*SlowFast"):
+        build_model(cfg)
+
+
+def test_the_registry_holds_the_networks():
+    assert {"SlowFast", "ResNet"} <= {name for name, _ in MODEL_REGISTRY}

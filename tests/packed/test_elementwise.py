@@ -1,0 +1,234 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.packed.clips import packed_strides
+from slowfast_atfr.packed.dispatch import call
+from slowfast_atfr.packed.elementwise import NAMES
+
+LENGTHS = (2, 5, 1, 5)
+
+
+@pytest.fixture
+def x(make_clips):
+    return pack(make_clips(LENGTHS))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.ReLU(), nn.ReLU6(), nn.SiLU(), nn.Hardswish(), nn.Hardsigmoid(), nn.Hardtanh(), nn.LeakyReLU(), nn.ELU(),
+        nn.SELU(), nn.CELU(), nn.GELU(), nn.Mish(), nn.Softplus(), nn.Softsign(), nn.LogSigmoid(), nn.Sigmoid(),
+        nn.Tanh(), nn.Threshold(0.1, 0.2), nn.Identity(), nn.Dropout().eval(),
+    ],
+    ids=lambda module: type(module).__name__,
+)  # fmt: skip
+def test_activations(check_alone, module):
+    check_alone(module, LENGTHS, multiple=2)
+
+
+UNARY = """relu relu6 hardtanh silu hardswish hardsigmoid leaky_relu elu selu celu gelu mish softplus softsign
+    logsigmoid sigmoid tanh neg square sqrt rsqrt reciprocal exp log abs isnan isinf isfinite clone detach float double
+    half bfloat16 cpu zeros_like ones_like relu_ hardtanh_ leaky_relu_ elu_ sigmoid_ tanh_"""
+BINARY = """add sub rsub mul div true_divide __rtruediv__ pow eq ne lt le gt ge clamp clamp_min clamp_max
+    add_ sub_ mul_ div_ clamp_"""
+OTHERS = "where threshold maximum minimum dropout alpha_dropout to cuda requires_grad_"  # in the tests below
+
+
+def test_every_function_in_every_place_where_torch_has_it():
+    assert set(NAMES.split()) == {*UNARY.split(), *BINARY.split(), *OTHERS.split()}
+    for names, arguments in ((UNARY, ()), (BINARY, (0.5,))):
+        for name in names.split():
+            functions = {getattr(home, name, None) for home in (torch, torch.Tensor, F)} - {None}
+            functions = {function for function in functions if callable(function)}
+            assert functions, name
+            for function in functions:
+                x = pack([torch.rand(4, 2, 3, 3) + 0.1, torch.rand(4, 1, 3, 3) + 0.1])
+                data = x.data.clone()
+                expected, result = function(data, *arguments), call(function, x, *arguments)
+                assert torch.equal(result.data, expected), name
+                assert (result is x) == (expected is data), f"{name}: in place or not, as torch does"
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x: x + 1,
+        lambda x: 1 + x,
+        lambda x: x - 2,
+        lambda x: 1 - x,
+        lambda x: x * 2,
+        lambda x: 2 * x,
+        lambda x: x / 2,
+        lambda x: 1 / (x * x + 1),
+        lambda x: -x,
+        lambda x: x**2,
+        lambda x: x * x.sigmoid(),
+        lambda x: x + x.relu() - x.tanh() / 2,
+        lambda x: torch.add(x, x.abs(), alpha=3),
+        lambda x: torch.mul(x, x.exp()),
+        lambda x: x.square().add(1).log().sqrt(),
+        lambda x: x.clamp(-0.5, 0.5) + torch.clamp(x, min=0.2),
+        lambda x: torch.maximum(x, x.neg()) + torch.minimum(x, x * 2),
+        lambda x: torch.where(x > 0, x, x * 0.1),
+        lambda x: torch.zeros_like(x) + x + torch.ones_like(x),
+        lambda x: x.clone(),
+        lambda x: x.div(0.9) * 3,
+        lambda x: torch.rsub(x, 1),
+        lambda x: F.relu(x, inplace=False),
+        lambda x: F.sigmoid(x) * F.tanh(x),
+    ],
+)
+def test_arithmetic(check_alone, op):
+    check_alone(op, LENGTHS, multiple=3)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x: F.relu(x, inplace=True),
+        lambda x: torch.relu_(x),
+        lambda x: F.silu(x, inplace=True),
+        lambda x: F.leaky_relu(x, inplace=True),
+        lambda x: x.sigmoid_(),
+        lambda x: x.mul_(2),
+        lambda x: x.__iadd__(x),
+        lambda x: x.__isub__(3),
+        lambda x: x.__imul__(torch.full((4, 1, 1, 1), 2.0, dtype=torch.float64)),
+        lambda x: x.__itruediv__(2),
+    ],
+)
+def test_in_place_ops_return_the_same_clips(check_alone, op):
+    x = pack([torch.randn(4, 2, 3, 3), torch.randn(4, 1, 3, 3)])
+    before = x.data.clone()
+    assert op(x) is x and not torch.equal(x.data, before)
+    check_alone(lambda x: op(x * 1), LENGTHS)
+
+
+def test_in_place_after_every_kind_of_op(check_alone):
+    """An op's output may be a view of torch's; in place, views have rules of their own."""
+    for module in (
+        nn.Conv3d(4, 4, 3, padding=1),
+        nn.Conv3d(4, 4, 1),
+        nn.MaxPool3d(3, 1, 1),
+        nn.Conv3d(4, 4, (3, 1, 1)),
+    ):
+        check_alone(nn.Sequential(module, nn.ReLU(inplace=True), nn.Sigmoid()).double(), (4, 3, 5))
+        check_alone(nn.Sequential(module, nn.ReLU(inplace=True), nn.Sigmoid()).double(), (4, 4))
+
+
+def test_a_residual_sum_in_place(check_alone):
+    conv = nn.Conv3d(4, 4, 3, padding=1).double()
+
+    def block(x):
+        y = conv(x)
+        y += x
+        return y
+
+    check_alone(block, LENGTHS)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x: x * x.mean((2, 3, 4), keepdim=True).sigmoid(),
+        lambda x: x.mean((2, 3, 4), keepdim=True) - x,
+        lambda x: x + x.sum((1, 2, 3, 4), keepdim=True),
+        lambda x: x * x.mean((1, 2), keepdim=True),
+        lambda x: (x * 1).mul_(x.mean((2, 3, 4), keepdim=True)),
+    ],
+)
+def test_a_factor_per_clip_is_spread_over_its_frames(check_alone, op):
+    check_alone(op, LENGTHS)
+    check_alone(op, (3,))
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (4, 1, 1, 1), (1, 4, 1, 1, 1), (1, 1, 1, 1, 1), (5,), (1, 4, 1, 5, 5), (4, 1, 5, 1)]
+)
+def test_operands_that_broadcast_over_clips_and_frames(x, shape):
+    factor = torch.randn(shape, dtype=torch.float64)
+    for together in (x * factor, factor * x, torch.mul(factor, x), torch.mul(x, other=factor)):
+        for clip, result in zip(unpack(x), unpack(together), strict=True):
+            torch.testing.assert_close(result, (clip[None] * factor)[0])
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 1, 1, 1), (4, 4, 1, 1, 1), (4, 4, 1, 5, 5)])
+def test_operands_with_one_entry_per_clip(x, shape):
+    factor = torch.randn(shape, dtype=torch.float64)
+    for index, (clip, result) in enumerate(zip(unpack(x), unpack(factor - x), strict=True)):
+        torch.testing.assert_close(result, factor[index] - clip)
+
+
+def test_packed_operands_may_broadcast_over_channels_and_space(x):
+    attention = x.mean(1, keepdim=True).sigmoid()
+    assert (x * attention).shape[1] == (attention * x).shape[1] == 4
+    assert (x * x.mean((3, 4), keepdim=True)).data.stride() == x.data.stride()
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 4, 5, 1, 1), (1, 4, 13, 1, 1), (4, 5, 5), (3, 4, 1, 1, 1), (4, 4, 13, 5, 5), (1,) * 6]
+)
+def test_other_operands_are_refused(x, shape):
+    operand = torch.ones(shape, dtype=torch.float64)
+    for op in (lambda: x * operand, lambda: operand + x, lambda: torch.maximum(x, operand)):
+        with pytest.raises(
+            TypeError, match=r"got a dense tensor of shape \(.* beside 4 packed clips of \(2, 5, 1, 5\)"
+        ):
+            op()
+
+
+def test_different_lengths_are_refused(x, make_clips):
+    other = pack(make_clips((5, 2, 1, 5)))
+    with pytest.raises(
+        TypeError, match=r"torch.Tensor.add got clips of \(2, 5, 1, 5\) and \(5, 2, 1, 5\).*pad_lengths"
+    ):
+        x + other
+
+
+def test_packed_clips_are_not_written_into_a_tensor(x):
+    tensor = torch.ones((), dtype=torch.float64)
+    with pytest.raises(TypeError, match=r"torch.Tensor.add_ cannot write packed clips into a dense tensor"):
+        tensor.add_(x)
+    with pytest.raises(TypeError, match="torch.add cannot write"):
+        torch.add(x, x, out=tensor)
+    tensor += x  # Python falls back on tensor = tensor + x
+    assert torch.equal(tensor.data, x.data + 1)
+
+
+def test_comparisons(x):
+    for op in (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge):
+        assert torch.equal(op(x, 0.5).data, op(x.data, 0.5))
+    for result, expected in [(x == x, x.data == x.data), (x != x, x.data != x.data), (x < 0, x.data < 0)]:
+        assert isinstance(result, PackedClips) and torch.equal(result.data, expected)
+    assert torch.equal((x >= 0).data, (x.data >= 0)) and torch.equal(torch.le(x, 0).data, x.data <= 0)
+    assert (x <= x).data.all() and not (x > x).data.any() and len({x, x}) == 1
+    assert x.isfinite().data.all() and not torch.isnan(x).data.any() and not torch.isinf(x).data.any()
+
+
+def test_casts_and_copies(x):
+    for other, dtype in [
+        (x.float(), torch.float32), (x.half(), torch.float16), (x.bfloat16(), torch.bfloat16),
+        (x.double(), torch.float64),
+        (x.to(torch.float32), torch.float32), (x.to(dtype=torch.bfloat16), torch.bfloat16), (x.cpu(), torch.float64),
+        (x.to("cpu", torch.float32, non_blocking=True), torch.float32), (x.clone(), torch.float64),
+        (x.clone(memory_format=torch.contiguous_format), torch.float64), (x.to("meta"), torch.float64),
+    ]:  # fmt: skip
+        assert other.dtype == dtype and other.lengths == x.lengths
+        assert other.data.stride() == packed_strides(other.data.shape)
+    assert x.contiguous() is x.contiguous(memory_format=torch.channels_last_3d) is x
+    x.requires_grad_()
+    assert (x * 2).requires_grad and not x.detach().requires_grad
+
+
+def test_dropout_drops_single_values(x):
+    dropped = F.dropout(torch.ones_like(x), 0.5)
+    assert set(dropped.data.unique().tolist()) == {0.0, 2.0}
+    assert 0.3 < (dropped.data == 0).double().mean() < 0.7
+
+
+def test_prelu(check_alone):
+    check_alone(nn.PReLU().double(), LENGTHS)
+    check_alone(nn.PReLU(4, init=0.1).double(), LENGTHS)

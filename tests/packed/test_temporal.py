@@ -1,0 +1,157 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.packed.temporal import conv3d
+
+LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
+
+
+def check_or_short(check_alone, op, lengths, shortest, **kwargs):
+    """Together equals alone; a clip shorter than `shortest` is an error that names it."""
+    if min(lengths) >= shortest:
+        check_alone(op, lengths, **kwargs)
+        return
+    short = next(index for index, length in enumerate(lengths) if length < shortest)
+    x = pack([torch.randn(4, length, 5, 5, dtype=torch.float64) for length in lengths])
+    with pytest.raises(
+        ValueError, match=rf"3d: clip {short} of {len(lengths)} has length {lengths[short]}, .* needs {shortest}"
+    ):
+        op(x)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize("space", [1, 3])
+def test_conv(check_alone, kernel, stride, dilation, space):
+    for padding in sorted({0, 1, dilation * (kernel // 2), kernel}):
+        for groups, bias in ((1, True), (4, False)):
+            size = {
+                "stride": (stride, 1, 1),
+                "padding": (padding, space // 2, space // 2),
+                "dilation": (dilation, 1, 1),
+            }
+            conv = nn.Conv3d(4, 8, (kernel, space, space), groups=groups, bias=bias, **size).double()
+            for lengths in LENGTHS:
+                shortest = dilation * (kernel - 1) + 1 - 2 * padding
+                check_or_short(check_alone, conv, lengths, shortest, size=3)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 1, 3)])
+@pytest.mark.parametrize("stride", [1, (1, 2, 2), (2, 2, 1)])
+@pytest.mark.parametrize("padding", [0, (1, 2, 1)])
+def test_conv_in_space(check_alone, kernel, stride, padding):
+    conv = nn.Conv3d(4, 6, kernel, stride, padding, dilation=(1, 2, 1)).double()
+    for lengths in ((3, 5, 4), (4, 4), (6,)):
+        check_alone(conv, lengths, size=6)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (2, 1, 1), (2, 3, 4), (1, 2, 3), (4, 2, 2), (1, 1, 1)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+def test_conv_padding_in_words(check_alone, kernel, padding):
+    for dilation in (1, 2):  # kernels of 2 and 4 frames: one frame more after the clip than before it, and as many
+        conv = nn.Conv3d(4, 4, kernel, padding=padding, dilation=(dilation, 1, 1)).double()
+        for lengths in ((7, 8, 9), (7, 7)):
+            check_alone(conv, lengths)
+
+
+def test_same_padding_needs_stride_one(make_clips):
+    with pytest.raises(ValueError, match=r"padding 'same' needs stride 1, got \(2, 1, 1\)"):
+        F.conv3d(pack(make_clips((2, 3))), torch.zeros(4, 4, 3, 3, 3).double(), stride=(2, 1, 1), padding="same")
+
+
+@pytest.mark.parametrize("mode", ["zeros", "replicate", "circular", "reflect"])
+def test_conv_padding_modes(check_alone, mode):
+    conv = nn.Conv3d(4, 4, 3, stride=(2, 1, 1), padding=(2, 1, 1), padding_mode=mode).double()
+    check_alone(conv, (5, 3, 4, 3))
+    conv = nn.Conv3d(4, 4, (1, 3, 3), padding=(0, 1, 1), padding_mode=mode).double()
+    check_alone(conv, (5, 1, 4))
+
+
+def test_conv_by_keyword(make_clips):
+    x, weight = pack(make_clips((2, 3))), torch.randn(4, 4, 3, 3, 3).double()
+    assert torch.equal(F.conv3d(input=x, weight=weight, padding=1).data, F.conv3d(x, weight, None, 1, 1).data)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv_transpose(check_alone, stride):
+    check_alone(nn.ConvTranspose3d(4, 3, 3, stride, padding=1).double(), (3, 1, 4, 3), size=3)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("stride", [1, 2, None])
+@pytest.mark.parametrize("kernel, padding", [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (5, 2)])
+def test_max_pool(check_alone, kernel, stride, padding, ceil_mode):
+    pool = nn.MaxPool3d((kernel, 3, 3), stride, (padding, 1, 1), ceil_mode=ceil_mode)
+    for lengths in LENGTHS:
+        lengths = tuple(length + kernel - 1 for length in lengths) if ceil_mode else lengths
+        check_or_short(check_alone, pool, lengths, kernel - 2 * padding)
+
+
+def test_max_pool_of_negative_frames_never_sees_the_gap(check_alone):
+    check_alone(lambda x: F.max_pool3d(x - 100, 3, 1, 1), (3, 1, 5))
+    check_alone(lambda x: F.max_pool3d(x - 100, 2, 1, 0, dilation=2), (3, 4, 5))
+
+
+@pytest.mark.parametrize("count_include_pad", [True, False])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel, padding", [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)])
+def test_avg_pool(check_alone, kernel, stride, padding, ceil_mode, count_include_pad):
+    pool = nn.AvgPool3d((kernel, 3, 3), stride, (padding, 1, 1), ceil_mode, count_include_pad)
+    for lengths in ((3, 9, 4, 3), (5, 5), (6,)):
+        check_alone(pool, lengths)
+
+
+def test_avg_pool_with_its_own_divisor(check_alone):
+    check_alone(nn.AvgPool3d(3, 1, 1, divisor_override=5), (3, 9, 4))
+    check_alone(nn.AvgPool3d(4, 1, divisor_override=5), (4, 4))  # covers every clip, but is no mean
+
+
+def test_avg_pool_of_a_short_clip_is_the_padded_average(make_clips):
+    """torch refuses it alone, T < kernel; whether it works must not depend on the other clips."""
+    pool = nn.AvgPool3d((3, 1, 1), 1, (1, 0, 0))
+    for lengths in ((1,), (1, 1), (1, 4)):
+        clips = make_clips(lengths)
+        torch.testing.assert_close(unpack(pool(pack(clips)))[0], clips[0] / 3)
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool3d(3, 1), nn.AvgPool3d(5, (2, 1, 1)), nn.AvgPool3d(5, 1, (1, 0, 0))])
+def test_avg_pool_short_clips_are_named(make_clips, pool):
+    """A stride or a padding in time, or a longer clip: then it is not the pool of a head."""
+    with pytest.raises(ValueError, match="avg_pool3d: clip 1 of 2 has length 2"):
+        pool(pack(make_clips((5, 2))))
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool3d, nn.AvgPool3d])
+def test_pool_padding_is_at_most_half_the_kernel(make_clips, pool):
+    for lengths in ((2, 3), (3, 3)):
+        with pytest.raises(ValueError, match="3d: padding 2 in time is more than half of the kernel's 3 frames"):
+            pool(3, 1, (2, 0, 0))(pack(make_clips(lengths)))
+
+
+def test_indices_of_a_max_pool_are_refused(make_clips):
+    for pool in (nn.MaxPool3d(1, return_indices=True), nn.AdaptiveMaxPool3d(1, return_indices=True)):
+        with pytest.raises(TypeError, match="max_pool3d_with_indices has no rule for packed clips.*per_length"):
+            pool(pack(make_clips((2, 3))))
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 16])
+def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monkeypatch):
+    buffers = []
+
+    def spy(dense, *args):
+        buffers.append(dense.shape[2])
+        return torch.conv3d(dense, *args)
+
+    monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
+    conv = nn.Conv3d(4, 4, 3, padding=1).double()
+    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).data, (3, 1, 5), multiple=multiple)
+    assert conv3d(x, conv.weight, padding=1).multiple == multiple
+    assert buffers == [-(-13 // multiple) * multiple]
+    monkeypatch.undo()
+    check_alone(conv, (3, 1, 5), multiple=multiple)

@@ -1,0 +1,23 @@
+"""Run a function of a test in several gloo processes; an assertion that fails in one of them fails the test."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def run_in_processes(fn: Callable[..., None], folder: Path, *args: Any, world: int = 2) -> None:
+    """`fn(rank, *args)` in every process of a group; fn is at the top level of its module."""
+    mp.spawn(_enter, (fn, str(folder / "store"), world, args), nprocs=world)
+
+
+def _enter(rank: int, fn: Callable[..., None], store: str, world: int, args: tuple) -> None:
+    torch.set_num_threads(1)
+    where = {"init_method": f"file://{store}", "rank": rank, "world_size": world}
+    dist.init_process_group("gloo", **where, timeout=timedelta(seconds=30))
+    fn(rank, *args)
+    dist.destroy_process_group()

@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Train and test a network: run_net.py --cfg FILE [KEY VALUE ...]. See docs/getting_started.md."""
+
+from slowfast_atfr.engine.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
