@@ -33,7 +33,9 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
         for key, value in _flatten(_read_yaml(path, seen=())):
             _set(cfg, key, value, source=path)
     if len(opts) % 2:
-        raise ConfigError(f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r} at the end has no partner")
+        raise ConfigError(
+            f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r} at the end has no partner"
+        )
     for key, text in zip(opts[::2], opts[1::2], strict=True):
         _set(cfg, key, _parse(text), source="the command line", text=text)
     validate(cfg)

@@ -75,7 +75,7 @@ def write_demo_dataset(
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int = FPS) -> None:
     """(T, H, W, 3) uint8 RGB, even H and W, as H.264 in MP4 with a key frame every 30 frames."""
-    options = {"crf": "20", "preset": "veryfast", "g": "30", "threads": "1"}  # more threads, other bytes
+    options = {"crf": "20", "preset": "veryfast", "g": "30", "threads": "1"}
     with av.open(os.fspath(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]

@@ -77,7 +77,7 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
         if not line:
             continue
         columns = [line.rpartition(mark) for mark in (separator, ",") if mark in line]
-        columns = [(video.strip(), label.strip()) for video, _, label in columns]
+        columns = [(video.rstrip(", \t"), label.strip()) for video, _, label in columns]
         found = next(((v, label) for v, label in columns if v and label.lstrip("-").isdecimal()), None)
         if found is None:
             if number == 1 and any(video and label for video, label in columns):

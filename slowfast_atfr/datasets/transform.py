@@ -49,7 +49,7 @@ def train_window(cfg: CfgNode, rng: np.random.Generator) -> Window:
         short_side = round(1 / rng.uniform(1 / high, 1 / low))
     else:
         short_side = round(rng.uniform(low, high))
-    along, across, coin = rng.random(3)
+    along, across, coin = rng.random(3).tolist()
     return Window(cfg.DATA.TRAIN_CROP_SIZE, short_side, along, across, flip=bool(cfg.DATA.RANDOM_FLIP and coin < 0.5))
 
 

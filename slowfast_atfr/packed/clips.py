@@ -78,7 +78,8 @@ class PackedClips:
         shape = tuple(self.data.shape)
         if not isinstance(self.lengths, tuple) or any(type(length) is not int for length in self.lengths):
             raise ValueError(f"lengths must be a tuple of ints, got {self.lengths!r}")
-        if len(shape) != 5 or shape[0] != 1 or sum(self.lengths) != shape[2] or min(self.lengths, default=0) < 1:
+        tiled = len(shape) == 5 and shape[0] == 1 and sum(self.lengths) == shape[2] > 0
+        if not tiled or any(length < 1 for length in self.lengths):
             raise ValueError(
                 f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile data of shape "
                 f"{shape}, which is to be (1, C, sum, H, W)"
@@ -119,6 +120,7 @@ class PackedClips:
     def dim(self) -> int:
         return 5
 
+    __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * x` to us
     ndim = property(dim)
     dtype = property(lambda self: self.data.dtype)
     device = property(lambda self: self.data.device)

@@ -124,7 +124,7 @@ def each_alone(function: Callable[..., Tensor], x: PackedClips, *args: Any, **kw
     def named(dense: Tensor) -> Tensor:
         try:
             return function(dense, *args, **kwargs)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             length = dense.shape[2]
             members = [index for index, own in enumerate(x.lengths) if own == length]
             raise type(error)(f"{name_of(function)} on clips {members}, of {length} frames: {error}") from error

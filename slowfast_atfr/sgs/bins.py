@@ -20,9 +20,7 @@ def block_lengths(lengths: Sequence[int], block_size: int) -> tuple[tuple[int, .
     """
     if block_size == 0:
         return tuple((length,) for length in lengths)
-    return tuple(
-        tuple(min(block_size, length - start) for start in range(0, length, block_size)) for length in lengths
-    )
+    return tuple(tuple(min(block_size, length - start) for start in range(0, length, block_size)) for length in lengths)
 
 
 def assign_bins(similarity: Tensor, real: Tensor, num_bins: Tensor) -> tuple[Tensor, Tensor]:

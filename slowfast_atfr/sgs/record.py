@@ -39,7 +39,9 @@ class Record:
 
     def mean_active(self) -> dict[str, float]:
         """Mean number of active bins of each layer's clips."""
-        return {name: float(np.mean([clip.num_active for clip in clips])) for name, clips in self.layers.items() if clips}
+        return {
+            name: float(np.mean([clip.num_active for clip in clips])) for name, clips in self.layers.items() if clips
+        }
 
 
 class ActiveBins:

@@ -24,9 +24,9 @@ def read_number(frame):
     return int((blocks > 128) @ (1 << np.arange(BITS)))
 
 
-def write_numbered(path, *, count, codec="libx264", options=None, pts=None, fps=25, height=HEIGHT, format=None, first=0):
+def write_numbered(path, *, count, codec="libx264", options=None, pts=None, fps=25, height=HEIGHT, first=0):
     """A video with frames first, first + 1, ...; pts: (count,) times in 1/1000 s, for a variable rate."""
-    with av.open(str(path), "w", format=format) as container:
+    with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.width, stream.height, stream.pix_fmt = WIDTH, height, "yuv420p"
         if pts is not None:

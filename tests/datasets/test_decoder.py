@@ -13,9 +13,19 @@ from hypothesis import strategies as st
 from slowfast_atfr.datasets.decoder import DecodeError, Video, VideoInfo, open_video, probe, read_frames
 
 KINDS = (
-    "b_frames, one_gop, open_gop, intra_refresh, vfr, no_frame_count, hevc_open_gop, vp8, transport_stream, "
-    "avi_without_b_frames, avi_with_b_frames, no_pts"
-).split(", ")
+    "b_frames",
+    "one_gop",
+    "open_gop",
+    "intra_refresh",
+    "vfr",
+    "no_frame_count",
+    "hevc_open_gop",
+    "vp8",
+    "transport_stream",
+    "avi_without_b_frames",
+    "avi_with_b_frames",
+    "no_pts",
+)
 
 
 def test_every_kind_is_tested(numbered):
@@ -139,7 +149,10 @@ def _sound(path):
         container.mux(stream.encode(sound))
 
 
-@pytest.mark.parametrize("kind, reason", [("missing", "No such file"), ("empty", ""), ("text", ""), ("folder", "")])
+@pytest.mark.parametrize(
+    "kind, reason",
+    [("missing", "No such file"), ("empty", "Invalid data"), ("text", "Invalid data"), ("folder", "Is a directory")],
+)
 def test_what_is_no_video_is_named(tmp_path, kind, reason):
     path = tmp_path / "x.mp4"
     {

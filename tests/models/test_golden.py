@@ -22,13 +22,15 @@ CASES = [
 def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, case, config):
     golden = GOLDEN["cases"][case]
     cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm"])
-    assert (cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA) == (golden["num_frames"], golden["alpha"])
+    assert (golden["num_frames"], golden["alpha"]) == (cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA)
     model = golden_fill(build_model(cfg)).eval()
     assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
     means = {}
     for stage in golden["stage_mean_and_absmean"]:
         getattr(model, stage).register_forward_hook(
-            lambda _, __, out, stage=stage: means.update({stage: [[x.mean().item(), x.abs().mean().item()] for x in out]})
+            lambda _, __, out, stage=stage: means.update(
+                {stage: [[x.mean().item(), x.abs().mean().item()] for x in out]}
+            )
         )
     with torch.inference_mode():
         out = model(to_pathways(cfg, golden_clips(1, golden["num_frames"], golden["crop"])))

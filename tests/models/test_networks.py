@@ -40,12 +40,16 @@ def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_c
     model = build_model(cfg).train()
     scores = model(to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES)))
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
-    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()]
+    without = [
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
+    ]
     assert not without
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize("pairs", [(), ("SGS.STAGES", "[conv1, res3]"), ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean")])
+@pytest.mark.parametrize(
+    "pairs", [(), ("SGS.STAGES", "[conv1, res3]"), ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean")]
+)
 def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways, moving_clips, config, pairs):
     cfg = thin_cfg(config, *pairs)
     model = build_model(cfg)

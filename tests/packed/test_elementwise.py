@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -78,6 +79,7 @@ def test_every_function_in_every_place_where_torch_has_it():
         lambda x: x.div(0.9) * 3,
         lambda x: torch.rsub(x, 1),
         lambda x: F.relu(x, inplace=False),
+        lambda x: np.float64(2) * x + np.float32(1) - x / np.int64(2),
         lambda x: F.sigmoid(x) * F.tanh(x),
     ],
 )

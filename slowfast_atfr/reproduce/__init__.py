@@ -1,0 +1,1 @@
+"""Runs that show what the method does, and compare it with what the paper reports."""

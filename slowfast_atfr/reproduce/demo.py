@@ -1,0 +1,100 @@
+"""The demo: train and test a small SlowFast without and with SGS on videos written on the spot, and compare the two."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from slowfast_atfr.analysis import count_macs
+from slowfast_atfr.analysis.figures import ClipPicture, draw_merging
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.datasets import build_dataset, pathways
+from slowfast_atfr.datasets.demo import write_demo_dataset
+from slowfast_atfr.datasets.demo_scene import TEMPLATES
+from slowfast_atfr.engine.checkpoint import load_for_test
+from slowfast_atfr.engine.cli import main as run_net
+from slowfast_atfr.models import build_model
+from slowfast_atfr.sgs import record
+
+RUNS = {"SlowFast-R18": "SLOWFAST_R18.yaml", "SlowFast-R18 + ATFR": "SLOWFAST_R18_ATFR.yaml"}
+COLUMNS = {
+    "top-1 %": "top1_acc",
+    "GFLOPs/clip": "gflops_per_clip",
+    "maps slow": "active_bins_s2_slow",
+    "maps fast": "active_bins_s2_fast",
+    "clips/s": "clips_per_second",
+}
+PICTURED = (0, 3, 6, 7)  # videos of the validation list that the picture shows
+
+
+def run_demo(folder: Path, configs: Path, pairs: list[str]) -> int:
+    """Write the data set, train and test both networks, print the table, draw the picture.
+
+    Args:
+        folder: receives data/, a folder of each run, results.md and merging.png. What is there already is kept, and
+            runs go on from their last checkpoint.
+        configs: folder with the demo's configs.
+        pairs: KEY VALUE pairs for both runs.
+    Returns:
+        0, or the exit status of the run that failed.
+    """
+    data = write_demo_dataset(folder / "data")
+    results = {}
+    for name, config in RUNS.items():
+        out = folder / Path(config).stem
+        where = ["DATA.PATH_TO_DATA_DIR", str(data), "DATA.PATH_PREFIX", str(data / "videos"), "OUTPUT_DIR", str(out)]
+        argv = ["--cfg", str(configs / config), *where, *pairs]
+        status = run_net(argv)
+        if status:
+            return status
+        results[name] = last_stats(out / "stdout.log", "test_final")
+        cfg = load_cfg(str(configs / config), [*where, *pairs])
+    table = comparison(results, cfg.DATA.NUM_FRAMES // cfg.SLOWFAST.ALPHA, cfg.DATA.NUM_FRAMES)
+    (folder / "results.md").write_text(table, encoding="utf-8")
+    draw_validation_clips(folder / "merging.png", cfg)
+    print(f"\n{table}\n\nThe table: {folder / 'results.md'}\nWhat was merged with what: {folder / 'merging.png'}")
+    return 0
+
+
+def last_stats(log: Path, kind: str) -> dict[str, Any]:
+    """The last json_stats line of a kind in a log.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    lines = [line.partition("json_stats: ")[2] for line in log.read_text(encoding="utf-8").splitlines()]
+    stats = [entry for entry in map(json.loads, filter(None, lines)) if entry["_type"] == kind]
+    if not stats:
+        raise ValueError(f"{log} has no json_stats line of type {kind}")
+    return stats[-1]
+
+
+def comparison(results: Mapping[str, Mapping[str, Any]], slow_frames: int, fast_frames: int) -> str:
+    """A markdown table of test_final figures; a network without SGS has all its maps."""
+    dense = {"active_bins_s2_slow": slow_frames, "active_bins_s2_fast": fast_frames}
+    lines = [["", *COLUMNS], ["---", *("---:" for _ in COLUMNS)]]
+    for name, stats in results.items():
+        values = [float({**dense, **stats}[key]) for key in COLUMNS.values()]
+        lines.append([name, *(f"{value:.3g}" if value < 100 else f"{value:.0f}" for value in values)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+@torch.inference_mode()
+def draw_validation_clips(path: Path, cfg) -> None:
+    """Draw what the fast pathway's SGS did to some validation clips, with the weights of the newest checkpoint."""
+    dataset, model = build_dataset(cfg.TRAIN.DATASET, cfg, "val"), build_model(cfg)
+    load_for_test(cfg, model)
+    model.eval()
+    classes = [template.replace("[something]", "something") for template in TEMPLATES.values()]
+    pictures = []
+    for index in PICTURED:
+        clip = dataset[index]
+        with record(model) as log, count_macs(model) as macs:
+            scores = model(pathways(clip.frames[None], cfg))
+        guess, gflops = classes[int(scores.argmax())], float(macs.take()[0]) * 1e-9
+        title = f"“{classes[clip.label]}”, taken for “{guess}”, {gflops:.2f} GFLOPs; fast pathway after res2"
+        pictures.append(ClipPicture(np.asarray(clip.frames), log["s2_sgs.pathway1"][0], title))
+    draw_merging(path, pictures)

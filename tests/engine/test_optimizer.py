@@ -1,0 +1,100 @@
+import pytest
+import torch
+from torch import nn, optim
+
+from slowfast_atfr.config import ConfigError, get_cfg
+from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
+from slowfast_atfr.models.norm import CountedSyncBatchNorm
+
+
+def make_cfg(**solver):
+    cfg = get_cfg()
+    cfg.BN.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY = 0.25, 0.5
+    for key, value in solver.items():
+        assert key in cfg.SOLVER
+        cfg.SOLVER[key] = value
+    cfg.freeze()
+    return cfg
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, 1, bias=False)
+        self.bn = nn.BatchNorm3d(4)
+        self.sync = CountedSyncBatchNorm(4)
+        self.layer_norm = nn.LayerNorm(4)
+        self.head = nn.Linear(4, 2)
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        self.alias = self.head  # the same parameters under a second name
+
+
+def decays(net, cfg):
+    """Weight decay of each parameter, by name; asserts that each that needs a gradient is in one group."""
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    found = [
+        (names[id(p)], group["weight_decay"])
+        for group in build_optimizer(net, cfg).param_groups
+        for p in group["params"]
+    ]
+    wanted = [name for name, parameter in net.named_parameters() if parameter.requires_grad]
+    assert sorted(name for name, _ in found) == sorted(wanted)
+    return dict(found)
+
+
+NORMS = {"bn.weight": 0.25, "bn.bias": 0.25, "sync.weight": 0.25, "sync.bias": 0.25}
+
+
+def test_norms_decay_by_their_own_key():
+    others = dict.fromkeys(("conv.weight", "head.weight", "head.bias", "layer_norm.weight", "layer_norm.bias"), 0.5)
+    assert decays(Net(), make_cfg()) == NORMS | others
+
+
+def test_vectors_need_not_decay():
+    zero = dict.fromkeys(("head.bias", "layer_norm.weight", "layer_norm.bias"), 0.0)
+    assert decays(Net(), make_cfg(ZERO_WD_1D_PARAM=True)) == NORMS | {"conv.weight": 0.5, "head.weight": 0.5} | zero
+
+
+def test_empty_groups_are_left_out():
+    assert len(build_optimizer(nn.Linear(2, 2), make_cfg()).param_groups) == 1
+
+
+def test_nothing_to_train_is_an_error():
+    with pytest.raises(ValueError, match="nothing to train"):
+        build_optimizer(nn.Linear(2, 2).requires_grad_(False), make_cfg())
+
+
+@pytest.mark.parametrize(("method", "kind"), [("sgd", optim.SGD), ("adam", optim.Adam), ("adamw", optim.AdamW)])
+def test_methods_by_name(method, kind):
+    optimizer = build_optimizer(Net(), make_cfg(OPTIMIZING_METHOD=method, BASE_LR=0.125))
+    assert type(optimizer) is kind and {group["lr"] for group in optimizer.param_groups} == {0.125}
+
+
+def test_sgd_takes_its_settings():
+    cfg = make_cfg(MOMENTUM=0.75, DAMPENING=0.5, NESTEROV=False)
+    group = build_optimizer(Net(), cfg).param_groups[0]
+    assert (group["momentum"], group["dampening"], group["nesterov"]) == (0.75, 0.5, False)
+
+
+@pytest.mark.parametrize("solver", [{"MOMENTUM": 0.0}, {"DAMPENING": 0.5}])
+def test_nesterov_without_momentum_names_the_keys(solver):
+    with pytest.raises(ConfigError, match="SOLVER.NESTEROV is True with SOLVER.MOMENTUM"):
+        build_optimizer(Net(), make_cfg(**solver))
+
+
+def test_an_unknown_method_is_told_with_the_choices():
+    with pytest.raises(ConfigError, match="SOLVER.OPTIMIZING_METHOD is 'lion'; choose one of sgd, adam, adamw"):
+        build_optimizer(Net(), make_cfg(OPTIMIZING_METHOD="lion"))
+
+
+def test_the_learning_rate_reaches_all_groups():
+    optimizer = build_optimizer(Net(), make_cfg(ZERO_WD_1D_PARAM=True))
+    set_lr(optimizer, 0.0625)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0625] * 3
+    before = [parameter.clone() for group in optimizer.param_groups for parameter in group["params"]]
+    set_lr(optimizer, 0.0)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert all(map(torch.equal, before, (p for group in optimizer.param_groups for p in group["params"])))

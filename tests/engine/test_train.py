@@ -1,0 +1,196 @@
+"""Training end to end on tiny videos: it learns to disk, resumes as if never stopped, and two processes equal one."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine import train as train_module
+from slowfast_atfr.engine.cli import main, train_and_test
+from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.train import train
+
+
+def run_net(pairs):
+    return ["--cfg", "configs/Demo/SLOWFAST_R18.yaml", *pairs]
+
+
+def stats_of(folder, kind):
+    lines = (folder / "stdout.log").read_text().splitlines()
+    stats = [json.loads(line.partition("json_stats: ")[2]) for line in lines if "json_stats: " in line]
+    return [entry for entry in stats if entry["_type"] == kind]
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_one_command_trains_validates_checkpoints_and_tests(repo, tiny_pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(repo)
+    assert main(run_net(tiny_pairs())) == 0
+    out = tmp_path / "out"
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == [
+        "checkpoint_epoch_00001.pyth",
+        "checkpoint_epoch_00002.pyth",
+    ]
+    checkpoint = load(out / "checkpoints" / "checkpoint_epoch_00002.pyth")
+    assert checkpoint["epoch"] == 1 and {"model_state", "optimizer_state", "cfg"} <= set(checkpoint)
+    assert "s2_sgs.pathway1.embed.fc1.weight" in checkpoint["model_state"]
+    assert len(stats_of(out, "train_iter")) == 6 and len(stats_of(out, "train_epoch")) == 2
+    assert [entry["epoch"] for entry in stats_of(out, "val_epoch")] == ["1/2", "2/2"]
+    (final,) = stats_of(out, "test_final")
+    assert final["num_videos"] == 5 and final["num_skipped"] == 0 and final["clips_per_second"] > 0
+    assert 0 < float(final["top1_acc"]) <= 100
+    assert 2 <= final["active_bins_s2_slow"] <= 2 and 2 <= final["active_bins_s2_fast"] <= 8
+    assert 0 < final["gflops_per_clip"] < 0.05
+
+
+def test_precise_statistics_leave_no_trace_in_the_figures_of_validation(tiny_cfg, tmp_path):
+    for name, batches in (("without", 0), ("with", 3)):
+        cfg = tiny_cfg(
+            BN__USE_PRECISE_STATS=batches > 0, BN__NUM_BATCHES_PRECISE=batches, OUTPUT_DIR=tmp_path / name,
+            SOLVER__MAX_EPOCH=1, SGS__ENABLE=False,
+        )  # fmt: skip
+        launch(train, cfg)
+    gflops = [stats_of(tmp_path / name, "val_epoch")[0]["gflops_per_clip"] for name in ("without", "with")]
+    assert gflops[0] == gflops[1] == stats_of(tmp_path / "with", "train_epoch")[0]["gflops_per_clip"]
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeypatch):
+    launch(train, tiny_cfg(OUTPUT_DIR=tmp_path / "whole", SOLVER__MAX_EPOCH=3))
+
+    class Stopped(Exception):
+        pass
+
+    eval_epoch, stopped = train_module.eval_epoch, []
+
+    def stop_in_the_first_validation(*args):
+        if not stopped:
+            stopped.append(True)
+            raise Stopped
+        eval_epoch(*args)
+
+    monkeypatch.setattr(train_module, "eval_epoch", stop_in_the_first_validation)
+    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", SOLVER__MAX_EPOCH=3)
+    with pytest.raises(Stopped):
+        launch(train, cfg)
+    launch(train, cfg)
+    whole, parts = (
+        load(tmp_path / name / "checkpoints" / "checkpoint_epoch_00003.pyth") for name in ("whole", "parts")
+    )
+    for name, value in whole["model_state"].items():
+        assert torch.equal(value, parts["model_state"][name]), name
+    losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("whole", "parts")]
+    assert losses[0] == losses[1] and len(losses[0]) == 9
+
+
+@pytest.mark.parametrize("launcher", ["shards", "torchrun"])
+def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(repo, tiny_pairs, tmp_path, launcher):
+    shared = dict(BN__NORM_TYPE="sync_batchnorm", BN__NUM_SYNC_DEVICES=2, MODEL__DROPOUT_RATE=0.0, SOLVER__MAX_EPOCH=1)
+    launch(train_and_test, load_cfg(None, tiny_pairs(**shared, OUTPUT_DIR=tmp_path / "one")))
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    two = tiny_pairs(**shared, OUTPUT_DIR=tmp_path / "two", TRAIN__BATCH_SIZE=2 if launcher == "shards" else 4)
+    command = [str(repo / "tools" / "run_net.py"), *run_net(two)]
+    if launcher == "shards":
+        where = ["--num_shards", "2", "--init_method", f"tcp://localhost:{port}"]
+        commands = [[sys.executable, *command, *where, "--shard_id", str(shard)] for shard in (0, 1)]
+    else:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+        commands = [[*torchrun, *command]]
+    processes = [
+        subprocess.Popen(c, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for c in commands
+    ]
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(outputs)
+    losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("one", "two")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    one, both = (load(tmp_path / name / "checkpoints" / "checkpoint_epoch_00001.pyth") for name in ("one", "two"))
+    for name, value in one["model_state"].items():
+        torch.testing.assert_close(
+            both["model_state"][name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+    (final,), (final_of_two,) = (stats_of(tmp_path / name, "test_final") for name in ("one", "two"))
+    assert final_of_two["num_videos"] == final["num_videos"] == 5
+    assert final_of_two["gflops_per_clip"] == pytest.approx(final["gflops_per_clip"], rel=0.02)
+
+
+@pytest.fixture
+def own_copy(tiny_data, tmp_path):
+    """The tiny data set in a folder that a test may damage."""
+    return shutil.copytree(tiny_data, tmp_path / "data")
+
+
+def on(folder, **changes):
+    return dict(DATA__PATH_TO_DATA_DIR=folder, DATA__PATH_PREFIX=folder, SOLVER__MAX_EPOCH=1, **changes)
+
+
+def test_bad_videos_are_replaced_in_training_left_out_of_tests_and_counted(
+    own_copy, tiny_pairs, tmp_path, repo, capsys
+):
+    for name in ("train_3.mp4", "val_2.mp4"):
+        whole = (own_copy / name).read_bytes()
+        (own_copy / name).write_bytes(whole[: len(whole) // 2])
+    (own_copy / "train_4.mp4").unlink()
+    assert main(["--cfg", str(repo / "configs/Demo/SLOWFAST_R18.yaml"), *tiny_pairs(**on(own_copy))]) == 0
+    (epoch,), (final,) = stats_of(tmp_path / "out", "train_epoch"), stats_of(tmp_path / "out", "test_final")
+    assert epoch["num_skipped"] == 2
+    assert final["num_videos"] == 4 and final["num_skipped"] == 1
+    told = capsys.readouterr().out
+    for name in ("train_3.mp4", "train_4.mp4", "val_2.mp4"):
+        assert f"skipped {own_copy / name}: " in told
+
+
+BAD_INPUT = [
+    ({"DATA__PATH_TO_DATA_DIR": "/nowhere"}, ["DATA.PATH_TO_DATA_DIR", "/nowhere"]),
+    ({"DATA__PATH_TO_DATA_DIR": ""}, ["DATA.PATH_TO_DATA_DIR"]),
+    ({"TRAIN__DATASET": "kinetix"}, ["TRAIN.DATASET", "kinetix", "kinetics"]),
+    ({"SGS__KERNEL": "cubic"}, ["SGS.KERNEL", "cubic", "linear_mean"]),
+    ({"SGS__BLOCK_SIZE": "[1, 4, 8]"}, ["SGS.BLOCK_SIZE", "[1, 4, 8]"]),
+    ({"SGS__BLOKC_SIZE": "[1, 4]"}, ["SGS.BLOKC_SIZE", "SGS.BLOCK_SIZE"]),
+    ({"NUM_GPUS": 64, "TRAIN__BATCH_SIZE": 64, "TEST__BATCH_SIZE": 64}, ["NUM_GPUS", "64", "NUM_GPUS 0"]),
+    ({"TRAIN__BATCH_SIZE": 64}, ["TRAIN.BATCH_SIZE", "12", "64"]),
+    ({"SOLVER__LR_POLICY": "warp"}, ["SOLVER.LR_POLICY", "warp", "cosine"]),
+    ({"MODEL__LOSS_FUNC": "hinge"}, ["MODEL.LOSS_FUNC", "hinge", "cross_entropy"]),
+    ({"MODEL__MODEL_NAME": "X3D"}, ["MODEL.MODEL_NAME", "X3D", "SlowFast"]),
+    ({"TRAIN__ENABLE": False}, ["TEST.CHECKPOINT_FILE_PATH", "no checkpoint"]),
+    ({"TRAIN__CHECKPOINT_FILE_PATH": "/nowhere.pyth"}, ["TRAIN.CHECKPOINT_FILE_PATH", "/nowhere.pyth"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD_INPUT)
+def test_bad_input_is_told_in_a_paragraph(repo, tiny_pairs, capsys, changes, words):
+    assert main(["--cfg", str(repo / "configs/Demo/SLOWFAST_R18.yaml"), *tiny_pairs(**changes)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and len(told.strip().splitlines()) == 1 and "Traceback" not in told
+    for word in words:
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("train_0.mp4 2", ["train.csv", "13", "2"]),
+        ("train_0.mp4 -1", ["train.csv", "13"]),
+        ("train_0.mp4", ["train.csv", "13"]),
+        ("train_0.mp4 one", ["train.csv", "13", "one"]),
+    ],
+)
+def test_a_bad_line_is_told_with_file_and_number(repo, own_copy, tiny_pairs, capsys, line, words):
+    with open(own_copy / "train.csv", "a") as file:
+        file.write(f"{line}\n")
+    assert main(["--cfg", str(repo / "configs/Demo/SLOWFAST_R18.yaml"), *tiny_pairs(**on(own_copy))]) == 1
+    told = capsys.readouterr().err
+    for word in words:
+        assert word in told
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_videos(tiny_cfg):
+    with pytest.raises(FloatingPointError, match=r"train_\d+.mp4|not finite"):
+        launch(train, tiny_cfg(SOLVER__BASE_LR=1e30, SGS__ENABLE=False, BN__USE_PRECISE_STATS=False))
