@@ -94,7 +94,7 @@ def _network(cfg: CfgNode) -> None:
 
 
 def _sgs(cfg: CfgNode) -> None:
-    """Similarity Guided Sampling: ours. Lists per pathway follow the pathway order (slow, fast); one entry serves all."""
+    """Similarity Guided Sampling: ours. Lists per pathway are (slow, fast); a single entry serves all."""
     cfg.SGS = CfgNode()
     cfg.SGS.ENABLE = False
     cfg.SGS.STAGES = ["res2"]  # SGS stands after these: conv1, res2, res3, res4

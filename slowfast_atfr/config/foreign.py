@@ -1,4 +1,4 @@
-"""Keys of PySlowFast and of the paper's release that are not ours: which may stand in a file, which name a successor."""
+"""Keys of PySlowFast and of the paper's release that are not ours: those that may stand, those with a successor."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
             _set(cfg, key, value, source=path)
     if len(opts) % 2:
         raise ConfigError(
-            f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r} at the end has no partner"
+            f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r}, the last, has no partner"
         )
     for key, text in zip(opts[::2], opts[1::2], strict=True):
         _set(cfg, key, _parse(text), source="the command line", text=text)
@@ -108,7 +108,7 @@ def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = Non
 
 
 def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -> Any:
-    """The value in the kind of the default: int serves for float, 1e-4 (a string in YAML 1.1) for a number, () for []."""
+    """The value in the kind of the default: int serves for float, so does 1e-4 (a string in YAML 1.1), () for []."""
     kind = type(default)
     if kind is str and not isinstance(value, str):
         if value is None:

@@ -81,9 +81,7 @@ def _network(cfg: CfgNode) -> None:
     rate = cfg.MODEL.DROPOUT_RATE
     _fail_unless(0 <= rate < 1, "MODEL.DROPOUT_RATE", rate, "it is a probability below 1")
     channels = cfg.DATA.INPUT_CHANNEL_NUM
-    rule = (
-        f"frames have 3 channels, one entry for each of the {pathways} pathways of {cfg.MODEL.ARCH}: {[3] * pathways}"
-    )
+    rule = f"frames have 3 channels, one entry for each pathway of {cfg.MODEL.ARCH}: {[3] * pathways}"
     _fail_unless(channels == [3] * pathways, "DATA.INPUT_CHANNEL_NUM", channels, rule)
     if cfg.MODEL.ARCH == "slowfast":
         alpha, frames = cfg.SLOWFAST.ALPHA, cfg.DATA.NUM_FRAMES
@@ -119,9 +117,7 @@ def _data(cfg: CfgNode) -> None:
     for leaf in ("NUM_FRAMES", "SAMPLING_RATE", "TARGET_FPS", "TRAIN_CROP_SIZE", "TEST_CROP_SIZE"):
         _fail_unless(cfg.DATA[leaf] >= 1, f"DATA.{leaf}", cfg.DATA[leaf], "it is at least 1")
     for leaf in ("MEAN", "STD"):
-        _fail_unless(
-            len(cfg.DATA[leaf]) == 3, f"DATA.{leaf}", cfg.DATA[leaf], "it takes one number per colour: R, G, B"
-        )
+        _fail_unless(len(cfg.DATA[leaf]) == 3, f"DATA.{leaf}", cfg.DATA[leaf], "it takes a number each for R, G, B")
     _fail_unless(min(cfg.DATA.STD) > 0, "DATA.STD", cfg.DATA.STD, "its entries are above 0")
     scales = cfg.DATA.TRAIN_JITTER_SCALES
     fits = len(scales) == 2 and cfg.DATA.TRAIN_CROP_SIZE <= scales[0] <= scales[1]
@@ -140,7 +136,7 @@ def _run(cfg: CfgNode) -> None:
     for section in ("TRAIN", "TEST"):
         batch = cfg[section].BATCH_SIZE
         rule = (
-            f"it is shared evenly by the {processes} process(es) of a machine (NUM_GPUS), so a multiple of {processes}"
+            f"the {processes} process(es) of a machine (NUM_GPUS) share it evenly, so it is a multiple of {processes}"
         )
         _fail_unless(batch >= 1 and batch % processes == 0, f"{section}.BATCH_SIZE", batch, rule)
     for key in ("EVAL_PERIOD", "CHECKPOINT_PERIOD"):

@@ -75,7 +75,9 @@ def write_demo_dataset(
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int = FPS) -> None:
     """(T, H, W, 3) uint8 RGB, even H and W, as H.264 in MP4 with a key frame every 30 frames."""
-    options = {"crf": "20", "preset": "veryfast", "g": "30", "threads": "1"}
+    options = {"crf": "24", "preset": "veryfast", "g": "30", "bf": "2", "threads": "1"}
+    # x264's look-ahead reads memory that was never written: with it the files have other bytes each time.
+    options |= {"rc-lookahead": "0", "x264-params": "mbtree=0:b-adapt=0:scenecut=0:weightp=0"}
     with av.open(os.fspath(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = frames.shape[1:3]

@@ -39,11 +39,10 @@ def draw_video(action: str, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """A video of an action, a key of TEMPLATES.
 
     Returns:
-        (T, H, W, 3) uint8 RGB of 40 to 70 frames, the short side 96 to 128 pixels, both sides multiples of 16 (x264
-        fills up others from memory that it never wrote, and gives other bytes each time); and what moves.
+        (T, H, W, 3) uint8 RGB of 40 to 70 frames, the short side 96 to 128 pixels, both sides even; and what moves.
     """
-    short, num_frames = 16 * int(rng.integers(6, 9)), int(rng.integers(40, 71))
-    long = 16 * round(short * rng.uniform(1.0, 1.5) / 16)
+    short, num_frames = 2 * int(rng.integers(48, 65)), int(rng.integers(40, 71))
+    long = 2 * round(short * rng.uniform(1.0, 1.4) / 2)
     height, width = (short, long) if rng.random() < 0.75 else (long, short)
     pose = draw_pose(action, num_frames, rng)
     background, hue = _background(height, width, rng)

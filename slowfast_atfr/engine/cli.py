@@ -1,4 +1,4 @@
-"""The command line of tools/run_net.py, PySlowFast's: --cfg FILE, shards, and KEY VALUE pairs with or without --opts."""
+"""The command line of tools/run_net.py, as PySlowFast's: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     parser = argparse.ArgumentParser(
         prog="run_net.py",
         description="Train (TRAIN.ENABLE) and test (TEST.ENABLE) the network of a config.",
-        epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, for example: NUM_GPUS 0 OUTPUT_DIR out",
+        epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, such as NUM_GPUS 0 OUTPUT_DIR out",
     )
     parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help="YAML config")
     parser.add_argument("--num_shards", type=int, help="machines of the job (NUM_SHARDS)")

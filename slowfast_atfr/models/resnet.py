@@ -109,7 +109,7 @@ class ResStage(nn.Module):
             dim_in, dim_out = spec.dim_in[pathway], spec.dim_out[pathway]
             for index, kernel in enumerate(kernels):
                 stride = spec.stride[pathway] if index == 0 else 1
-                shared = dict(temporal_kernel=kernel, stride=stride, norm=norm, inplace_relu=inplace_relu)
+                shared = {"temporal_kernel": kernel, "stride": stride, "norm": norm, "inplace_relu": inplace_relu}
                 if trans_func == "basic_transform":
                     transform: nn.Module = BasicTransform(dim_in, dim_out, **shared)
                 else:

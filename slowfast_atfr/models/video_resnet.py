@@ -35,15 +35,15 @@ class VideoResNet(nn.Module):
         norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
         dims = [stem.dim_out, *(spec.dim_out for spec in stages)]
         samplers = sgs_after(cfg, dict(zip(STAGES, dims[:4], strict=True)), norm_from(cfg, dims=1))
-        fusion = dict(
-            channel_ratio=cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
-            kernel=cfg.SLOWFAST.FUSION_KERNEL_SZ,
-            alpha=cfg.SLOWFAST.ALPHA,
-            norm=norm,
-            inplace_relu=inplace,
-            pad=cfg.SGS.FUSION_PAD,
-        )
-        options = dict(trans_func=cfg.RESNET.TRANS_FUNC, stride_1x1=cfg.RESNET.STRIDE_1X1, inplace_relu=inplace)
+        fusion = {
+            "channel_ratio": cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
+            "kernel": cfg.SLOWFAST.FUSION_KERNEL_SZ,
+            "alpha": cfg.SLOWFAST.ALPHA,
+            "norm": norm,
+            "inplace_relu": inplace,
+            "pad": cfg.SGS.FUSION_PAD,
+        }
+        options = {"trans_func": cfg.RESNET.TRANS_FUNC, "stride_1x1": cfg.RESNET.STRIDE_1X1, "inplace_relu": inplace}
         for index in range(1, 6):
             if index == 1:
                 self.s1 = VideoModelStem(stem, norm=norm, inplace_relu=inplace)
@@ -108,6 +108,6 @@ class ResNet(VideoResNet):
 def _expect_pathways(cfg: CfgNode, name: str, pathways: int) -> None:
     if num_pathways(cfg) != pathways:
         raise ConfigError(
-            f"MODEL.MODEL_NAME {name} has {pathways} pathway(s), but MODEL.ARCH {cfg.MODEL.ARCH} has {num_pathways(cfg)}; "
+            f"MODEL.MODEL_NAME {name} has {pathways} pathway(s), MODEL.ARCH {cfg.MODEL.ARCH} has {num_pathways(cfg)}; "
             "slowfast goes with SlowFast, 3dresnet with ResNet"
         )

@@ -49,8 +49,9 @@ def test_the_pictures_show_it(action):
         total = vivid.sum()
         ends.append(((vivid * right).sum() / total / vivid.shape[1], (vivid * down).sum() / total / vivid.shape[0]))
         ends[-1] = (*ends[-1], np.log(total))
-    for value, sign, least in zip(np.subtract(*ends[::-1]), CHANGES[action], (0.15, 0.15, 0.4), strict=True):
-        assert value * sign > least if sign else abs(value) < 0.75 * least
+    # Other things pull the centre towards them when the moving one gets smaller.
+    for value, sign, clear in zip(np.subtract(*ends[::-1]), CHANGES[action], (0.25, 0.25, 0.5), strict=True):
+        assert value * sign > clear if sign else abs(value) < clear
 
 
 def test_a_video_is_of_its_seed_and_size():

@@ -1,4 +1,4 @@
-"""A data set of tiny videos, in which a bright square moves left (class 0) or right (class 1), and configs that run on it."""
+"""A data set of tiny videos, where a square moves left (class 0) or right (class 1), and configs that run on it."""
 
 from pathlib import Path
 

@@ -152,19 +152,21 @@ def add_up(cfg, rank):
     logger.warning("warned by %d", rank.rank)
 
 
-def _shard(shard, init_method, output_dir):
-    """Both ways to two processes, each launched twice, as training and testing are."""
+def _shard(shard, init_method, output_dir, agent_port):
+    """Both ways to two processes, each launched twice, as training and testing may be."""
     torch.set_num_threads(1)
     for _ in range(2):
         launch(add_up, make_cfg(output_dir, NUM_SHARDS=2, SHARD_ID=shard), init_method, rendezvous_seconds=30.0)
         assert not dist.is_initialized()
-    os.environ.update(torchrun_env(shard, 2, shard, 2, port=int(init_method.rpartition(":")[2])))
+    os.environ.update(torchrun_env(shard, 2, shard, 2, agent_port))
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0")
     for _ in range(2):
         launch(add_up, make_cfg(output_dir), rendezvous_seconds=30.0)
 
 
 def test_shards_and_torchrun_make_one_group(tmp_path, capfd):
-    mp.spawn(_shard, (f"tcp://localhost:{free_port()}", str(tmp_path)), nprocs=2)
+    agent = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # torchrun's, there for all launches
+    mp.spawn(_shard, (f"tcp://localhost:{free_port()}", str(tmp_path), agent.port), nprocs=2)
     log = (tmp_path / "stdout.log").read_text()
     assert log.count("sum 3") == 4 and log.count("warned by 0") == 4 and "warned by 1" not in log
     out = capfd.readouterr().out

@@ -18,6 +18,10 @@ CASES = [
 ]
 
 
+def pairs_of(pathways):
+    return [[x.mean().item(), x.abs().mean().item()] for x in pathways]
+
+
 @pytest.mark.parametrize(("case", "config"), CASES)
 def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, case, config):
     golden = GOLDEN["cases"][case]
@@ -28,9 +32,7 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, c
     means = {}
     for stage in golden["stage_mean_and_absmean"]:
         getattr(model, stage).register_forward_hook(
-            lambda _, __, out, stage=stage: means.update(
-                {stage: [[x.mean().item(), x.abs().mean().item()] for x in out]}
-            )
+            lambda _, __, out, stage=stage: means.update({stage: pairs_of(out)})
         )
     with torch.inference_mode():
         out = model(to_pathways(cfg, golden_clips(1, golden["num_frames"], golden["crop"])))

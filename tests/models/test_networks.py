@@ -40,10 +40,8 @@ def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_c
     model = build_model(cfg).train()
     scores = model(to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES)))
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
-    without = [
-        n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
-    ]
-    assert not without
+    grads = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert not [n for n, grad in grads.items() if grad is None or not grad.isfinite().all() or not grad.any()]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
