@@ -2,6 +2,7 @@ import logging
 import os
 import socket
 import sys
+import time
 
 import pytest
 import torch
@@ -158,10 +159,12 @@ def _shard(shard, init_method, output_dir, agent_port):
     for _ in range(2):
         launch(add_up, make_cfg(output_dir, NUM_SHARDS=2, SHARD_ID=shard), init_method, rendezvous_seconds=30.0)
         assert not dist.is_initialized()
+        time.sleep(0.5 * (shard == 0))  # so the other one is early, and may find what the first launch has left
     os.environ.update(torchrun_env(shard, 2, shard, 2, agent_port))
     os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0")
     for _ in range(2):
         launch(add_up, make_cfg(output_dir), rendezvous_seconds=30.0)
+        time.sleep(0.5 * (shard == 0))
 
 
 def test_shards_and_torchrun_make_one_group(tmp_path, capfd):
