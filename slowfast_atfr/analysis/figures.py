@@ -62,7 +62,7 @@ def _thumbnails(axes, frames: np.ndarray) -> None:
 def _similarity(axes, record: ClipRecord) -> None:
     axes.plot(record.similarity, color="#444444", linewidth=1, zorder=1)
     axes.scatter(range(len(record.similarity)), record.similarity, c=_colors(record), s=22, zorder=2, edgecolors="none")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(float(record.similarity.max()), 1e-6))
     axes.set_ylabel("similarity |Z|")
     _part_blocks(axes, record)
 
