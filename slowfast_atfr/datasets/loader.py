@@ -1,6 +1,7 @@
 """Batches of a split, for one of the processes of a run."""
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -70,7 +71,7 @@ def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
     """
     dataset = build_dataset(cfg.TEST.DATASET if split == "test" else cfg.TRAIN.DATASET, cfg, split)
     batch_size = _share(cfg, "TEST" if split == "test" else "TRAIN", rank.local_world_size)
-    workers = cfg.DATA_LOADER.NUM_WORKERS
+    workers = _workers(cfg.DATA_LOADER.NUM_WORKERS, rank.local_world_size)
     options = {
         "num_workers": workers,
         "persistent_workers": workers > 0,
@@ -149,6 +150,12 @@ def _share(cfg: CfgNode, section: str, processes: int) -> int:
         rule = f"the {processes} processes of a machine share it evenly, so it is a multiple of {processes}"
         raise ConfigError(f"{section}.BATCH_SIZE is {size}; {rule}")
     return size // processes
+
+
+def _workers(wanted: int, processes: int) -> int:
+    """Workers for one of the processes of a machine, no more than it has cores; clips do not depend on their number."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(wanted, max(1, cores // processes))
 
 
 def _start_worker(worker: int) -> None:

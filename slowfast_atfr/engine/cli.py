@@ -1,6 +1,7 @@
 """The command line of tools/run_net.py, as PySlowFast's: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
+
+logger = logging.getLogger(__name__)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -38,6 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
 
 def train_and_test(cfg: CfgNode, rank: RankInfo) -> None:
     """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say."""
+    logger.info("Run with config:\n%s", cfg)
     if cfg.TRAIN.ENABLE:
         train(cfg, rank)
     if cfg.TEST.ENABLE:

@@ -1,5 +1,6 @@
 """One training run: everything that the loop works on, built once."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.sgs import count_active
 from slowfast_atfr.utils.distributed import RankInfo
 
+logger = logging.getLogger(__name__)
 PATHWAY_NAMES = ("slow", "fast")
 
 
@@ -40,13 +42,22 @@ class Run:
 def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
     """Loaders first, so that a wrong path is told before the network is built."""
     train_loader, val_loader = build_loader(cfg, "train", rank), build_loader(cfg, "val", rank)
-    network = build_model(cfg).to(rank.device)
+    network = build_network(cfg, rank)
     optimizer = build_optimizer(network, cfg)
     model = network
     if rank.world_size > 1:
         device_ids = [rank.device.index] if rank.device.type == "cuda" else None
         model = DistributedDataParallel(network, device_ids=device_ids)
     return Run(cfg, rank, network, model, optimizer, loss_from(cfg), train_loader, val_loader)
+
+
+def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
+    """The network on its device; with LOG_MODEL_INFO its structure and size are logged."""
+    network = build_model(cfg).to(rank.device)
+    if cfg.LOG_MODEL_INFO:
+        logger.info("Model:\n%s", network)
+        logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
+    return network
 
 
 def to_inputs(batch: Batch, cfg: CfgNode, device: torch.device) -> list[Tensor]:

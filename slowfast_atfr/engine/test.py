@@ -10,9 +10,8 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.engine.checkpoint import load_for_test
-from slowfast_atfr.engine.run import to_inputs, watch_cost
+from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
-from slowfast_atfr.models import build_model
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TestMeter, progress
@@ -30,7 +29,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     """
     seed_everything(cfg.RNG_SEED, rank.rank)
     loader = build_loader(cfg, "test", rank)
-    network = build_model(cfg).to(rank.device)
+    network = build_network(cfg, rank)
     logger.info("testing %s", load_for_test(cfg, network))
     network.eval()
     dataset = loader.dataset

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from slowfast_atfr.datasets import build_loader, probe
+from slowfast_atfr.datasets import demo as demo_module
 from slowfast_atfr.datasets.demo import write_demo_dataset
 from slowfast_atfr.datasets.demo_scene import TEMPLATES
 from slowfast_atfr.utils.distributed import RankInfo
@@ -64,6 +65,19 @@ def test_it_is_written_once_and_again_if_it_is_another_or_half(tmp_path):
     (tmp_path / "demo.json").unlink()
     write_demo_dataset(tmp_path, **SMALL, seed=1)
     assert video.stat().st_size > 0
+
+
+def test_a_data_set_that_broke_off_is_not_taken_for_whole(tmp_path, monkeypatch):
+    write_demo_dataset(tmp_path, **SMALL)
+
+    def broken(action, rng):
+        raise RuntimeError("no more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo_module, "draw_video", broken)
+        with pytest.raises(RuntimeError, match="no more"):
+            write_demo_dataset(tmp_path, **SMALL, seed=1)
+    assert not (tmp_path / "demo.json").exists()
 
 
 def test_a_class_needs_a_video(tmp_path):

@@ -65,8 +65,8 @@ def test_views_of_a_wide_frame_are_left_centre_right(ramp, cfg):
 
 def test_views_of_a_tall_frame_are_top_centre_bottom(ramp, cfg):
     cfg.DATA.TEST_CROP_SIZE = 50
-    frame = ramp(90, 50)
-    for view, top in zip(cut(frame, view_windows(cfg)), (0, 20, 40), strict=True):
+    frame = ramp(91, 50)
+    for view, top in zip(cut(frame, view_windows(cfg)), (0, 21, 41), strict=True):
         np.testing.assert_array_equal(view, frame[top : top + 50])
 
 

@@ -1,6 +1,7 @@
 """The real thing, minutes long: run with --slow. Small twins are in test_train.py."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from slowfast_atfr.engine.cli import main
 def all_cores():
     """Full-size networks take all cores; the rest of the suite takes one for each test."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(torch.get_num_interop_threads())
+    torch.set_num_threads(os.cpu_count())
     yield
     torch.set_num_threads(threads)
 
