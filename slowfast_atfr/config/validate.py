@@ -146,6 +146,7 @@ def _run(cfg: CfgNode) -> None:
     for section, leaf in (("DATA_LOADER", "NUM_WORKERS"), ("BN", "NUM_BATCHES_PRECISE"), ("BN", "NUM_SYNC_DEVICES")):
         low = 1 if leaf == "NUM_SYNC_DEVICES" else 0
         _fail_unless(cfg[section][leaf] >= low, f"{section}.{leaf}", cfg[section][leaf], f"it is at least {low}")
+    _fail_unless(cfg.RNG_SEED >= 0, "RNG_SEED", cfg.RNG_SEED, "it is at least 0")
     _fail_unless(cfg.LOG_PERIOD >= 1, "LOG_PERIOD", cfg.LOG_PERIOD, "it counts iterations, at least 1")
     _solver(cfg)
 

@@ -213,11 +213,9 @@ class Video:
         key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts > entry:
             raise _TableContradicted
-        index, start = self._table.first_from(key.pts), key.pts
+        index = self._table.first_from(key.pts)
         for packet in _chain(key, packets):
             for frame in self._stream.decode(packet):
-                if frame.pts is not None and frame.pts < start:
-                    continue  # shown before the key frame: needs frames that were not decoded
                 if index == len(self._table) or frame.pts != self._table.pts[index]:
                     raise _TableContradicted
                 yield index, frame
@@ -228,7 +226,7 @@ class Video:
         if frame.is_corrupt:
             raise DecodeError(self.path, f"frame {index} is damaged")
         rgb = self._reformatter.reformat(frame, format="rgb24", **_ONE_THREAD).to_ndarray()
-        return np.rot90(rgb, round(frame.rotation / 90)) if frame.rotation else rgb
+        return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90))) if frame.rotation else rgb
 
 
 def check_range(path: str, indices: Sequence[int] | np.ndarray, num_frames: int) -> None:

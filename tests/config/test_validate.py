@@ -31,6 +31,7 @@ BAD = [
     ("TEST.NUM_SPATIAL_CROPS", "2", "1, 3"),
     ("SHARD_ID", "1", "NUM_SHARDS - 1 = 0"),
     ("TRAIN.CHECKPOINT_TYPE", "caffe2", "pytorch"),
+    ("RNG_SEED", "-1", "at least 0"),
     ("MODEL.DROPOUT_RATE", "1.0", "below 1"),
 ]
 

@@ -218,6 +218,20 @@ def test_damage_gives_frames_or_an_error(tmp_path, numbered, kind, damage):
     assert outcomes <= {7, "error"}
 
 
+def test_a_damaged_picture_is_not_passed_off_as_whole(tmp_path, numbered, numbers):
+    path = tmp_path / "damaged.mp4"
+    data = bytearray(numbered("b_frames").read_bytes())
+    with av.open(str(numbered("b_frames"))) as container:
+        keys = [packet for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+        start, end = keys[2].pos + keys[2].size // 2, keys[2].pos + keys[2].size
+    data[start:end] = np.random.default_rng(0).integers(0, 256, end - start, np.uint8).tobytes()
+    path.write_bytes(data)
+    with open_video(path) as video:
+        assert numbers(video.read([5, 50])).tolist() == [5, 50]
+        with pytest.raises(DecodeError, match="frame 24 is damaged"):
+            video.read([5, 24])
+
+
 def test_a_cut_file_gives_the_frames_that_are_left(tmp_path, numbered, numbers):
     path = tmp_path / "cut.mkv"
     data = numbered("no_frame_count").read_bytes()

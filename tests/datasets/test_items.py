@@ -37,6 +37,15 @@ def test_parts_of_different_lengths_are_refused():
         Batch(torch.zeros(1, 2, 4, 4, 3, dtype=torch.uint8), numbers, numbers, numbers)
 
 
+def test_pinning_reaches_every_tensor(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # pinning itself needs a GPU
+    batch = collate_clips([clip(5, 2), Clip(None, 0, 1, (Skip(1, "a.mp4", "bad"),))])
+    pinned = batch.pin_memory()
+    for name in ("frames", "labels", "index", "view"):
+        assert torch.equal(getattr(pinned, name), getattr(batch, name) + 1)
+    assert pinned.skipped == batch.skipped
+
+
 @pytest.mark.needs_cuda
 def test_pinning_keeps_everything():
     batch = collate_clips([clip(5, 2), clip(6, 3)])
