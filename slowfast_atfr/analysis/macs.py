@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slowfast_atfr.packed import lengths_of
 from slowfast_atfr.sgs import SGS
+from slowfast_atfr.sgs.sampler import Sampled
 
 
 class MacCounter:
@@ -48,10 +49,14 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
     """
     counter = MacCounter()
     inside_sgs = {child for module in model.modules() if isinstance(module, SGS) for child in module.modules()}
+
+    def observe(layer: SGS, sampled: Sampled) -> None:
+        counter.add(_sgs_macs(layer, sampled.measured.lengths))
+
     handles = [model.register_forward_pre_hook(lambda *_: counter.reset())]
     for module in model.modules():
         if isinstance(module, SGS):
-            handles.append(module.register_forward_pre_hook(lambda m, args: counter.add(_sgs_macs(m, args[0]))))
+            module.observers.append(observe)
         elif module not in inside_sgs and isinstance(module, nn.Conv3d):
             handles.append(module.register_forward_hook(lambda m, _, out: counter.add(_conv_macs(m, out))))
         elif module not in inside_sgs and isinstance(module, nn.Linear):
@@ -61,6 +66,9 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
     finally:
         for handle in handles:
             handle.remove()
+        for module in model.modules():
+            if isinstance(module, SGS):
+                module.observers.remove(observe)
 
 
 def clip_macs(model: nn.Module, inputs: list[Tensor]) -> np.ndarray:
@@ -87,7 +95,7 @@ def _linear_macs(module: nn.Linear, out: Tensor) -> np.ndarray:
     return np.full(out.shape[0], rows * module.weight.numel(), dtype=np.int64)
 
 
-def _sgs_macs(module: SGS, x: Any) -> np.ndarray:
+def _sgs_macs(module: SGS, lengths: tuple[int, ...]) -> np.ndarray:
     """The embedding of each frame that comes in."""
     weights = module.embed.fc1.weight.numel() + module.embed.fc2.weight.numel()
-    return np.asarray(lengths_of(x), dtype=np.int64) * weights
+    return np.asarray(lengths, dtype=np.int64) * weights

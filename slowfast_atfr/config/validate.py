@@ -96,6 +96,7 @@ def _sgs(cfg: CfgNode) -> None:
     for stage in sgs.STAGES:
         stages = ("conv1", "res2", "res3", "res4")
         _fail_unless(stage in stages, "SGS.STAGES", sgs.STAGES, f"it is a list out of {', '.join(stages)}")
+    _fail_unless(len(set(sgs.STAGES)) == len(sgs.STAGES), "SGS.STAGES", sgs.STAGES, "a stage stands in it once")
     _fail_unless(not sgs.ENABLE or sgs.STAGES, "SGS.STAGES", sgs.STAGES, "SGS.ENABLE is True, so name a stage")
     _fail_unless(set(sgs.PATHWAYS) <= {0, 1}, "SGS.PATHWAYS", sgs.PATHWAYS, "it is a list out of 0 (slow), 1 (fast)")
     sampled = [p for p in sgs.PATHWAYS if p < pathways]
@@ -146,6 +147,9 @@ def _run(cfg: CfgNode) -> None:
     for section, leaf in (("DATA_LOADER", "NUM_WORKERS"), ("BN", "NUM_BATCHES_PRECISE"), ("BN", "NUM_SYNC_DEVICES")):
         low = 1 if leaf == "NUM_SYNC_DEVICES" else 0
         _fail_unless(cfg[section][leaf] >= low, f"{section}.{leaf}", cfg[section][leaf], f"it is at least {low}")
+    batches = cfg.BN.NUM_BATCHES_PRECISE
+    rule = "it is at least 1 with BN.USE_PRECISE_STATS"
+    _fail_unless(batches >= 1 or not cfg.BN.USE_PRECISE_STATS, "BN.NUM_BATCHES_PRECISE", batches, rule)
     _fail_unless(cfg.RNG_SEED >= 0, "RNG_SEED", cfg.RNG_SEED, "it is at least 0")
     _fail_unless(cfg.LOG_PERIOD >= 1, "LOG_PERIOD", cfg.LOG_PERIOD, "it counts iterations, at least 1")
     _solver(cfg)

@@ -32,7 +32,7 @@ class Loader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._batches)
+        return _told_plainly(self._batches)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the random clips of the next iteration; they depend on nothing else."""
@@ -55,7 +55,7 @@ class ViewLoader(Loader):
         return math.ceil(len(self._batches) * self._views_per_video / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return chunk_views(self._batches, self._batch_size)
+        return chunk_views(_told_plainly(self._batches), self._batch_size)
 
 
 def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
@@ -97,6 +97,14 @@ def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
     videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=views)
+
+
+def _told_plainly(items: Iterable[Any]) -> Iterator[Any]:
+    """The items; an error of a worker process is raised with its own message, without the worker's traceback."""
+    try:
+        yield from items
+    except ConfigError as error:
+        raise ConfigError(str(error).rpartition(f"{ConfigError.__name__}: ")[2].strip()) from None
 
 
 def chunk_views(videos: Iterable[Views], batch_size: int) -> Iterator[Batch]:

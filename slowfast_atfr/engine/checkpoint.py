@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_size, on_main
 from slowfast_atfr.utils.env import get_rng_state, set_rng_state
+from slowfast_atfr.utils.errors import RunError
 
 logger = logging.getLogger(__name__)
 FILE_NAME = re.compile(r"checkpoint_epoch_(\d+)\.pyth")
@@ -48,7 +49,7 @@ def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, 
     """Write the checkpoint of an epoch (from 0) below OUTPUT_DIR; return its path. A collective; one process writes.
 
     Raises:
-        RuntimeError: if the file cannot be written, on every process; earlier files are then as they were.
+        RunError: if the file cannot be written, on every process; earlier files are then as they were.
     """
     rng_states = gather_objects(get_rng_state())
     path = checkpoint_path(cfg.OUTPUT_DIR, epoch)
@@ -64,7 +65,7 @@ def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, 
         try:
             _write_atomically(path, checkpoint)
         except OSError as error:
-            raise RuntimeError(
+            raise RunError(
                 f"cannot write the checkpoint {path}: {error.strerror or error}. The checkpoints written before are as "
                 "they were; free some space or choose another OUTPUT_DIR, and start again to go on from the last one"
             ) from error

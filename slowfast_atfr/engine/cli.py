@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.launch import TOLD, launch
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, and the config's KEY VALUE pairs in the order in which they were given."""
+    """The arguments, and the config's KEY VALUE pairs; later ones win: those of --opts, then those of the shards."""
     parser = argparse.ArgumentParser(
         prog="run_net.py",
         description="Train (TRAIN.ENABLE) and test (TEST.ENABLE) the network of a config.",
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, pairs = parse_args(argv)
     try:
         launch(train_and_test, load_cfg(args.cfg_file, pairs), args.init_method)
-    except (ConfigError, FloatingPointError) as error:
+    except TOLD as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

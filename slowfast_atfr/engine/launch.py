@@ -17,12 +17,13 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
 
 Main = Callable[[CfgNode, RankInfo], Any]
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # for a process to answer: the main one may be writing a checkpoint
-TOLD = (ConfigError, FloatingPointError)  # errors whose message says all; of others the traceback is told, too
+TOLD = (ConfigError, FloatingPointError, RunError)  # their message says all; of others the traceback is told, too
 
 
 def launch(

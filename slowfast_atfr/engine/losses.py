@@ -23,11 +23,6 @@ def loss_from(cfg: CfgNode) -> Loss:
     return LOSSES[name]
 
 
-def bce(scores: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross entropy of probabilities (N, K) with labels (N,) or (N, K), mean over clips and classes."""
-    return F.binary_cross_entropy(scores, as_targets(labels, scores))
-
-
 def bce_logit(scores: Tensor, labels: Tensor) -> Tensor:
     """Binary cross entropy of logits (N, K) with labels (N,) or (N, K), mean over clips and classes."""
     return F.binary_cross_entropy_with_logits(scores, as_targets(labels, scores))
@@ -47,7 +42,6 @@ def as_targets(labels: Tensor, scores: Tensor) -> Tensor:
 
 LOSSES: dict[str, Loss] = {
     "cross_entropy": F.cross_entropy,
-    "bce": bce,
     "bce_logit": bce_logit,
     "soft_cross_entropy": soft_cross_entropy,
 }

@@ -14,7 +14,7 @@ from slowfast_atfr.engine.optimizer import set_lr
 from slowfast_atfr.engine.precise_bn import update_precise_bn
 from slowfast_atfr.engine.run import Cost, Run, build_run, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
-from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.distributed import RankInfo, share_buffers
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TrainMeter, ValMeter, progress
 
@@ -35,6 +35,7 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
             is_checkpoint, is_eval = is_checkpoint_epoch(cfg, epoch), is_eval_epoch(cfg, epoch)
             if cfg.BN.USE_PRECISE_STATS and (is_checkpoint or is_eval):
                 update_precise_bn(run.network, _train_inputs(run, epoch), cfg.BN.NUM_BATCHES_PRECISE)
+            share_buffers(run.network)
             if is_checkpoint:
                 save_checkpoint(cfg, run.network, run.optimizer, epoch)
             if is_eval:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, from_frames, to_frames
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, assign_bins, block_lengths, plan_bins
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
@@ -50,7 +52,11 @@ class Embedding(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """(S, H, W, C) -> (S, L)."""
         pooled = frames.flatten(1, 2).mean(1)
-        return self.bn(self.fc2(self.relu(self.fc1(pooled))))
+        embeddings = self.fc2(self.relu(self.fc1(pooled)))
+        if self.training and len(frames) == 1 and getattr(self.bn, "group_size", 1) == 1:
+            norm = self.bn  # one frame has no variance: it takes the running statistics
+            return F.batch_norm(embeddings, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        return self.bn(embeddings)
 
 
 class SGS(nn.Module):
@@ -72,7 +78,7 @@ class SGS(nn.Module):
         norm: norm over (S, L) embeddings, of the same kind as the network's.
         pack_multiple: temporal buffers of the packed clips are rounded up to a multiple of it.
     Raises:
-        ConfigError: for a name that is not registered.
+        ConfigError: for a name that is not registered, or a number that cannot be.
         FloatingPointError: in forward, when embeddings are not finite; it names the layer and the clip.
     Source: Fayyaz et al., CVPR 2021.
     """
@@ -93,6 +99,11 @@ class SGS(nn.Module):
         pack_multiple: int = 1,
     ) -> None:
         super().__init__()
+        for bins in (num_bins, test_num_bins):
+            if bins is not None and bins != -1 and bins < 1:
+                raise ConfigError(f"SGS has {bins} bins; it takes at least 1, or -1 for the block's length")
+        if block_size < 0 or order not in ("bin", "time"):
+            raise ConfigError(f"SGS has block_size {block_size}, order {order!r}; it takes 0 or more, and bin or time")
         self.num_bins, self.block_size, self.order = num_bins, block_size, order
         self.test_num_bins = num_bins if test_num_bins is None else test_num_bins
         self.similarity, self.kernel = similarity_named(similarity), kernel_named(kernel)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -89,7 +89,8 @@ def on_main(function: Callable[[], T]) -> T:
     return result
 
 
-def barrier() -> None:
-    """Wait until every process has come here."""
+def share_buffers(module: nn.Module) -> None:
+    """Give every process the main one's buffers, such as running statistics; a collective."""
     if get_world_size() > 1:
-        dist.barrier()
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)

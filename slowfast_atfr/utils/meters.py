@@ -16,6 +16,7 @@ from slowfast_atfr.utils.averages import ClipSums, Stopwatch
 from slowfast_atfr.utils.distributed import gather_objects, is_main
 from slowfast_atfr.utils.ensemble import VideoScores, merge
 from slowfast_atfr.utils.env import gpu_memory, host_memory
+from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import log_json_stats
 from slowfast_atfr.utils.metrics import topk_correct
 
@@ -53,7 +54,7 @@ class _Meter(Stopwatch):
     def _epoch_means(self) -> dict[str, float]:
         means = self._sums.means()
         if not means:
-            raise ValueError("this epoch had not one batch, so there is nothing to report; is the data set empty?")
+            raise RunError("not one video of this epoch could be read; see the warnings above for the reasons")
         return means
 
     def _is_logged(self, cur_iter: int) -> bool:
@@ -204,12 +205,12 @@ class TestMeter(_Meter):
         Args:
             net_seconds: that this process's views took in the network; processes work side by side, so their rates add.
         Raises:
-            ValueError: if no video has a view; every process raises it.
+            RunError: if no video has a view; every process raises it.
         """
         merged = merge(gather_objects(self._videos))
         seen = sorted(merged.labels)
         if not seen:
-            raise ValueError(f"none of the {len(self._names)} videos could be tested; see the warnings above")
+            raise RunError(f"none of the {len(self._names)} videos could be tested; see the warnings above")
         self._warn("could not be tested and are left out", sorted(set(range(len(self._names))) - set(seen)))
         self._warn(f"lack some of their {merged.num_views} views and are judged by the others", sorted(merged.parts))
         whole = merged.whole | {video: merged.bring_together(views) for video, views in merged.parts.items()}

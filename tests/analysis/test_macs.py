@@ -6,7 +6,7 @@ from torch import nn
 
 from slowfast_atfr.analysis import clip_macs, count_macs
 from slowfast_atfr.packed import pack
-from slowfast_atfr.sgs import SGS
+from slowfast_atfr.sgs import SGS, PathwaySGS
 
 
 def test_by_hand():
@@ -23,6 +23,12 @@ def test_each_packed_clip_pays_for_its_own_frames():
 def test_sgs_pays_for_the_embedding_of_the_frames_that_come_in():
     sgs = SGS(8, embed_dim=3).eval()
     assert clip_macs(sgs, torch.randn(2, 8, 5, 4, 4)).tolist() == [5 * (8 * 4 + 4 * 3)] * 2
+
+
+def test_a_network_pays_for_its_sgs_layers():
+    layer = PathwaySGS({0: SGS(8), 1: SGS(4)}, label="s2_sgs").eval()
+    slow, fast = torch.randn(2, 8, 2, 4, 4), torch.randn(2, 4, 8, 4, 4)
+    assert clip_macs(layer, [slow, fast]).tolist() == [2 * (8 * 4 + 4 * 8) + 8 * (4 * 2 + 2 * 8)] * 2
 
 
 def test_counting_starts_afresh_after_take_and_ends_with_the_context():

@@ -67,7 +67,7 @@ def tiny_pairs(tiny_data, tmp_path):
         "RESNET.WIDTH_PER_GROUP": 8,
         "RESNET.NUM_BLOCK_TEMP_KERNEL": "[[2], [2], [2], [2]]",
         "SGS.ENABLE": True,
-        "SGS.BLOCK_SIZE": "[1, 4]",
+        "SGS.BLOCK_SIZE": "[0]",
         "BN.USE_PRECISE_STATS": True,
         "BN.NUM_BATCHES_PRECISE": 2,
         "SOLVER.MAX_EPOCH": 2,

@@ -49,7 +49,7 @@ def test_one_command_trains_validates_checkpoints_and_tests(repo, tiny_pairs, tm
     (final,) = stats_of(out, "test_final")
     assert final["num_videos"] == 5 and final["num_skipped"] == 0 and final["clips_per_second"] > 0
     assert 0 < float(final["top1_acc"]) <= 100
-    assert 2 <= final["active_bins_s2_slow"] <= 2 and 2 <= final["active_bins_s2_fast"] <= 8
+    assert 1 <= final["active_bins_s2_slow"] <= 2 and 1 <= final["active_bins_s2_fast"] < 8
     assert 0 < final["gflops_per_clip"] < 0.05
 
 
@@ -92,18 +92,15 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeyp
 
 @pytest.mark.parametrize("launcher", ["shards", "torchrun"])
 def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(repo, tiny_pairs, tmp_path, launcher):
-    shared = {
-        "MODEL__DROPOUT_RATE": 0.0,
-        "SOLVER__MAX_EPOCH": 1,
-        "SOLVER__BASE_LR": 0.002,
-        "SGS__KERNEL": "linear_mean",
-    }
-    shared |= {"BN__NORM_TYPE": "sync_batchnorm", "BN__NUM_SYNC_DEVICES": 2}
-    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(**shared, OUTPUT_DIR=tmp_path / "one")]) == 0
+    shared = {"MODEL__DROPOUT_RATE": 0.0, "SOLVER__MAX_EPOCH": 1, "SGS__KERNEL": "linear_mean"}
+    shared |= {"BN__NORM_TYPE": "sync_batchnorm", "BN__NUM_SYNC_DEVICES": 2, "BN__USE_PRECISE_STATS": False}
+    one = tiny_pairs(**shared, TRAIN__BATCH_SIZE=12, OUTPUT_DIR=tmp_path / "one")  # one step: rounding cannot grow
+    assert main(["--cfg", str(repo / CONFIG), *one]) == 0
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    two = tiny_pairs(**shared, OUTPUT_DIR=tmp_path / "two", TRAIN__BATCH_SIZE=2 if launcher == "shards" else 4)
+    share = 6 if launcher == "shards" else 12  # TRAIN.BATCH_SIZE is that of a machine
+    two = tiny_pairs(**shared, TRAIN__BATCH_SIZE=share, OUTPUT_DIR=tmp_path / "two")
     command = [str(repo / "tools" / "run_net.py"), "--cfg", CONFIG, *two]
     if launcher == "shards":
         where = ["--num_shards", "2", "--init_method", f"tcp://localhost:{port}"]
@@ -117,15 +114,15 @@ def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(r
     outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(outputs)
     losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("one", "two")]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)  # float32, summed in another order
-    one, both = (load(checkpoint_path(tmp_path / name, epoch=0)) for name in ("one", "two"))
-    gradients = [torch.cat([part.flatten() for part in momentum_of(checkpoint)]) for checkpoint in (one, both)]
-    assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()  # batch norm makes them all but cancel
-    for name, value in one["model_state"].items():
-        torch.testing.assert_close(both["model_state"][name], value, rtol=1e-2, atol=1e-3, msg=name)
+    assert len(losses[0]) == 1 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+    alone, both = (load(checkpoint_path(tmp_path / name, epoch=0)) for name in ("one", "two"))
+    gradients = [torch.cat([part.flatten() for part in momentum_of(checkpoint)]) for checkpoint in (alone, both)]
+    assert (gradients[1] - gradients[0]).norm() < 0.02 * gradients[0].norm()  # float32, summed in another order
+    for name, value in alone["model_state"].items():
+        if "running" in name:
+            torch.testing.assert_close(both["model_state"][name], value, rtol=1e-3, atol=1e-5, msg=name)
     (final,), (final_of_two,) = (stats_of(tmp_path / name, "test_final") for name in ("one", "two"))
     assert final_of_two["num_videos"] == final["num_videos"] == 5
-    assert final_of_two["gflops_per_clip"] == pytest.approx(final["gflops_per_clip"], rel=0.02)
 
 
 @pytest.fixture

@@ -103,6 +103,17 @@ def test_every_parameter_gets_a_gradient_and_so_does_the_input(kernel):
         assert torch.isfinite(parameter.grad).all() and (parameter.grad != 0).any(), name
 
 
+def test_a_single_frame_can_train():
+    out = SGS(4, kernel="linear_mean").train()(torch.randn(1, 4, 1, 2, 2))
+    assert out.lengths == (1,)
+
+
+@pytest.mark.parametrize("wrong", [{"num_bins": 0}, {"block_size": -1}, {"order": "tme"}, {"test_num_bins": -2}])
+def test_wrong_arguments_are_told(wrong):
+    with pytest.raises(ConfigError, match="SGS has"):
+        SGS(4, **wrong)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_embeddings_that_are_not_finite_name_the_layer_and_the_clip(bad):
     layer = PathwaySGS({0: make_sgs(), 1: make_sgs(block_size=2)}, label="s2_sgs")

@@ -103,7 +103,7 @@ def test_validation_keeps_the_least_error(cfg, json_stats):
 
 
 def test_an_epoch_without_a_batch_is_an_error(cfg):
-    with pytest.raises(ValueError, match="not one batch"):
+    with pytest.raises(ValueError, match="not one video"):
         ValMeter(0, cfg).log_epoch_stats(0)
 
 
