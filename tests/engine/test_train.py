@@ -117,7 +117,8 @@ def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(r
     assert len(losses[0]) == 1 and losses[1] == pytest.approx(losses[0], rel=1e-4)
     alone, both = (load(checkpoint_path(tmp_path / name, epoch=0)) for name in ("one", "two"))
     gradients = [torch.cat([part.flatten() for part in momentum_of(checkpoint)]) for checkpoint in (alone, both)]
-    assert (gradients[1] - gradients[0]).norm() < 0.02 * gradients[0].norm()  # float32, summed in another order
+    # In float32, batch norm makes gradients all but cancel; tests/models/test_norm.py has the exact twin in float64.
+    assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()
     for name, value in alone["model_state"].items():
         if "running" in name:
             torch.testing.assert_close(both["model_state"][name], value, rtol=1e-3, atol=1e-5, msg=name)
