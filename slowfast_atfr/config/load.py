@@ -52,7 +52,10 @@ def _read_yaml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             tree = yaml.safe_load(file) or {}
     except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+        named = f", the _BASE_ of {seen[-1]}" if seen else ""
+        raise ConfigError(f"cannot read the config {path}{named}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -60,6 +63,8 @@ def _read_yaml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
     base = tree.pop("_BASE_", None)
     if base is None:
         return tree
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: _BASE_ is {base!r}; it takes the path of a YAML file, relative to this one")
     merged = _read_yaml(os.path.join(os.path.dirname(path), os.path.expanduser(base)), (*seen, path))
     return _overlay(merged, tree)
 
@@ -122,10 +127,32 @@ def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -
             pass
     if kind is list and isinstance(value, tuple):
         return list(value)
+    if kind is list and isinstance(value, list):
+        _check_entries(key, value, default, source)
     if type(value) is kind:
         return value
     wanted = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list like [1, 2]"}
     raise ConfigError(f"{source}: {key} is {value!r}, but it takes {wanted[kind]} (default {default!r})")
+
+
+def _check_entries(key: str, value: list[Any], default: list[Any], source: str) -> None:
+    """Entries, however deep, are of the kind of the default's: text, whole numbers, or (also for []) numbers."""
+    kinds = {type(entry) for entry in _entries(default)}
+    allowed, wanted = ((int, float), "numbers")
+    if kinds == {str}:
+        allowed, wanted = ((str,), "names")
+    elif kinds == {int}:
+        allowed, wanted = ((int,), "whole numbers")
+    if any(type(entry) not in allowed for entry in _entries(value)):
+        raise ConfigError(f"{source}: {key} is {value!r}, but it takes a list of {wanted} (default {default!r})")
+
+
+def _entries(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for entry in value:
+            yield from _entries(entry)
+    else:
+        yield value
 
 
 def _unknown(cfg: CfgNode, key: str) -> str:

@@ -94,7 +94,7 @@ class VideoDataset(Dataset, ABC):
             except DecodeError as error:
                 skipped.append(Skip(index, error.path, error.reason))
                 index = int(rng.integers(len(self)))
-        failures = "".join(f"\n  {skip.path}: {skip.reason}" for skip in skipped)
+        failures = "".join(f"\n  {path}: {reason}" for path, reason in {s.path: s.reason for s in skipped}.items())
         raise ConfigError(
             f"{len(skipped)} videos in a row cannot be read; check DATA.PATH_PREFIX ({self.cfg.DATA.PATH_PREFIX!r}) "
             f"and the lists in DATA.PATH_TO_DATA_DIR ({self.cfg.DATA.PATH_TO_DATA_DIR!r}):{failures}"

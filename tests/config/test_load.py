@@ -64,6 +64,11 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["NUM_GPUS", "many"], ["NUM_GPUS", "'many'", "whole number"]),
         (["TRAIN.ENABLE", "1"], ["TRAIN.ENABLE", "True or False"]),
         (["SGS.NUM_BINS", "4"], ["SGS.NUM_BINS", "list"]),
+        (["DATA.TRAIN_JITTER_SCALES", "[a, b]"], ["DATA.TRAIN_JITTER_SCALES", "['a', 'b']", "whole numbers"]),
+        (["DATA.STD", "[a, b, c]"], ["DATA.STD", "numbers"]),
+        (["SOLVER.STEPS", "[0, a]"], ["SOLVER.STEPS", "numbers"]),
+        (["SGS.STAGES", "[2]"], ["SGS.STAGES", "names"]),
+        (["RESNET.SPATIAL_STRIDES", "[[1], [2.5], [2], [2]]"], ["RESNET.SPATIAL_STRIDES", "whole numbers"]),
         (["SGS", "True"], ["section", "SGS.ENABLE"]),
         (["NUM_GPUS"], ["NUM_GPUS", "no partner"]),
         (["NONLOCAL.LOCATION", "[[[1]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "does not have"]),
@@ -93,7 +98,8 @@ def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
     [
         ("SGS: [1, 2", ["not valid YAML", "line"]),
         ("- 1", ["list", "mapping"]),
-        ("_BASE_: nowhere.yaml", ["nowhere.yaml", "No such file"]),
+        ("_BASE_: nowhere.yaml", ["nowhere.yaml", "broken.yaml", "No such file"]),
+        ("_BASE_: 3", ["_BASE_ is 3", "path"]),
         ("_BASE_: broken.yaml", ["circle"]),
     ],
 )

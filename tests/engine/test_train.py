@@ -178,6 +178,23 @@ def test_bad_input_is_told_in_a_paragraph(repo, tiny_pairs, capsys, changes, wor
         assert word in told
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_wrong_prefix_is_told_without_a_traceback(repo, tiny_pairs, capsys, workers):
+    pairs = tiny_pairs(DATA__PATH_PREFIX="/nowhere", DATA_LOADER__NUM_WORKERS=workers)
+    assert main(["--cfg", str(repo / CONFIG), *pairs]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and "DATA.PATH_PREFIX ('/nowhere')" in told and "Traceback" not in told
+    assert "/nowhere/train_" in told
+
+
+def test_no_readable_video_to_validate_is_told(repo, own_copy, tiny_pairs, capsys):
+    for path in own_copy.glob("val_*.mp4"):
+        path.write_bytes(b"no video")
+    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(**on(own_copy))]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: not one video") and "Traceback" not in told
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
