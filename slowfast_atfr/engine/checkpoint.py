@@ -74,11 +74,6 @@ def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, 
     return on_main(write)
 
 
-def has_checkpoint(output_dir: str) -> bool:
-    """Whether the output folder holds checkpoints, readable or not."""
-    return bool(_checkpoints(output_dir))
-
-
 def last_checkpoint(output_dir: str) -> str | None:
     """The checkpoint of the highest epoch whose file can be read; None if there is none. A collective.
 

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 def train(cfg: CfgNode, rank: RankInfo) -> None:
     """Train as cfg says, from the newest checkpoint of OUTPUT_DIR if there is one; all processes call it."""
+    lr_at_epoch(cfg, 0)  # a policy that cannot be is told before anything is built
     seed_everything(cfg.RNG_SEED, rank.rank)
     run = build_run(cfg, rank)
     start_epoch = start_from(cfg, run.network, run.optimizer)
