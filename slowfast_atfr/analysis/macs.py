@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from slowfast_atfr.packed import lengths_of
 from slowfast_atfr.sgs import SGS
-from slowfast_atfr.sgs.sampler import Sampled
+from slowfast_atfr.sgs.record import observed
 
 
 class MacCounter:
@@ -49,26 +49,19 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
     """
     counter = MacCounter()
     inside_sgs = {child for module in model.modules() if isinstance(module, SGS) for child in module.modules()}
-
-    def observe(layer: SGS, sampled: Sampled) -> None:
-        counter.add(_sgs_macs(layer, sampled.measured.lengths))
-
+    layers = dict(model.named_modules())
     handles = [model.register_forward_pre_hook(lambda *_: counter.reset())]
     for module in model.modules():
-        if isinstance(module, SGS):
-            module.observers.append(observe)
-        elif module not in inside_sgs and isinstance(module, nn.Conv3d):
+        if module not in inside_sgs and isinstance(module, nn.Conv3d):
             handles.append(module.register_forward_hook(lambda m, _, out: counter.add(_conv_macs(m, out))))
         elif module not in inside_sgs and isinstance(module, nn.Linear):
             handles.append(module.register_forward_hook(lambda m, _, out: counter.add(_linear_macs(m, out))))
     try:
-        yield counter
+        with observed(model, lambda name, seen: counter.add(_sgs_macs(layers[name], seen.measured.lengths))):
+            yield counter
     finally:
         for handle in handles:
             handle.remove()
-        for module in model.modules():
-            if isinstance(module, SGS):
-                module.observers.remove(observe)
 
 
 def clip_macs(model: nn.Module, inputs: list[Tensor]) -> np.ndarray:

@@ -34,9 +34,10 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
         for epoch in range(start_epoch, cfg.SOLVER.MAX_EPOCH):
             train_epoch(run, epoch, train_meter, cost, skips)
             is_checkpoint, is_eval = is_checkpoint_epoch(cfg, epoch), is_eval_epoch(cfg, epoch)
-            if cfg.BN.USE_PRECISE_STATS and (is_checkpoint or is_eval):
-                update_precise_bn(run.network, _train_inputs(run, epoch), cfg.BN.NUM_BATCHES_PRECISE)
-            share_buffers(run.network)
+            if is_checkpoint or is_eval:
+                if cfg.BN.USE_PRECISE_STATS:
+                    update_precise_bn(run.network, _train_inputs(run, epoch), cfg.BN.NUM_BATCHES_PRECISE)
+                share_buffers(run.network)  # what is saved and validated is one network
             if is_checkpoint:
                 save_checkpoint(cfg, run.network, run.optimizer, epoch)
             if is_eval:

@@ -60,7 +60,7 @@ class ActiveBins:
 def count_active(model: nn.Module) -> Iterator[ActiveBins]:
     """Count active bins of every SGS layer while the model runs; call take() after each forward."""
     counter = ActiveBins()
-    with _observed(model, lambda name, sampled: counter._seen.update({name: np.asarray(sampled.plan.lengths)})):
+    with observed(model, lambda name, sampled: counter._seen.update({name: np.asarray(sampled.plan.lengths)})):
         yield counter
 
 
@@ -75,12 +75,12 @@ def record(model: nn.Module) -> Iterator[Record]:
     Similarities are copied to the host, one wait for the device per layer and forward: leave it out of timings.
     """
     log = Record({name: [] for name, module in model.named_modules() if isinstance(module, SGS)})
-    with _observed(model, lambda name, sampled: log.layers[name].extend(_clips_of(sampled))):
+    with observed(model, lambda name, sampled: log.layers[name].extend(_clips_of(sampled))):
         yield log
 
 
 @contextmanager
-def _observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[None]:
+def observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[None]:
     """Have `see` called with the name of each SGS layer and what it did, while the context lasts."""
     names = {module: name for name, module in model.named_modules() if isinstance(module, SGS)}
 
