@@ -104,9 +104,11 @@ def _sgs(cfg: CfgNode) -> None:
     cfg.SGS.BLOCK_SIZE = [0]  # per pathway; frames that are sampled together, 0 is the whole clip
     cfg.SGS.EMBED_DIM = 8
     cfg.SGS.SIMILARITY = "magnitude"  # key of SIMILARITY_REGISTRY
+    cfg.SGS.COORDINATES = "all"  # all, angular, radial: which of them the similarity spherical takes
     cfg.SGS.KERNEL = "linear"  # key of KERNEL_REGISTRY
     cfg.SGS.ORDER = "bin"  # bin, time
     cfg.SGS.GRAD_SCALE = 1.0  # factor of a kernel's straight-through gradient
+    cfg.SGS.BATCHING = "packed"  # packed; padded, as the paper's release: to the longest clip of the batch
     cfg.SGS.PACK_MULTIPLE = 1  # rounds the temporal buffers of packed clips up to a multiple
     cfg.SGS.FUSION_PAD = "center"  # center, end: where the shorter pathway is zero padded for lateral fusion
 

@@ -2,18 +2,23 @@
 
 from typing import Any
 
+_DISTANCES = "L2, L1, Cosine and Mahal are mean_l2, mean_l1, mean_cosine, mean_mahalanobis; the paper's is magnitude"
+
 # The paper's release -> ours. A second entry says what to do where a rename is not enough.
 RENAMED = {
     "TEMPORAL_SAMPLING.NUM_BINS": ("SGS.NUM_BINS", ""),
     "TEMPORAL_SAMPLING.PATHWAYS": ("SGS.PATHWAYS", ""),
     "TEMPORAL_SAMPLING.LATENT_DIMENSION": ("SGS.EMBED_DIM", ""),
     "TEMPORAL_SAMPLING.KERNEL_TYPE": ("SGS.KERNEL", ""),
-    "TEMPORAL_SAMPLING.KERNEL_NORM": ("SGS.KERNEL", "normalised kernels have names of their own"),
-    "TEMPORAL_SAMPLING.DISTANCE_TYPE": ("SGS.SIMILARITY", "the paper's is magnitude"),
-    "TEMPORAL_SAMPLING.SIMILARITY_FUNCTION_TYPE": ("SGS.SIMILARITY", "the paper's is magnitude"),
+    "TEMPORAL_SAMPLING.KERNEL_NORM": ("SGS.KERNEL", "the normalised ones are linear_normalized, delta_normalized"),
+    "TEMPORAL_SAMPLING.DISTANCE_TYPE": ("SGS.SIMILARITY", _DISTANCES),
+    "TEMPORAL_SAMPLING.SIMILARITY_FUNCTION_TYPE": ("SGS.SIMILARITY", _DISTANCES),
     "TEMPORAL_SAMPLING.ORDERED": ("SGS.ORDER", "choose bin or time"),
     "TEMPORAL_SAMPLING.GRAD_SCALE_VAL": ("SGS.GRAD_SCALE", ""),
-    "TEMPORAL_SAMPLING.DROP_ZERO_BINS": ("SGS.ENABLE", "empty bins are always dropped"),
+    "TEMPORAL_SAMPLING.DROP_ZERO_BINS": (
+        "SGS.BATCHING",
+        "empty bins are always dropped; padded is the old way",
+    ),
     "MODEL.TEMPORAL_LAYER_STAGE": ("SGS.STAGES", "a list such as [res2], and SGS.ENABLE True"),
 }
 

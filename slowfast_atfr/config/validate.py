@@ -56,6 +56,8 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm"))
     _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
     _one_of(cfg, "SGS.ORDER", ("bin", "time"))
+    _one_of(cfg, "SGS.COORDINATES", ("all", "angular", "radial"))
+    _one_of(cfg, "SGS.BATCHING", ("packed", "padded"))
     _one_of(cfg, "SGS.FUSION_PAD", ("center", "end"))
     _one_of(cfg, "DATA.ENSEMBLE_METHOD", ("sum", "max"))
     _one_of(cfg, "TRAIN.CHECKPOINT_TYPE", ("pytorch",))

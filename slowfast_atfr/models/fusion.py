@@ -32,9 +32,8 @@ class FuseFastToSlow(nn.Module):
 
 def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
     """Concatenate along the channels; of each clip the shorter one is zero padded in time (center, end)."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return torch.cat([a, b], dim=1)
-    multiple = (b if isinstance(a, Tensor) else a).multiple
-    a, b = (pack_dense(x, multiple=multiple) if isinstance(x, Tensor) else x for x in (a, b))
+    if isinstance(a, Tensor) != isinstance(b, Tensor):  # one of them has been sampled
+        multiple = (b if isinstance(a, Tensor) else a).multiple
+        a, b = (pack_dense(x, multiple=multiple) if isinstance(x, Tensor) else x for x in (a, b))
     longest = tuple(max(pair) for pair in zip(lengths_of(a), lengths_of(b), strict=True))
     return torch.cat([pad_lengths(a, longest, where=where), pad_lengths(b, longest, where=where)], dim=1)

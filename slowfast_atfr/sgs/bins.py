@@ -1,4 +1,4 @@
-"""Bins over [0, max Delta]: which frame is in which, which are active, and in what order they leave."""
+"""Bins over [0, extent] of each coordinate: which frame is in which, which are active, in what order they leave."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NON_FINITE = -1  # bin of every frame of a block whose positions are not all finite
+from slowfast_atfr.sgs.similarity import Coordinates
+from slowfast_atfr.utils.precision import full_precision_matmul
+
+NON_FINITE = -1  # bin of every frame of a block whose coordinates are not all finite
 NO_FRAME = -2  # where a block is shorter than the longest
-NO_BIN = -3  # where a block has fewer active bins than the one with most
 
 
 def block_lengths(lengths: Sequence[int], block_size: int) -> tuple[tuple[int, ...], ...]:
@@ -23,66 +25,84 @@ def block_lengths(lengths: Sequence[int], block_size: int) -> tuple[tuple[int, .
     return tuple(tuple(min(block_size, length - start) for start in range(0, length, block_size)) for length in lengths)
 
 
-def assign_bins(similarity: Tensor, real: Tensor, num_bins: Tensor) -> tuple[Tensor, Tensor]:
-    """Put each frame into one of B bins of equal width over [0, max Delta] of its block.
+def assign_bins(coordinates: Coordinates, real: Tensor, num_bins: Tensor) -> tuple[Tensor, Tensor]:
+    """Put each frame into one of B bins of equal width over [0, extent], along each of K axes.
 
-    With m = max over the block of Delta: u = 2 B Delta / m and bin = min(B - 1, floor(B Delta / m)), counted from 0, so
-    that bin b covers u in [2b, 2b + 2] around its centre 2b + 1. A block with m = 0 has all its frames in bin 0.
+    For each axis u = 2 B Delta / extent and bin = min(B - 1, floor(B Delta / extent)), counted from 0, so that bin b
+    covers u in [2b, 2b + 2] around its centre 2b + 1. Where the extent is 0, all frames are in bin 0. With K axes a
+    frame is in a cell of the K-dimensional grid, the one with these K indices.
 
     Args:
-        similarity: (N, T) Delta of each frame, >= 0; gradients flow through it and through the maximum.
+        coordinates: values (N, T, K), K extents; the block's maximum over its real frames where an extent is None.
+            Gradients flow through the values and that maximum.
         real: (N, T) bool, which frames exist.
         num_bins: (N,) B of each block, >= 1.
     Returns:
-        u (N, T), in bin units; bin (N, T) int32, NON_FINITE throughout a block that has a value that is not finite,
-        NO_FRAME where no frame is.
+        offset (N, T, K), u minus the centre of the frame's own bin, in [-1, 1]; bin (N, T, K) int32, NON_FINITE
+        throughout a block that has a value that is not finite, NO_FRAME where no frame is.
+    Source: Fayyaz et al., CVPR 2021, section 3.2, and the supplement's Eq. 1.
     """
-    similarity = similarity.masked_fill(~real, 0)
-    largest = similarity.amax(dim=1, keepdim=True)
-    share = similarity / largest.masked_fill(largest == 0, 1)  # (N, T) in [0, 1]
-    count = num_bins[:, None]
-    bins = torch.minimum((share * count).floor(), count - 1).nan_to_num(0).to(torch.int32)
-    finite = torch.isfinite(similarity).all(dim=1, keepdim=True)
-    return 2 * count * share, bins.masked_fill(~finite, NON_FINITE).masked_fill(~real, NO_FRAME)
+    values = coordinates.values.masked_fill(~real[..., None], 0)
+    largest = values.amax(dim=1, keepdim=True)
+    extent = torch.stack(
+        [
+            largest[..., axis] if end is None else torch.full_like(largest[..., axis], end)
+            for axis, end in enumerate(coordinates.extents)
+        ],
+        dim=-1,
+    )
+    share = values / extent.masked_fill(extent == 0, 1)  # (N, T, K) in [0, 1]
+    count = num_bins[:, None, None]
+    bins = torch.minimum((share * count).floor(), count - 1).nan_to_num(0)
+    offset = 2 * count * share - (2 * bins + 1)
+    finite = torch.isfinite(values).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    return offset, bins.to(torch.int32).masked_fill(~finite, NON_FINITE).masked_fill(~real[..., None], NO_FRAME)
 
 
 @dataclass(frozen=True)
 class BinPlan:
     """Active bins of every block, on the host: all that the device needs to know to add up.
 
-    active: (N, B') index of each active bin, in the order in which they leave; NO_BIN where a block has fewer.
+    output: (N, T) which of its block's active bins each frame is added to, counted in the order in which they leave;
+        NO_FRAME where no frame is.
     counts: active bins of each block.
     lengths: active bins of each clip, the sum over its blocks.
     """
 
-    active: np.ndarray
+    output: np.ndarray
     counts: tuple[int, ...]
     lengths: tuple[int, ...]
 
 
 def plan_bins(bins: np.ndarray, blocks: Sequence[Sequence[int]], order: str) -> BinPlan:
-    """Find the active bins: those with a member.
+    """Find the active bins: those with a member. At most T of the B^K cells of a block are; the grid is never built.
+
+    Frames are numbered anew by one coordinate after the other, so no number exceeds frames x B: O(K S log S) for the
+    S frames of all blocks together.
 
     Args:
-        bins: (N, T) bin of each frame, from assign_bins; N blocks, clip by clip.
+        bins: (N, T, K) bins of each frame, from assign_bins; N blocks, clip by clip.
         blocks: for each clip the lengths of its blocks.
-        order: "bin" by the index of the bin, "time" by the mean time of the members (then by the bin).
+        order: "bin" by the index of the bin (cells lexicographically), "time" by the mean time of the members, then by
+            the bin.
     """
-    flat = [length for clip in blocks for length in clip]
-    rows = []
-    for row, length in zip(bins, flat, strict=True):
-        active, inverse, members = np.unique(row[:length], return_inverse=True, return_counts=True)
-        if order == "time":
-            mean_time = np.bincount(inverse, weights=np.arange(length)) / members
-            active = active[np.argsort(mean_time, kind="stable")]
-        rows.append(active)
-    counts = tuple(len(row) for row in rows)
-    table = np.full((len(rows), max(counts)), NO_BIN, dtype=np.int64)
-    for row, active in zip(table, rows, strict=True):
-        row[: len(active)] = active
-    ends = np.cumsum([len(clip) for clip in blocks])
-    lengths = tuple(int(sum(counts[end - len(clip) : end])) for clip, end in zip(blocks, ends, strict=True))
-    return BinPlan(table, counts, lengths)
+    lengths = np.array([length for clip in blocks for length in clip])
+    block = np.repeat(np.arange(len(lengths)), lengths)  # of each of the S frames
+    time = np.arange(len(block)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    cell = block
+    for column in bins[block, time].astype(np.int64).T:  # cells keep the order of (block, coordinates so far)
+        _, cell = np.unique(cell * (column.max() + 1) + column, return_inverse=True)
+    block_of_cell = np.empty(cell.max() + 1, dtype=np.int64)
+    block_of_cell[cell] = block
+    if order == "time":
+        mean_time = np.bincount(cell, weights=time) / np.bincount(cell)
+        cell = np.argsort(np.lexsort((mean_time, block_of_cell)))[cell]  # both sorts are stable
+    counts = np.bincount(block_of_cell, minlength=len(lengths))
+    output = np.full(bins.shape[:2], NO_FRAME, dtype=np.int64)
+    output[block, time] = cell - (np.cumsum(counts) - counts)[block]
+    clip_of_block = np.repeat(np.arange(len(blocks)), [len(clip) for clip in blocks])
+    per_clip = np.bincount(clip_of_block, weights=counts, minlength=len(blocks)).astype(np.int64)
+    return BinPlan(output, tuple(counts.tolist()), tuple(per_clip.tolist()))
 
 
 class AddUp(torch.autograd.Function):
@@ -97,10 +117,10 @@ class AddUp(torch.autograd.Function):
         ctx.save_for_backward(weights, frames)
         ctx.lengths, ctx.counts = lengths, counts
         out = frames.new_empty(sum(counts), frames.shape[1])
-        for weight, source, target in zip(
-            _used(weights, lengths, counts), frames.split(lengths), out.split(counts), strict=True
-        ):
-            torch.mm(weight, source, out=target)
+        used = _used(weights, lengths, counts)
+        with full_precision_matmul():
+            for weight, source, target in zip(used, frames.split(lengths), out.split(counts), strict=True):
+                torch.mm(weight, source, out=target)
         return out
 
     @staticmethod
@@ -109,12 +129,14 @@ class AddUp(torch.autograd.Function):
         grad_weights = torch.zeros_like(weights) if ctx.needs_input_grad[0] else None
         grad_frames = torch.empty_like(frames) if ctx.needs_input_grad[1] else None
         used, grads = _used(weights, ctx.lengths, ctx.counts), grad.contiguous().split(ctx.counts)
-        for index, (length, count) in enumerate(zip(ctx.lengths, ctx.counts, strict=True)):
-            start = sum(ctx.lengths[:index])
-            if grad_frames is not None:
-                torch.mm(used[index].T, grads[index], out=grad_frames[start : start + length])
-            if grad_weights is not None:
-                grad_weights[index, :count, :length] = grads[index] @ frames[start : start + length].T
+        sources = frames.split(ctx.lengths)
+        targets = grad_frames.split(ctx.lengths) if grad_frames is not None else None
+        with full_precision_matmul():
+            for index, (weight, out, source) in enumerate(zip(used, grads, sources, strict=True)):
+                if targets is not None:
+                    torch.mm(weight.T, out, out=targets[index])
+                if grad_weights is not None:
+                    grad_weights[index, : len(out), : len(source)] = out @ source.T
         return grad_weights, grad_frames, None, None
 
 

@@ -43,11 +43,13 @@ def _sampler(cfg: CfgNode, pathway: int, channels: int, norm: Callable[[int], nn
         num_bins=per_pathway(cfg, "SGS.NUM_BINS")[pathway],
         block_size=per_pathway(cfg, "SGS.BLOCK_SIZE")[pathway],
         similarity=cfg.SGS.SIMILARITY,
+        coordinates=cfg.SGS.COORDINATES,
         kernel=cfg.SGS.KERNEL,
         embed_dim=cfg.SGS.EMBED_DIM,
         order=cfg.SGS.ORDER,
         test_num_bins=test_num_bins[pathway] if test_num_bins else None,
         grad_scale=cfg.SGS.GRAD_SCALE,
         norm=norm,
+        batching=cfg.SGS.BATCHING,
         pack_multiple=cfg.SGS.PACK_MULTIPLE,
     )

@@ -1,6 +1,7 @@
-"""Psi: how much each frame gives to the bin it is in, a pure function of positions and bin centres.
+"""Psi: how much each frame gives to the bin it is in, pure functions of its offset from the bin's centre.
 
-Positions are in bin units u = 2 B Delta / max(Delta): a bin is 2 wide and reaches 1 to either side of its centre.
+Offsets are u - centre in bin units, u = 2 B Delta / extent: a bin is 2 wide, and its members have offsets in [-1, 1].
+With K coordinates the weight of a frame is the product over them (the supplement's Eq. 1).
 """
 
 from collections.abc import Callable
@@ -8,65 +9,90 @@ from collections.abc import Callable
 from fvcore.common.registry import Registry
 from torch import Tensor
 
-# Every entry: (position (N, T), centers (N, B), members (N, B, T) bool, grad_scale) -> (N, B, T) weights,
-# zero outside members.
+# Every entry: (offset (N, T, K), members (N, B', T) bool, grad_scale) -> (N, B', T) weights, zero outside members.
+# A frame is a member of one bin, from whose centre its offset is.
 KERNEL_REGISTRY = Registry("KERNEL")
-Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+Kernel = Callable[[Tensor, Tensor, float], Tensor]
 
 LINEAR_MEAN_FLOOR = 1e-2  # e of linear_mean
 
 
 @KERNEL_REGISTRY.register()
-def linear(position: Tensor, centers: Tensor, members: Tensor, grad_scale: float) -> Tensor:
-    """Triangular weight max(0, 1 - |u - centre|) of each member: the paper's kernel.
+def linear(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
+    """Triangular weight of each member, max(0, 1 - |offset|): the paper's kernel.
 
     A frame at the border of its bin weighs nothing; so the frame of largest Delta, which is on the border of the last
     bin, is all but lost, and with it a clip whose frames are all alike (see linear_mean).
 
     Args:
-        position: (N, T) u of each frame, in bin units.
-        centers: (N, B) centre of each bin, in bin units.
-        members: (N, B, T) whether the frame is in the bin.
+        offset: (N, T, K) of each frame from the centre of its bin, in bin units.
+        members: (N, B', T) whether the frame is in the bin.
         grad_scale: not used, the gradient is the true one.
     Returns:
-        (N, B, T) weights in [0, 1].
-    Source: Fayyaz et al., CVPR 2021, section 3.2; the release adds 1e-7.
+        (N, B', T) weights in [0, 1].
+    Source: Fayyaz et al., CVPR 2021, section 3.2. The release adds 1e-7 to every member's weight; we do not.
     """
-    offset = (position[:, None, :] - centers[:, :, None]).abs()
-    return (1 - offset).clamp(min=0) * members
+    return _triangle(offset) * members
 
 
 @KERNEL_REGISTRY.register()
-def delta(position: Tensor, centers: Tensor, members: Tensor, grad_scale: float) -> Tensor:
-    """Weight 1 of each member; straight through, the gradient with respect to u is grad_scale.
+def linear_normalized(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
+    """`linear`, divided by the number of members of the bin.
+
+    Args and returns: as for `linear`.
+    Source: the release of Fayyaz et al., whose backward pass leaves the division out; ours does not.
+    """
+    return linear(offset, members, grad_scale) / _count(members)
+
+
+@KERNEL_REGISTRY.register()
+def delta(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
+    """Weight 1 of each member; straight through, its gradient with respect to each coordinate of u is grad_scale.
+
+    The weight does not depend on u, so its true gradient would be zero, and the embedding would never learn.
 
     Args:
-        position: (N, T) u of each frame, in bin units.
-        centers: (N, B) centre of each bin; only the shape counts.
-        members: (N, B, T) whether the frame is in the bin.
-        grad_scale: the gradient of a member's weight with respect to its position.
+        offset: (N, T, K) of each frame from the centre of its bin; the value does not count, the gradient goes there.
+        members: (N, B', T) whether the frame is in the bin.
+        grad_scale: d weight / d u of a member.
     Returns:
-        (N, B, T) weights, 0 or 1.
+        (N, B', T) weights, 0 or 1.
     Source: the release of Fayyaz et al., CVPR 2021.
     """
-    straight_through = 1 + grad_scale * (position - position.detach())
-    return straight_through[:, None, :] * members
+    straight_through = 1 + grad_scale * (offset - offset.detach())
+    return straight_through.prod(dim=-1)[:, None, :] * members
 
 
 @KERNEL_REGISTRY.register()
-def linear_mean(position: Tensor, centers: Tensor, members: Tensor, grad_scale: float) -> Tensor:
+def delta_normalized(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
+    """`delta`, divided by the number of members of the bin: each output is the plain mean of its frames.
+
+    Args and returns: as for `delta`; the straight-through gradient is divided, too.
+    Source: the release of Fayyaz et al., CVPR 2021.
+    """
+    return delta(offset, members, grad_scale) / _count(members)
+
+
+@KERNEL_REGISTRY.register()
+def linear_mean(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
     """Weighted mean of the members: Psi = (w + e) / sum over the bin of (w + e), w of `linear`, e = 1e-2.
 
     Weights of a bin sum to one and never jump; a clip whose frames are all alike becomes its mean frame.
 
-    Args:
-        position: (N, T) u of each frame, in bin units.
-        centers: (N, B) centre of each bin, in bin units.
-        members: (N, B, T) whether the frame is in the bin.
-        grad_scale: not used, the gradient is the true one.
+    Args: as for `linear`.
     Returns:
-        (N, B, T) weights in [0, 1]; they sum to one in each bin that has a member.
+        (N, B', T) weights in [0, 1]; they sum to one in each bin that has a member.
     """
-    raw = linear(position, centers, members, grad_scale) + LINEAR_MEAN_FLOOR * members
+    raw = (_triangle(offset) + LINEAR_MEAN_FLOOR) * members
     total = raw.sum(dim=2, keepdim=True)
     return raw / total.masked_fill(total == 0, 1)
+
+
+def _triangle(offset: Tensor) -> Tensor:
+    """(N, T, K) -> (N, 1, T), the product over coordinates."""
+    return (1 - offset.abs()).clamp(min=0).prod(dim=-1)[:, None, :]
+
+
+def _count(members: Tensor) -> Tensor:
+    """(N, B', 1) members of each bin, 1 where there is none."""
+    return members.sum(dim=2, keepdim=True).clamp(min=1)

@@ -14,9 +14,9 @@ from slowfast_atfr.sgs.sampler import SGS, Sampled
 class ClipRecord:
     """One clip in one SGS layer. Frames are those that entered the layer, T of them.
 
-    similarity: (T,) Delta of each frame.
+    similarity: (T,) Delta of each frame; (T, K) for a similarity of K > 1 coordinates.
     block: (T,) block of each frame, from 0.
-    bin: (T,) bin of each frame within its block, from 0.
+    bin: (T,) bin of each frame within its block, from 0; (T, K) for K > 1 coordinates.
     output: (T,) frame of the layer's output that each input frame was added to, from 0 to B' - 1.
     num_active: B', frames of the output.
     """
@@ -98,14 +98,15 @@ def observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[
 
 def _clips_of(sampled: Sampled) -> Iterator[ClipRecord]:
     similarity = sampled.measured.similarity.detach().cpu().numpy()
+    bins = sampled.host_bins
+    if similarity.shape[-1] == 1:
+        similarity, bins = similarity[..., 0], bins[..., 0]
     row = 0
     for clip in sampled.measured.blocks:
         parts, active = [], 0
         for index, length in enumerate(clip):
-            bins = sampled.host_bins[row, :length]
-            order = sampled.plan.active[row, : sampled.plan.counts[row]]
-            output = active + (bins[:, None] == order).argmax(1)
-            parts.append((similarity[row, :length], np.full(length, index), bins, output))
+            output = active + sampled.plan.output[row, :length]
+            parts.append((similarity[row, :length], np.full(length, index), bins[row, :length], output))
             active += sampled.plan.counts[row]
             row += 1
         yield ClipRecord(*(np.concatenate(part) for part in zip(*parts, strict=True)), num_active=active)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import PackedClips, from_frames, to_frames
+from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, to_dense, to_frames
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, assign_bins, block_lengths, plan_bins
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
+from slowfast_atfr.utils.precision import full_precision_matmul
 
 Clips = Tensor | PackedClips
 
@@ -23,10 +24,10 @@ class Measured:
     frames: Tensor  # (S, H, W, C), all clips end to end
     lengths: tuple[int, ...]  # frames of each clip
     blocks: tuple[tuple[int, ...], ...]  # frames of each block of each clip
-    similarity: Tensor  # (N, T) Delta
-    position: Tensor  # (N, T) u
-    bins: Tensor  # (N, T) int32
-    multiple: int  # of the packed clips that come out
+    finite: Tensor  # (S,) whether the frame itself is finite
+    similarity: Tensor  # (N, T, K) Delta
+    offset: Tensor  # (N, T, K) u minus the centre of the frame's bin
+    bins: Tensor  # (N, T, K) int32
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Sampled:
     """What one SGS layer did to a batch, for those who watch it; see `record`."""
 
     measured: Measured
-    host_bins: np.ndarray = field(repr=False)  # (N, T)
+    host_bins: np.ndarray = field(repr=False)  # (N, T, K)
     plan: BinPlan
 
 
 class Embedding(nn.Module):
-    """Embedding of each frame: space is averaged, then Linear C -> C/2, ReLU, Linear -> L, norm over all frames."""
+    """Embedding of each frame from its spatial mean: Linear C -> C/2, ReLU, Linear -> L, norm over all frames."""
 
     def __init__(self, channels: int, embed_dim: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -49,11 +50,10 @@ class Embedding(nn.Module):
         self.fc2 = nn.Linear(hidden, embed_dim, bias=False)  # the norm behind it has one
         self.bn = norm(embed_dim)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """(S, H, W, C) -> (S, L)."""
-        pooled = frames.flatten(1, 2).mean(1)
-        embeddings = self.fc2(self.relu(self.fc1(pooled)))
-        if self.training and len(frames) == 1 and getattr(self.bn, "group_size", 1) == 1:
+    def forward(self, means: Tensor) -> Tensor:
+        """(S, C) -> (S, L)."""
+        embeddings = self.fc2(self.relu(self.fc1(means.to(self.fc1.weight.dtype))))
+        if self.training and len(means) == 1 and getattr(self.bn, "group_size", 1) == 1:
             norm = self.bn  # one frame has no variance: it takes the running statistics
             return F.batch_norm(embeddings, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         return self.bn(embeddings)
@@ -63,23 +63,27 @@ class SGS(nn.Module):
     """Group similar frames of each clip into bins, add up each bin, drop the empty ones.
 
     Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. A clip's result does not depend on
-    its neighbours, batch statistics of the embedding's norm in training excepted.
+    its neighbours, batch statistics of the embedding's norm in training excepted. Embeddings and bins are computed in
+    float32 or better, outside of autocast: bfloat16 would move frames into other bins.
 
     Args:
         channels: C.
         num_bins: B, bins of each block; -1 is as many as the block has frames.
         block_size: frames that are sampled together; 0 is the whole clip. A clip's last block may be shorter.
         similarity: name in SIMILARITY_REGISTRY.
+        coordinates: of the similarity "spherical": all, angular or radial.
         kernel: name in KERNEL_REGISTRY.
         embed_dim: L, dimensions of the embedding.
         order: "bin" (by index) or "time" (by the mean time of the members).
         test_num_bins: B outside training; None is as in training.
         grad_scale: factor of a kernel's straight-through gradient.
         norm: norm over (S, L) embeddings, of the same kind as the network's.
+        batching: "packed"; or "padded" for a dense (N, C, max B', H, W) with zero frames behind the shorter clips, as
+            in the paper's release: what follows mixes the padding in, and a clip then depends on its batch.
         pack_multiple: temporal buffers of the packed clips are rounded up to a multiple of it.
     Raises:
         ConfigError: for a name that is not registered, or a number that cannot be.
-        FloatingPointError: in forward, when embeddings are not finite; it names the layer and the clip.
+        FloatingPointError: in forward, when frames or embeddings are not finite; it names the layer and the clip.
     Source: Fayyaz et al., CVPR 2021.
     """
 
@@ -92,27 +96,35 @@ class SGS(nn.Module):
         kernel: str = "linear",
         embed_dim: int = 8,
         *,
+        coordinates: str = "all",
         order: str = "bin",
         test_num_bins: int | None = None,
         grad_scale: float = 1.0,
         norm: Callable[[int], nn.Module] = nn.BatchNorm1d,
+        batching: str = "packed",
         pack_multiple: int = 1,
     ) -> None:
         super().__init__()
         for bins in (num_bins, test_num_bins):
             if bins is not None and bins != -1 and bins < 1:
                 raise ConfigError(f"SGS has {bins} bins; it takes at least 1, or -1 for the block's length")
-        if block_size < 0 or order not in ("bin", "time"):
-            raise ConfigError(f"SGS has block_size {block_size}, order {order!r}; it takes 0 or more, and bin or time")
-        self.num_bins, self.block_size, self.order = num_bins, block_size, order
+        if block_size < 0:
+            raise ConfigError(f"SGS has block_size {block_size}; it takes at least 1, or 0 for the whole clip")
+        if embed_dim < 1 + (similarity == "spherical" and coordinates != "radial"):
+            raise ConfigError(f"SGS has embed_dim {embed_dim}; it takes at least 1, and 2 where there are angles")
+        for name, value, choices in (("order", order, ("bin", "time")), ("batching", batching, ("packed", "padded"))):
+            if value not in choices:
+                raise ConfigError(f"SGS has {name} {value!r}; choose one of {', '.join(choices)}")
+        self.num_bins, self.block_size, self.order, self.batching = num_bins, block_size, order, batching
         self.test_num_bins = num_bins if test_num_bins is None else test_num_bins
-        self.similarity, self.kernel = similarity_named(similarity), kernel_named(kernel)
+        self.similarity, self.kernel = similarity_named(similarity, coordinates), kernel_named(kernel)
+        self.names = f"similarity={similarity}, coordinates={coordinates}, kernel={kernel}"
         self.grad_scale, self.pack_multiple = grad_scale, pack_multiple
         self.embed = Embedding(channels, embed_dim, norm)
         self.label = "SGS"  # what errors call this layer
         self.observers: list[Callable[[SGS, Sampled], None]] = []
 
-    def forward(self, x: Clips) -> PackedClips:
+    def forward(self, x: Clips) -> Clips:
         return sample_together([self], [x])[0]
 
     def measure(self, x: Clips) -> Measured:
@@ -120,46 +132,61 @@ class SGS(nn.Module):
         frames, lengths = to_frames(x)
         blocks = block_lengths(lengths, self.block_size)
         flat = [length for clip in blocks for length in clip]
-        embeddings = self.embed(frames)
-        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-        with torch.autocast(frames.device.type, enabled=False):
-            rows, real = _as_rows(embeddings, flat)
-            similarity = self.similarity(rows, real)
-            wanted = self.num_bins if self.training else self.test_num_bins
-            num_bins = torch.tensor([length if wanted == -1 else wanted for length in flat], dtype=similarity.dtype)
-            position, bins = assign_bins(similarity, real, num_bins.to(similarity.device, non_blocking=True))
-        return Measured(frames, lengths, blocks, similarity, position, bins, self.pack_multiple)
+        wanted = self.num_bins if self.training else self.test_num_bins
+        num_bins = torch.tensor([length if wanted == -1 else wanted for length in flat])
+        with torch.autocast(frames.device.type, enabled=False), full_precision_matmul():
+            means = frames.flatten(1, 2).mean(1, dtype=torch.promote_types(frames.dtype, torch.float32))
+            finite = torch.isfinite(means).all(dim=1)
+            embeddings = self.embed(means)
+            embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+            rows, real = _as_rows(embeddings.masked_fill(~finite[:, None], torch.nan), flat)
+            coordinates = self.similarity(rows, real)
+            num_bins = num_bins.to(rows.device, rows.dtype, non_blocking=True)
+            offset, bins = assign_bins(coordinates, real, num_bins)
+            bins = bins.masked_fill(~torch.isfinite(rows).flatten(1).all(1)[:, None, None], NON_FINITE)
+        return Measured(frames, lengths, blocks, finite, coordinates.values, offset, bins)
 
-    def add_up(self, measured: Measured, host_bins: np.ndarray) -> PackedClips:
+    def add_up(self, measured: Measured, host_bins: np.ndarray) -> Clips:
         """Weigh the frames of each active bin and add them up; host_bins is measured.bins on the host."""
         flat = tuple(length for clip in measured.blocks for length in clip)
-        self._check_finite(host_bins, measured.blocks)
+        self._check_finite(measured, host_bins)
         plan = plan_bins(host_bins, measured.blocks, self.order)
         for observe in self.observers:
             observe(self, Sampled(measured, host_bins, plan))
         frames = measured.frames
         with torch.autocast(frames.device.type, enabled=False):
-            active = torch.from_numpy(plan.active).to(frames.device, non_blocking=True)
-            members = active[:, :, None] == measured.bins[:, None, :]
-            centers = (2 * active + 1).to(measured.position.dtype)
-            weights = self.kernel(measured.position, centers, members, self.grad_scale).to(frames.dtype)
+            output = torch.from_numpy(plan.output).to(frames.device, non_blocking=True)
+            active = torch.arange(max(plan.counts), device=frames.device)
+            members = output[:, None, :] == active[:, None]  # (N, B', T)
+            weights = self.kernel(measured.offset, members, self.grad_scale).to(frames.dtype)
             bins = AddUp.apply(weights, frames.flatten(1), flat, plan.counts)
-        return from_frames(bins.view(-1, *frames.shape[1:]), plan.lengths, multiple=measured.multiple)
+        clips = from_frames(bins.view(-1, *frames.shape[1:]), plan.lengths, multiple=self.pack_multiple)
+        if self.batching == "packed":
+            return clips
+        return to_dense(pad_lengths(clips, [max(plan.lengths)] * len(plan.lengths), where="end"))
 
     def extra_repr(self) -> str:
         return (
-            f"num_bins={self.num_bins}, block_size={self.block_size}, similarity={self.similarity.__name__}, "
-            f"kernel={self.kernel.__name__}, order={self.order}"
+            f"num_bins={self.num_bins}, test_num_bins={self.test_num_bins}, block_size={self.block_size}, "
+            f"{self.names}, order={self.order}, batching={self.batching}"
         )
 
-    def _check_finite(self, host_bins: np.ndarray, blocks: tuple[tuple[int, ...], ...]) -> None:
-        bad = np.flatnonzero(host_bins[:, 0] == NON_FINITE)
-        if len(bad):
-            clip = int(np.searchsorted(np.cumsum([len(clip) for clip in blocks]), bad[0], side="right"))
-            raise FloatingPointError(
-                f"{self.label}: the embeddings of clip {clip} of the batch are not finite (NaN or infinity); "
-                "the weights have diverged or the input is not finite: lower SOLVER.BASE_LR or look at the clip"
-            )
+    def _check_finite(self, measured: Measured, host_bins: np.ndarray) -> None:
+        """A clip whose own frames are not finite is to blame before others, whose embeddings it has spoilt."""
+        bad_blocks = (host_bins == NON_FINITE).any(axis=(1, 2))
+        if not bad_blocks.any():
+            return
+        bad_frames = np.flatnonzero(~measured.finite.cpu().numpy())
+        if len(bad_frames):
+            clip = int(np.searchsorted(np.cumsum(measured.lengths), bad_frames[0], side="right"))
+            what, remedy = "frames that come in", "the input is not finite, or what is before has diverged"
+        else:
+            ends = np.cumsum([len(blocks) for blocks in measured.blocks])
+            clip = int(np.searchsorted(ends, np.flatnonzero(bad_blocks)[0], side="right"))
+            what, remedy = "embeddings", "the weights have diverged: lower SOLVER.BASE_LR"
+        raise FloatingPointError(
+            f"{self.label}: the {what} of clip {clip} of the batch are not finite (NaN or infinity): {remedy}"
+        )
 
 
 class PathwaySGS(nn.Module):
@@ -181,7 +208,7 @@ class PathwaySGS(nn.Module):
         return out
 
 
-def sample_together(samplers: Sequence[SGS], inputs: Sequence[Clips]) -> list[PackedClips]:
+def sample_together(samplers: Sequence[SGS], inputs: Sequence[Clips]) -> list[Clips]:
     """Run several samplers with a single wait for the device: the bins of all of them reach the host in one copy."""
     measured = [sampler.measure(x) for sampler, x in zip(samplers, inputs, strict=True)]
     host = torch.cat([m.bins.flatten() for m in measured]).cpu().numpy()
@@ -191,7 +218,10 @@ def sample_together(samplers: Sequence[SGS], inputs: Sequence[Clips]) -> list[Pa
 
 
 def _as_rows(values: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """(S, L) of blocks end to end -> (N, T, L) and which of the (N, T) are real; a free view for equal lengths."""
+    """(S, L) of blocks end to end -> (N, T, L), zero where no frame is, and which of the (N, T) are real.
+
+    A free view for equal lengths.
+    """
     longest = max(lengths)
     if min(lengths) == longest:
         return values.view(len(lengths), longest, -1), torch.ones(
@@ -201,4 +231,4 @@ def _as_rows(values: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
     starts = np.cumsum([0, *lengths[:-1]])
     index = np.where(real, starts[:, None] + np.arange(longest), 0)
     index, real = (torch.from_numpy(part).to(values.device, non_blocking=True) for part in (index, real))
-    return values[index], real
+    return values[index].masked_fill(~real[..., None], 0), real

@@ -1,25 +1,196 @@
-"""Delta: the position of each frame on the axis that bins divide, a pure function of the block's embeddings."""
+"""Delta: where each frame lies on the axes that bins divide, pure functions of a block's embeddings.
+
+Every entry of SIMILARITY_REGISTRY is a function (embeddings (N, T, L) float, real (N, T) bool) -> Coordinates. `real`
+marks the frames of blocks that are shorter than T; the embeddings of the others are zero. All gradients are finite,
+at zero vectors, poles and static clips too. Scaling all embeddings of a block scales lengths, which bins divide out
+again, and leaves angles alone.
+
+Z_t is the embedding of frame t and m the mean embedding of its block. Differences that are rounding noise beside the
+embeddings they come from (ROUNDING) are zero: a static clip has no differences, however its mean was rounded.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import pi
 
+import torch
 from fvcore.common.registry import Registry
 from torch import Tensor
 
-# Every entry: (embeddings (N, T, L) float, real (N, T) bool) -> (N, T) positions >= 0.
-# `real` marks the frames of blocks that are shorter than T; what stands at the others is ignored.
 SIMILARITY_REGISTRY = Registry("SIMILARITY")
-Similarity = Callable[[Tensor, Tensor], Tensor]
+
+ROUNDING = 8  # a difference of so many units in the last place of the largest value is none
+SHRINKAGE = 0.1  # of mean_mahalanobis: share of the round covariance that is mixed in
+TINY = 1e-12  # squared length below which a vector has no direction
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Positions of frames on K axes.
+
+    values: (N, T, K), >= 0 for real frames; the others may hold anything finite.
+    extents: for each axis where it ends (it begins at 0); None ends it at the block's own largest value.
+    """
+
+    values: Tensor
+    extents: tuple[float | None, ...] = (None,)
+
+
+Similarity = Callable[[Tensor, Tensor], Coordinates]
 
 
 @SIMILARITY_REGISTRY.register()
-def magnitude(embeddings: Tensor, real: Tensor) -> Tensor:
-    """Length of each frame's embedding, |Z_t|: the paper's similarity.
+def magnitude(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Length of each embedding, |Z_t|, in [0, max_t |Z_t|]: the paper's similarity.
 
     Args:
         embeddings: (N, T, L) embedding of each frame.
-        real: (N, T) which frames exist; the others may hold anything.
+        real: (N, T) which frames exist; here it changes nothing.
     Returns:
-        (N, T) positions >= 0; the gradient at a zero vector is zero.
+        K = 1; the gradient at a zero vector is zero.
     Source: Fayyaz et al., CVPR 2021, section 3.2.
     """
-    return embeddings.norm(dim=-1)
+    return Coordinates(embeddings.norm(dim=-1, keepdim=True))
+
+
+@SIMILARITY_REGISTRY.register()
+def mean_l2(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Euclidean distance to the block's mean embedding, |Z_t - m|_2, in [0, max_t].
+
+    Two frames are always at one distance from their mean: in blocks of 2 every distance to the mean makes one bin.
+
+    Args: as for `magnitude`; the mean is over real frames.
+    Returns:
+        K = 1; the gradient at the mean is zero.
+    Source: the supplement of Fayyaz et al., section D.
+    """
+    return Coordinates(_from_mean(embeddings, real).norm(dim=-1, keepdim=True))
+
+
+@SIMILARITY_REGISTRY.register()
+def mean_l1(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """City-block distance to the block's mean embedding, sum_l |Z_tl - m_l|, in [0, max_t]. Otherwise as `mean_l2`."""
+    return Coordinates(_from_mean(embeddings, real).abs().sum(dim=-1, keepdim=True))
+
+
+@SIMILARITY_REGISTRY.register()
+def mean_cosine(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Cosine distance to the block's mean embedding, 1 - cos(Z_t, m), in [0, 2]; bins divide [0, max_t].
+
+    Computed as |Z_t / |Z_t| - m / |m||^2 / 2, which does not lose the digits of small angles. A vector shorter than
+    sqrt(TINY) has no direction: it is at distance 1 from everything, with gradient zero.
+
+    Args: as for `magnitude`; the mean is over real frames.
+    Returns:
+        K = 1.
+    Source: the release of Fayyaz et al., CVPR 2021, and the supplement, section D.
+    """
+    mean = _mean(embeddings, real)
+    (unit, has_direction), (mean_unit, mean_has_direction) = _unit(embeddings), _unit(mean)
+    apart = _without_noise(unit - mean_unit, torch.ones_like(mean)).square().sum(dim=-1, keepdim=True) / 2
+    return Coordinates(torch.where(has_direction & mean_has_direction, apart, 1))
+
+
+@SIMILARITY_REGISTRY.register()
+def mean_mahalanobis(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Mahalanobis distance to the block's mean embedding, sqrt((Z_t - m)^T C^-1 (Z_t - m)), in [0, max_t].
+
+    The covariance of T <= L frames is singular, and its pseudo-inverse puts all of them at one distance. So it is
+    shrunk towards a round one: C = (1 - s) S + s tr(S) / L, with S the covariance of the block's frames (divided by
+    their number) and s = SHRINKAGE. That bounds its condition and keeps the distance independent of scale.
+
+    Args: as for `magnitude`; mean and covariance are over real frames.
+    Returns:
+        K = 1; a static block is at distance zero throughout.
+    Source: the supplement of Fayyaz et al., section D; shrinkage after Ledoit and Wolf, 2004.
+    """
+    apart = _from_mean(embeddings, real)
+    unit = apart.detach().abs().amax(dim=(1, 2), keepdim=True)
+    apart = apart / torch.where(unit > 0, unit, 1)  # the distance has no unit, so this changes neither it nor its slope
+    num_dims = apart.shape[-1]
+    covariance = apart.mT @ apart / real.sum(1)[:, None, None]  # (N, L, L)
+    spread = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    identity = torch.eye(num_dims, dtype=spread.dtype, device=spread.device)
+    shrunk = (1 - SHRINKAGE) * covariance + torch.where(spread > 0, SHRINKAGE * spread, 1) * identity
+    factor, _ = torch.linalg.cholesky_ex(shrunk)
+    white = torch.linalg.solve_triangular(factor, apart.mT, upper=False)  # (N, L, T)
+    return Coordinates(white.mT.norm(dim=-1, keepdim=True))
+
+
+@SIMILARITY_REGISTRY.register()
+def cartesian(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """All L coordinates of the embedding, each counted from the block's smallest: Z_tl - min_t Z_tl, in [0, max_t].
+
+    Args: as for `magnitude`.
+    Returns:
+        K = L: bins are cells of an L-dimensional grid.
+    Source: the supplement of Fayyaz et al., section D; the offset is ours, since coordinates can be negative.
+    """
+    smallest = embeddings.masked_fill(~real[..., None], float("inf")).amin(dim=1, keepdim=True)
+    values = _without_noise(embeddings - smallest, _largest(embeddings))
+    return Coordinates(values.clamp(min=0), (None,) * embeddings.shape[-1])
+
+
+@SIMILARITY_REGISTRY.register()
+def spherical(embeddings: Tensor, real: Tensor, *, coordinates: str = "all") -> Coordinates:
+    """Spherical coordinates of the embedding: radius r and angles phi_1 .. phi_{L-1}.
+
+    With t_i = |(Z_{i+1}, .., Z_L)|: r = |Z|, phi_i = atan2(t_i, Z_i) in [0, pi] for i = 1 .. L-2, and
+    phi_{L-1} = atan2(Z_L, Z_{L-1}) in [0, 2 pi). Bins divide [0, max_t r] and the full ranges of the angles. An angle
+    of a vector (nearly) without length is 0, with gradient zero; the last one jumps from 2 pi to 0, so frames to either
+    side of that seam fall into different bins.
+
+    Args:
+        embeddings, real: as for `magnitude`; L >= 2, except for "radial".
+        coordinates: "all" is (r, phi_1, ..), K = L; "angular" the angles, K = L - 1; "radial" r alone, K = 1, which is
+            `magnitude`.
+    Source: the supplement of Fayyaz et al., section D.
+    """
+    radius = embeddings.norm(dim=-1, keepdim=True)
+    if coordinates == "radial":
+        return Coordinates(radius)
+    squares = embeddings.square()
+    tails = squares.flip(-1).cumsum(-1).flip(-1)[..., 1:-1]  # t_i^2 for i = 1 .. L-2
+    has_tail = tails > TINY
+    tails = torch.where(has_tail, tails, 1).sqrt() * has_tail
+    polar = _angle(tails, embeddings[..., :-2])
+    last = _angle(embeddings[..., -1:], embeddings[..., -2:-1])
+    last = torch.where(last < 0, last + 2 * pi, last)
+    extents = (*(pi,) * polar.shape[-1], 2 * pi)
+    if coordinates == "angular":
+        return Coordinates(torch.cat([polar, last], -1), extents)
+    return Coordinates(torch.cat([radius, polar, last], -1), (None, *extents))
+
+
+def _angle(opposite: Tensor, adjacent: Tensor) -> Tensor:
+    """atan2, and 0 with a gradient of zero where both are all but zero."""
+    small = opposite.square() + adjacent.square() <= TINY
+    return torch.atan2(opposite.masked_fill(small, 0), adjacent.masked_fill(small, 1))
+
+
+def _mean(embeddings: Tensor, real: Tensor) -> Tensor:
+    """(N, 1, L) mean over real frames; the others are zero."""
+    return embeddings.sum(dim=1, keepdim=True) / real.sum(1)[:, None, None]
+
+
+def _from_mean(embeddings: Tensor, real: Tensor) -> Tensor:
+    """(N, T, L) difference from the mean, zero where no frame is."""
+    apart = _without_noise(embeddings - _mean(embeddings, real), _largest(embeddings))
+    return apart.masked_fill(~real[..., None], 0)
+
+
+def _largest(embeddings: Tensor) -> Tensor:
+    """(N, 1, L) largest absolute value of each coordinate."""
+    return embeddings.detach().abs().amax(dim=1, keepdim=True)
+
+
+def _without_noise(difference: Tensor, size: Tensor) -> Tensor:
+    """Zero for differences that rounding explains, between values that are as large as `size`."""
+    return difference.masked_fill(difference.detach().abs() <= ROUNDING * torch.finfo(size.dtype).eps * size, 0)
+
+
+def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., L) -> vectors of length 1, zero for those without a direction, and which have one (..., 1)."""
+    square = vectors.square().sum(dim=-1, keepdim=True)
+    has_direction = square > TINY
+    return vectors * torch.where(has_direction, square, 1).rsqrt() * has_direction, has_direction

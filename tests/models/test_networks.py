@@ -46,7 +46,14 @@ def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_c
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize(
-    "pairs", [(), ("SGS.STAGES", "[conv1, res3]"), ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean")]
+    "pairs",
+    [
+        (),
+        ("SGS.STAGES", "[conv1, res3]"),
+        ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean"),
+        ("SGS.STAGES", "[res2, res4]", "SGS.SIMILARITY", "spherical", "SGS.COORDINATES", "angular"),
+        ("SGS.SIMILARITY", "mean_cosine", "SGS.KERNEL", "delta_normalized", "SGS.TEST_NUM_BINS", "[3]"),
+    ],
 )
 def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways, moving_clips, config, pairs):
     cfg = thin_cfg(config, *pairs)
@@ -69,6 +76,47 @@ def test_clips_of_a_batch_have_lengths_of_their_own(thin_cfg, to_pathways, movin
         model(to_pathways(cfg, moving_clips(6, cfg.DATA.NUM_FRAMES)))
     last = [clip.num_active for clip in list(log.layers.values())[-1]]
     assert len(set(last)) > 1 and max(last) < cfg.DATA.NUM_FRAMES
+
+
+@pytest.mark.parametrize("config", ATFR)
+def test_a_second_stage_samples_what_the_first_has_left(thin_cfg, to_pathways, moving_clips, config):
+    cfg = thin_cfg(config, "SGS.STAGES", "[res2, res4]", "SGS.NUM_BINS", "[4]", "SGS.BLOCK_SIZE", "[0]")
+    model = build_model(cfg).eval()
+    with torch.inference_mode(), record(model) as log:
+        model(to_pathways(cfg, moving_clips(4, cfg.DATA.NUM_FRAMES)))
+    pathways = sorted(name.partition(".")[2] for name in log.layers if name.startswith("s4_sgs"))
+    assert len(log.layers) == 2 * len(pathways)
+    for first, second in zip(log[f"s2_sgs.{pathways[-1]}"], log[f"s4_sgs.{pathways[-1]}"], strict=True):
+        assert len(second.bin) == first.num_active <= 4 and second.num_active <= len(second.bin)
+    assert sum(clip.num_active for clip in log[f"s4_sgs.{pathways[-1]}"]) < 4 * 4
+
+
+@pytest.mark.parametrize("config", ATFR)
+def test_fewer_bins_at_test_time_need_no_other_weights(thin_cfg, to_pathways, moving_clips, config):
+    cfg = thin_cfg(config)
+    weights = build_model(cfg).state_dict()
+    clips, active = to_pathways(cfg, moving_clips(4, cfg.DATA.NUM_FRAMES)), []
+    for bins in ("[-1]", "[2]", "[1]"):
+        model = build_model(thin_cfg(config, "SGS.TEST_NUM_BINS", bins)).eval()
+        model.load_state_dict(weights)
+        with torch.inference_mode(), record(model) as log:
+            model(clips)
+        active.append(sum(clip.num_active for clip in list(log.layers.values())[-1]))
+    assert active[0] > active[1] > active[2]
+
+
+@pytest.mark.parametrize("config", ATFR)
+def test_padded_batches_run_and_their_clips_feel_each_other(thin_cfg, to_pathways, moving_clips, config):
+    cfg = thin_cfg(config, "SGS.BATCHING", "padded", "MODEL.DROPOUT_RATE", "0.0")
+    model, clips = build_model(cfg), moving_clips(4, cfg.DATA.NUM_FRAMES)
+    clips[0, :, 1:] = clips[0, :, :1]  # one map, which the others' lengths pad
+    scores = model.train()(to_pathways(cfg, clips))
+    torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6, 1])).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    with torch.inference_mode():
+        together = model.eval()(to_pathways(cfg, clips))[0]
+        alone = model(to_pathways(cfg, clips[:1]))[0]
+    assert (together - alone).abs().max() > 1e-4  # packed: 1e-5, see above
 
 
 def test_ssv2_blocks_are_2_slow_and_8_fast_frames(thin_cfg, to_pathways, moving_clips):

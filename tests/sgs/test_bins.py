@@ -6,40 +6,59 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowfast_atfr.sgs.bins import NO_BIN, NO_FRAME, NON_FINITE, AddUp, assign_bins, block_lengths, plan_bins
+from slowfast_atfr.sgs.bins import NO_FRAME, NON_FINITE, AddUp, assign_bins, block_lengths, plan_bins
+from slowfast_atfr.sgs.similarity import Coordinates
 
 
-def bins_of(values, num_bins):
-    similarity = torch.tensor([values], dtype=torch.float64)
-    position, bins = assign_bins(similarity, torch.ones_like(similarity, dtype=torch.bool), torch.tensor([num_bins]))
-    return position[0], bins[0].tolist()
+def assign(values, real, num_bins, extents=(None,)):
+    """values (N, T) on one axis."""
+    offset, bins = assign_bins(Coordinates(values[..., None], extents), real, num_bins)
+    return offset[..., 0], bins[..., 0]
+
+
+def bins_of(values, num_bins, extents=(None,)):
+    values = torch.tensor([values], dtype=torch.float64)
+    real = torch.ones_like(values, dtype=torch.bool)
+    offset, bins = assign(values, real, torch.tensor([num_bins]), extents)
+    return offset[0], bins[0].tolist()
+
+
+def plan(bins, blocks, order="bin"):
+    """bins (N, T) on one axis."""
+    return plan_bins(np.array(bins)[..., None], blocks, order)
 
 
 def test_bins_by_hand():
-    position, bins = bins_of([0.0, 1.0, 1.9, 2.0, 3.9, 4.0], 4)
+    offset, bins = bins_of([0.0, 1.0, 1.9, 2.0, 3.9, 4.0], 4)
     assert bins == [0, 1, 1, 2, 3, 3]  # width 1 over [0, 4]; a border belongs to the bin above, the maximum to the last
-    torch.testing.assert_close(position, torch.tensor([0.0, 2, 3.8, 4, 7.8, 8], dtype=torch.float64))
+    torch.testing.assert_close(offset, torch.tensor([-1.0, -1, 0.8, -1, 0.8, 1], dtype=torch.float64))
+
+
+def test_a_fixed_extent_does_not_follow_the_largest():
+    offset, bins = bins_of([0.0, 1.0, 1.9, 2.0], 4, (8.0,))
+    assert bins == [0, 0, 0, 1]
+    torch.testing.assert_close(offset, torch.tensor([-1.0, 0, 0.9, -1], dtype=torch.float64))
 
 
 def test_a_clip_of_zeros_is_one_bin():
-    position, bins = bins_of([0.0, 0.0, 0.0], 8)
-    assert bins == [0, 0, 0] and position.tolist() == [0, 0, 0]
+    offset, bins = bins_of([0.0, 0.0, 0.0], 8)
+    assert bins == [0, 0, 0] and offset.tolist() == [-1, -1, -1]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_block_that_is_not_finite_is_marked_throughout(bad):
     similarity = torch.tensor([[1.0, bad], [1.0, 2.0]])
-    _, bins = assign_bins(similarity, torch.ones(2, 2, dtype=torch.bool), torch.tensor([2, 2]))
+    _, bins = assign(similarity, torch.ones(2, 2, dtype=torch.bool), torch.tensor([2, 2]))
     assert (bins[0] == NON_FINITE).all() and (bins[1] != NON_FINITE).all()
 
 
 def test_frames_that_are_not_real_count_for_nothing():
     similarity = torch.tensor([[1.0, 2.0, 99.0]])
     real = torch.tensor([[True, True, False]])
-    _, bins = assign_bins(similarity, real, torch.tensor([2]))
+    _, bins = assign(similarity, real, torch.tensor([2]))
     assert bins[0].tolist() == [1, 1, NO_FRAME]  # of maximum 2, not 99
     similarity[0, 2] = float("nan")
-    _, bins = assign_bins(similarity, real, torch.tensor([2]))
+    _, bins = assign(similarity, real, torch.tensor([2]))
     assert bins[0].tolist() == [1, 1, NO_FRAME]
 
 
@@ -49,32 +68,66 @@ def test_frames_that_are_not_real_count_for_nothing():
 def test_scaling_by_powers_of_two_moves_no_frame(values, num_bins, scale):
     similarity = torch.tensor([values], dtype=torch.float32).clamp(min=1e-20)
     real = torch.ones_like(similarity, dtype=torch.bool)
-    _, bins = assign_bins(similarity, real, torch.tensor([num_bins]))
-    _, scaled = assign_bins(similarity * scale, real, torch.tensor([num_bins]))
+    _, bins = assign(similarity, real, torch.tensor([num_bins]))
+    _, scaled = assign(similarity * scale, real, torch.tensor([num_bins]))
     assert torch.equal(bins, scaled)
 
 
 @given(st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=40), st.integers(1, 64))
 def test_every_frame_is_in_one_active_bin_and_there_are_at_most_min_of_bins_and_frames(values, num_bins):
     _, bins = bins_of(values, num_bins)
-    plan = plan_bins(np.array([bins]), [[len(values)]], "bin")
-    active = plan.active[0, : plan.counts[0]].tolist()
-    assert set(bins) == set(active) and active == sorted(active)
-    assert plan.counts[0] <= min(num_bins, len(values)) and 0 <= min(active) <= max(active) < num_bins
-    assert num_bins - 1 in active or max(values) == 0  # the frame of largest Delta
+    found = plan([bins], [[len(values)]])
+    output = found.output[0].tolist()
+    assert [(a < b) - (a > b) for a, b in zip(output, output[1:], strict=False)] == [
+        (a < b) - (a > b) for a, b in zip(bins, bins[1:], strict=False)
+    ]
+    assert set(output) == set(range(found.counts[0])) and found.counts[0] == len(set(bins)) <= min(
+        num_bins, len(values)
+    )
+    assert min(bins) >= 0 and (max(bins) == num_bins - 1 or max(values) == 0)  # the frame of largest Delta
 
 
 def test_order_by_bin_and_by_mean_time():
-    bins = np.array([[3, 3, 0, 1, 0]])  # mean times: bin 3 at 0.5, bin 0 at 3, bin 1 at 3
-    assert plan_bins(bins, [[5]], "bin").active.tolist() == [[0, 1, 3]]
-    assert plan_bins(bins, [[5]], "time").active.tolist() == [[3, 0, 1]]
+    bins = [[3, 3, 0, 1, 0]]  # mean times: bin 3 at 0.5, bin 0 at 3, bin 1 at 3
+    assert plan(bins, [[5]], "bin").output.tolist() == [[2, 2, 0, 1, 0]]
+    assert plan(bins, [[5]], "time").output.tolist() == [[0, 0, 1, 2, 1]]
 
 
 def test_a_clips_length_is_the_sum_over_its_blocks():
-    bins = np.array([[0, 1, 2], [5, 5, -9], [1, 1, 1]])
-    plan = plan_bins(bins, [[3, 2], [3]], "bin")
-    assert plan.counts == (3, 1, 1) and plan.lengths == (4, 1)
-    assert plan.active.tolist() == [[0, 1, 2], [5, NO_BIN, NO_BIN], [1, NO_BIN, NO_BIN]]
+    found = plan([[0, 1, 2], [5, 5, NO_FRAME], [1, 1, 1]], [[3, 2], [3]])
+    assert found.counts == (3, 1, 1) and found.lengths == (4, 1)
+    assert found.output.tolist() == [[0, 1, 2], [0, 0, NO_FRAME], [0, 0, 0]]
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda axes: st.lists(
+            st.lists(st.lists(st.integers(0, 3), min_size=axes, max_size=axes), min_size=1, max_size=9), min_size=1
+        )
+    ),
+    st.sampled_from(["bin", "time"]),
+)
+def test_cells_are_the_distinct_tuples_in_their_order(blocks, order):
+    longest = max(map(len, blocks))
+    table = np.full((len(blocks), longest, len(blocks[0][0])), NO_FRAME)
+    for row, block in zip(table, blocks, strict=True):
+        row[: len(block)] = block
+    found = plan_bins(table, [[len(block)] for block in blocks], order)
+    for block, output, count in zip(blocks, found.output, found.counts, strict=True):
+        times = {tuple(cell): [t for t, other in enumerate(block) if other == cell] for cell in block}
+        cells = sorted(times)
+        if order == "time":
+            cells = sorted(cells, key=lambda cell: sum(times[cell]) / len(times[cell]))
+        assert output[: len(block)].tolist() == [cells.index(tuple(cell)) for cell in block] and count == len(cells)
+    assert found.lengths == found.counts
+
+
+def test_a_grid_that_no_integer_could_number_costs_what_its_frames_cost():
+    frames = np.random.default_rng(0).integers(0, 2**31 - 1, (3, 40, 8), dtype=np.int32)  # (2^31)^8 cells
+    frames[:, 20:] = frames[:, :20]
+    found = plan_bins(frames, [[40]] * 3, "bin")
+    assert found.counts == (20, 20, 20)
+    assert (found.output[:, :20] == found.output[:, 20:]).all()
 
 
 @pytest.mark.parametrize(

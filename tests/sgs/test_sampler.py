@@ -6,9 +6,13 @@ from torch import nn
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.sgs import SGS, PathwaySGS, record
+from slowfast_atfr.sgs import KERNEL_REGISTRY, SGS, SIMILARITY_REGISTRY, PathwaySGS, record
 
-KERNELS = ["linear", "delta", "linear_mean"]
+KERNELS = sorted(name for name, _ in KERNEL_REGISTRY)
+SIMILARITIES = sorted(name for name, _ in SIMILARITY_REGISTRY)
+# What follows does not change when all embeddings are shifted, or when each dimension is scaled for itself
+SHIFTS_FREE = ("mean_l2", "mean_l1", "mean_mahalanobis", "cartesian")
+SCALES_FREE = ("cartesian",)
 
 
 def make_sgs(channels=6, **options):
@@ -22,29 +26,54 @@ def make_clip(frames, channels=6):
     return torch.randn(channels, frames, 4, 3, dtype=torch.float64)
 
 
-def similarity_of(sgs, clip):
+def coordinates_of(sgs, clip):
+    """(T, K), and the extents."""
     pooled = clip.mean((2, 3)).T
-    return sgs.embed.bn(sgs.embed.fc2(torch.relu(sgs.embed.fc1(pooled)))).norm(dim=1)
+    embeddings = sgs.embed.bn(sgs.embed.fc2(torch.relu(sgs.embed.fc1(pooled))))
+    found = sgs.similarity(embeddings[None], torch.ones(1, len(embeddings), dtype=torch.bool))
+    return found.values[0], found.extents
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("order", ["bin", "time"])
 @pytest.mark.parametrize("num_bins", [-1, 3, 40])
-def test_it_is_the_reference_for_each_clip(reference, kernel, order, num_bins):
-    sgs = make_sgs(kernel=kernel, order=order, num_bins=num_bins)
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_it_is_the_reference_for_each_clip(reference, similarity, kernel, order, num_bins):
+    sgs = make_sgs(similarity=similarity, kernel=kernel, order=order, num_bins=num_bins, embed_dim=3)
     clips = [make_clip(frames) for frames in (9, 1, 5, 9)]
     for clip, out in zip(clips, unpack(sgs(pack(clips))), strict=True):
         bins = clip.shape[1] if num_bins == -1 else num_bins
-        expected = reference(clip, similarity_of(sgs, clip), bins, kernel, order)
+        expected = reference(clip, *coordinates_of(sgs, clip), bins, kernel, order)
         torch.testing.assert_close(out, expected)
-        assert out.shape[1] <= min(bins, clip.shape[1])
+        assert out.shape[1] <= clip.shape[1]
+
+
+@pytest.mark.parametrize(("coordinates", "axes"), [("all", 5), ("angular", 4), ("radial", 1)])
+def test_a_part_of_the_spherical_coordinates(reference, coordinates, axes):
+    sgs = make_sgs(similarity="spherical", coordinates=coordinates, num_bins=2, embed_dim=5)
+    clip = make_clip(9)
+    values, extents = coordinates_of(sgs, clip)
+    assert values.shape == (9, axes)
+    with record(sgs) as log:
+        (out,) = unpack(sgs(pack([clip])))
+    torch.testing.assert_close(out, reference(clip, values, extents, 2, "linear"))
+    (seen,) = log[""]
+    assert seen.bin.shape == seen.similarity.shape == ((9, axes) if axes > 1 else (9,))
+    assert seen.num_active == len(set(seen.output.tolist())) == out.shape[1]
+
+
+def test_a_grid_of_256_bins_in_8_dimensions_runs():
+    sgs = make_sgs(similarity="cartesian", num_bins=256, kernel="delta")
+    clips = [make_clip(9), make_clip(4)]
+    assert sgs(pack(clips)).lengths == (9, 4)  # 256^8 cells; frames that differ are alone in theirs
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("block_size", [0, 4])
 @pytest.mark.parametrize("lengths", [(5,), (1, 8), (8, 8, 3), (4, 4)])
-def test_a_clip_does_not_feel_its_neighbours(kernel, block_size, lengths):
-    sgs = make_sgs(kernel=kernel, block_size=block_size)
+def test_a_clip_does_not_feel_its_neighbours(similarity, kernel, block_size, lengths):
+    sgs = make_sgs(similarity=similarity, kernel=kernel, block_size=block_size, num_bins=3)
     clips = [make_clip(frames) for frames in lengths]
     for clip, together in zip(clips, unpack(sgs(pack(clips))), strict=True):
         (alone,) = unpack(sgs(pack([clip])))
@@ -92,15 +121,18 @@ def test_bins_at_test_time_may_differ():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_every_parameter_gets_a_gradient_and_so_does_the_input(kernel):
-    sgs = SGS(6, kernel=kernel).double().train()
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_every_parameter_gets_a_gradient_and_so_does_the_input(similarity, kernel):
+    sgs = SGS(6, similarity=similarity, kernel=kernel, num_bins=2).double().train()
     x = torch.randn(2, 6, 8, 3, 3, dtype=torch.float64, requires_grad=True)
     out = sgs(x)
     assert isinstance(out, PackedClips)
     sum((clip * torch.randn_like(clip)).sum() for clip in unpack(out)).backward()
     assert torch.isfinite(x.grad).all() and (x.grad != 0).any()
     for name, parameter in sgs.named_parameters():
-        assert torch.isfinite(parameter.grad).all() and (parameter.grad != 0).any(), name
+        assert torch.isfinite(parameter.grad).all(), name
+        free = {"embed.bn.bias": SHIFTS_FREE, "embed.bn.weight": SCALES_FREE}.get(name, ())
+        assert (parameter.grad.abs().max() > 1e-12) == (similarity not in free), name
 
 
 def test_a_single_frame_can_train():
@@ -108,20 +140,67 @@ def test_a_single_frame_can_train():
     assert out.lengths == (1,)
 
 
-@pytest.mark.parametrize("wrong", [{"num_bins": 0}, {"block_size": -1}, {"order": "tme"}, {"test_num_bins": -2}])
-def test_wrong_arguments_are_told(wrong):
-    with pytest.raises(ConfigError, match="SGS has"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_bins": 0}, "0 bins; it takes at least 1, or -1"),
+        ({"test_num_bins": -2}, "-2 bins"),
+        ({"block_size": -1}, "block_size -1; it takes at least 1, or 0"),
+        ({"order": "tme"}, "order 'tme'; choose one of bin, time"),
+        ({"batching": "ragged"}, "batching 'ragged'; choose one of packed, padded"),
+        ({"embed_dim": 0}, "embed_dim 0; it takes at least 1"),
+        ({"similarity": "spherical", "embed_dim": 1}, "embed_dim 1; .* 2 where there are angles"),
+        ({"similarity": "magnitud"}, "SGS.SIMILARITY is 'magnitud'; choose one of cartesian, .*spherical"),
+        ({"kernel": "cubic"}, "SGS.KERNEL is 'cubic'; choose one of delta, .*linear_normalized"),
+        ({"coordinates": "polar", "similarity": "spherical"}, "SGS.COORDINATES is 'polar'; choose one of all, angular"),
+        ({"coordinates": "radial"}, "SGS.SIMILARITY magnitude has neither angles nor a radius"),
+    ],
+)
+def test_wrong_arguments_are_told(wrong, message):
+    with pytest.raises(ConfigError, match=message):
         SGS(4, **wrong)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_embeddings_that_are_not_finite_name_the_layer_and_the_clip(bad):
-    layer = PathwaySGS({0: make_sgs(), 1: make_sgs(block_size=2)}, label="s2_sgs")
+def test_one_dimension_has_a_radius():
+    assert SGS(4, similarity="spherical", coordinates="radial", embed_dim=1)(torch.randn(2, 4, 5, 2, 2)).lengths
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_padded_is_packed_with_zero_frames_behind_the_shorter_clips(kernel):
+    packed, padded = make_sgs(kernel=kernel), make_sgs(kernel=kernel, batching="padded")
+    padded.load_state_dict(packed.state_dict())
+    clips = [make_clip(frames) for frames in (9, 2, 5)]
+    expected, out = unpack(packed(pack(clips))), padded(pack(clips))
+    longest = max(clip.shape[1] for clip in expected)
+    assert isinstance(out, torch.Tensor) and out.shape == (3, 6, longest, 4, 3)
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    for row, clip in zip(out, expected, strict=True):
+        assert torch.equal(row[:, : clip.shape[1]], clip) and not row[:, clip.shape[1] :].any()
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("training", [False, True])
+def test_frames_that_are_not_finite_name_the_layer_and_the_clip(similarity, bad, training):
+    layer = PathwaySGS({0: make_sgs(), 1: make_sgs(similarity=similarity, block_size=3)}, label="s2_sgs")
+    layer.train(training)  # batch statistics then spoil the embeddings of the other clips, too
     slow, fast = torch.randn(3, 6, 4, 2, 2).double(), torch.randn(3, 6, 8, 2, 2).double()
-    fast[1, 0, 5] = bad
-    layer.pathway1.embed.fc1.weight.data.abs_()  # so that the ReLU lets infinity through
-    with pytest.raises(FloatingPointError, match=r"s2_sgs.pathway1: the embeddings of clip 1 "):
-        layer([slow, fast])
+    fast[1, 0, 5, 1, 1] = bad
+    for x in (fast, pack(list(fast))):
+        with pytest.raises(
+            FloatingPointError, match=r"s2_sgs.pathway1: the frames that come in of clip 1 of the batch"
+        ):
+            layer([slow, x])
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_embeddings_that_are_not_finite_name_the_layer_and_the_clip(similarity):
+    layer = PathwaySGS({0: make_sgs(similarity=similarity, block_size=2)}, label="s3_sgs")
+    clips = torch.randn(3, 6, 5, 2, 2).double()
+    clips[2] *= 1e300  # finite, but no embedding of it is
+    layer.pathway0.embed.fc1.weight.data.mul_(1e30)
+    with pytest.raises(FloatingPointError, match=r"s3_sgs.pathway0: the embeddings of clip 2 of the batch .*diverged"):
+        layer([clips])
 
 
 def test_pathways_that_are_not_sampled_pass():
@@ -131,7 +210,32 @@ def test_pathways_that_are_not_sampled_pass():
     assert out[0] is slow and isinstance(out[1], PackedClips)
 
 
-@pytest.mark.parametrize(("option", "key"), [("similarity", "SGS.SIMILARITY"), ("kernel", "SGS.KERNEL")])
-def test_unknown_names_list_the_choices(option, key):
-    with pytest.raises(ConfigError, match=rf"{key} is 'cubic'; choose one of .*(linear|magnitude)"):
-        SGS(4, **{option: "cubic"})
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_neither_bins_nor_sums(similarity, dtype):
+    torch.manual_seed(0)
+    sgs = SGS(16, similarity=similarity, num_bins=4).eval()
+    x = torch.randn(4, 16, 12, 4, 4)
+    with record(sgs) as plain:
+        expected = sgs(x)
+    with record(sgs) as cast, torch.autocast("cpu", dtype):
+        out = sgs(x)
+    assert out.lengths == expected.lengths and torch.equal(out.data, expected.data)
+    for a, b in zip(plain[""], cast[""], strict=True):
+        assert (a.bin == b.bin).all() and (a.similarity == b.similarity).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_frames_of_a_shorter_type_are_binned_as_the_same_numbers_in_float32(dtype):
+    sgs, x = SGS(16, num_bins=8, kernel="linear_mean").eval(), torch.randn(4, 16, 12, 4, 4).to(dtype)
+    with record(sgs) as log, torch.autocast("cpu", dtype):
+        short, long = sgs(x), sgs(x.float())
+    assert short.dtype == dtype and short.lengths == long.lengths
+    assert all((a.bin == b.bin).all() for a, b in zip(log[""][:4], log[""][4:], strict=True))
+    eps = torch.finfo(dtype).eps  # weights and sums are rounded to the type of the frames
+    torch.testing.assert_close(short.data.float(), long.data, rtol=2 * eps, atol=2 * eps)
+
+
+def test_a_layer_of_a_shorter_type_runs():
+    sgs = SGS(16).to(torch.bfloat16).eval()
+    assert sgs(torch.randn(2, 16, 6, 4, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16

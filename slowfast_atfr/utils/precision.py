@@ -1,0 +1,32 @@
+"""Matrix products in full float32, whatever the process has allowed elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def full_precision_matmul() -> Iterator[None]:
+    """Switch TF32 (and bfloat16 in the place of float32) off for matrix products, then back to what it was.
+
+    The switches are the process's: other threads feel them while the context lasts. Torch has two sets of them, and
+    refuses to answer for the older one where the newer one (torch 2.9 and later) has been used.
+    """
+    backends = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    each = [(backend, backend.fp32_precision) for backend in backends if hasattr(backend, "fp32_precision")]
+    try:
+        overall = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+    except RuntimeError:
+        overall = None
+        for backend, _ in each:
+            backend.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        if overall is not None:
+            torch.set_float32_matmul_precision(overall)
+        for backend, precision in each:
+            if backend.fp32_precision != precision:
+                backend.fp32_precision = precision

@@ -1,0 +1,51 @@
+"""Inside the context every switch says full precision; behind it each says what it said, whichever way it was set."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from slowfast_atfr.utils.precision import full_precision_matmul
+
+# The switches are the process's, and torch 2.9 cannot leave a mixed state again: each way of setting them in its own.
+CHECK = """
+import torch
+from slowfast_atfr.utils.precision import full_precision_matmul
+
+def switches():
+    new = [getattr(backend, "fp32_precision", None) for backend in (torch.backends.cuda.matmul, torch.backends.mkldnn)]
+    try:
+        return [*new, torch.get_float32_matmul_precision()]
+    except RuntimeError:
+        return [*new, "mixed"]
+
+{setting}
+before = switches()
+with full_precision_matmul():
+    inside = switches()
+assert inside[0] in ("ieee", None) and inside[-1] == "highest", inside
+assert switches() == before, (before, switches())
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "",
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.fp32_precision = 'tf32'",
+    ],
+)
+def test_full_precision_inside_and_as_before_behind(repo, setting):
+    done = subprocess.run([sys.executable, "-c", CHECK.format(setting=setting)], cwd=repo, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_an_error_inside_puts_it_back_too():
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(KeyError), full_precision_matmul():
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == before
