@@ -38,7 +38,6 @@ _SECTION_SWITCHES = {
     "MVIT": (None, None),
     "NONLOCAL": ("LOCATION", _no_location),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
-    "X3D": (None, None),
 }
 # Single keys of sections that we do have, with the values at which they change nothing.
 _HARMLESS = {
