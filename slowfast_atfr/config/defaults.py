@@ -66,7 +66,7 @@ def _training(cfg: CfgNode) -> None:
 
 def _network(cfg: CfgNode) -> None:
     cfg.MODEL = CfgNode()
-    cfg.MODEL.ARCH = "slowfast"  # slowfast, 3dresnet (the networks of the paper's supplement, Table A.1)
+    cfg.MODEL.ARCH = "slowfast"  # slowfast, slow, x3d, 3dresnet (the networks of the paper's supplement, Table A.1)
     cfg.MODEL.MODEL_NAME = "SlowFast"  # key of MODEL_REGISTRY
     cfg.MODEL.NUM_CLASSES = 400
     cfg.MODEL.LOSS_FUNC = "cross_entropy"
@@ -75,16 +75,26 @@ def _network(cfg: CfgNode) -> None:
     cfg.MODEL.HEAD_ACT = "softmax"
 
     cfg.RESNET = CfgNode()
-    cfg.RESNET.TRANS_FUNC = "bottleneck_transform"  # bottleneck_transform, basic_transform
+    cfg.RESNET.TRANS_FUNC = "bottleneck_transform"  # bottleneck_transform, basic_transform, x3d_transform
     cfg.RESNET.NUM_GROUPS = 1
     cfg.RESNET.WIDTH_PER_GROUP = 64
     cfg.RESNET.INPLACE_RELU = True
     cfg.RESNET.STRIDE_1X1 = False
     cfg.RESNET.ZERO_INIT_FINAL_BN = False
-    cfg.RESNET.DEPTH = 50  # 18, 50, 101
+    cfg.RESNET.DEPTH = 50  # 18, 50, 101; X3D's depth is X3D.DEPTH_FACTOR
     cfg.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3], [4], [6], [3]]  # per stage and pathway: blocks with the temporal kernel
     cfg.RESNET.SPATIAL_STRIDES = [[1], [2], [2], [2]]
     cfg.RESNET.SPATIAL_DILATIONS = [[1], [1], [1], [1]]
+
+    cfg.X3D = CfgNode()
+    cfg.X3D.WIDTH_FACTOR = 1.0  # of the channels of every stage
+    cfg.X3D.DEPTH_FACTOR = 1.0  # of the blocks of every stage: 1, 2, 5, 3, rounded up
+    cfg.X3D.BOTTLENECK_FACTOR = 1.0  # channels inside a block / channels that leave it
+    cfg.X3D.DIM_C5 = 2048  # channels before the classifier
+    cfg.X3D.DIM_C1 = 12  # channels of the stem, before WIDTH_FACTOR
+    cfg.X3D.SCALE_RES2 = False  # whether res2 is twice as wide as the stem, as later stages are of the one before
+    cfg.X3D.BN_LIN5 = False  # a norm for the channels before the classifier
+    cfg.X3D.CHANNELWISE_3x3x3 = True  # else the convolutions inside blocks have RESNET.NUM_GROUPS groups
 
     cfg.SLOWFAST = CfgNode()
     cfg.SLOWFAST.BETA_INV = 8

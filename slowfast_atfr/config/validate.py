@@ -7,7 +7,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config.errors import ConfigError
 
-PATHWAYS = {"slowfast": 2, "3dresnet": 1}  # of each MODEL.ARCH
+PATHWAYS = {"slowfast": 2, "slow": 1, "x3d": 1, "3dresnet": 1}  # of each MODEL.ARCH
 DEPTHS = (18, 50, 101)
 
 
@@ -52,7 +52,7 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "MODEL.ARCH", tuple(PATHWAYS))
     _one_of(cfg, "MODEL.HEAD_ACT", ("softmax", "sigmoid"))
     _one_of(cfg, "RESNET.DEPTH", DEPTHS)
-    _one_of(cfg, "RESNET.TRANS_FUNC", ("bottleneck_transform", "basic_transform"))
+    _one_of(cfg, "RESNET.TRANS_FUNC", ("bottleneck_transform", "basic_transform", "x3d_transform"))
     _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm"))
     _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
     _one_of(cfg, "SGS.ORDER", ("bin", "time"))
@@ -75,10 +75,17 @@ def _network(cfg: CfgNode) -> None:
         _fail_unless(fits, f"RESNET.{leaf}", value, rule)
     groups, width = cfg.RESNET.NUM_GROUPS, cfg.RESNET.WIDTH_PER_GROUP
     _fail_unless(groups >= 1, "RESNET.NUM_GROUPS", groups, "it is at least 1")
-    divisor = 8 if cfg.MODEL.ARCH == "3dresnet" else cfg.SLOWFAST.BETA_INV
+    divisor = {"slowfast": cfg.SLOWFAST.BETA_INV, "3dresnet": 8}.get(cfg.MODEL.ARCH, 1)
     _fail_unless(divisor >= 1, "SLOWFAST.BETA_INV", divisor, "it is at least 1")
     rule = f"with {cfg.MODEL.ARCH} it is a multiple of {divisor}, so that the thinnest layers have whole channels"
     _fail_unless(width >= 1 and width * groups % divisor == 0, "RESNET.WIDTH_PER_GROUP", width, rule)
+    transform = cfg.RESNET.TRANS_FUNC
+    rule = f"x3d_transform goes with MODEL.ARCH x3d, the others with the rest, but MODEL.ARCH is {cfg.MODEL.ARCH!r}"
+    _fail_unless((transform == "x3d_transform") == (cfg.MODEL.ARCH == "x3d"), "RESNET.TRANS_FUNC", transform, rule)
+    for leaf in ("WIDTH_FACTOR", "DEPTH_FACTOR", "BOTTLENECK_FACTOR"):
+        _fail_unless(cfg.X3D[leaf] > 0, f"X3D.{leaf}", cfg.X3D[leaf], "it is above 0")
+    for leaf in ("DIM_C1", "DIM_C5"):
+        _fail_unless(cfg.X3D[leaf] >= 1, f"X3D.{leaf}", cfg.X3D[leaf], "it is at least 1")
     _fail_unless(cfg.MODEL.NUM_CLASSES >= 1, "MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, "it is at least 1")
     rate = cfg.MODEL.DROPOUT_RATE
     _fail_unless(0 <= rate < 1, "MODEL.DROPOUT_RATE", rate, "it is a probability below 1")

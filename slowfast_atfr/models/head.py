@@ -7,36 +7,51 @@ from torch import Tensor, nn
 from slowfast_atfr.models.resnet import Clips
 
 
-class ResNetBasicHead(nn.Module):
-    """Class scores of each clip.
+class Head(nn.Module):
+    """What heads share: `pool`, and `classify` by the `projection` that a subclass adds behind its own layers.
 
     In training every pathway is averaged over time and space. In evaluation a window of pool_size slides over maps that
     are larger than those of the training crop, and the activations of its positions are averaged, as PySlowFast does.
     Time is always pooled whole: a clip that SGS has shortened is averaged over the frames that it has.
 
     Args:
-        dims: channels of each pathway.
-        num_classes: classes.
         pool_size: (height, width) of the last maps at the training crop.
         dropout_rate: before the projection.
         act: softmax or sigmoid, applied in evaluation only.
     """
 
-    def __init__(
-        self, dims: tuple[int, ...], num_classes: int, *, pool_size: tuple[int, int], dropout_rate: float, act: str
-    ) -> None:
+    projection: nn.Linear
+
+    def __init__(self, *, pool_size: tuple[int, int], dropout_rate: float, act: str) -> None:
         super().__init__()
         self.pool_size = pool_size
         self.dropout = nn.Dropout(dropout_rate)
-        self.projection = nn.Linear(sum(dims), num_classes)
         self.act = nn.Softmax(dim=-1) if act == "softmax" else nn.Sigmoid()
 
-    def forward(self, pathways: list[Clips]) -> Tensor:
-        """One (N, C, T, H, W) for each pathway -> (N, num_classes); logits in training, probabilities otherwise."""
+    def pool(self, pathways: list[Clips]) -> Tensor:
+        """One (N, C, T, H, W) for each pathway -> (N, sum of C, 1, H', W'), a map for each position of the window."""
         means = [F.adaptive_avg_pool3d(x, (1, None, None)) for x in pathways]  # (N, C, 1, H, W), dense from here on
-        maps = torch.cat(means, dim=1).squeeze(2)
+        maps = torch.cat(means, dim=1)
         if self.training:
-            return self.projection(self.dropout(maps.mean((2, 3))))
-        window = [min(size, limit) for size, limit in zip(maps.shape[2:], self.pool_size, strict=True)]
-        positions = F.avg_pool2d(maps, window, stride=1).permute(0, 2, 3, 1)  # (N, H', W', C)
-        return self.act(self.projection(self.dropout(positions))).mean((1, 2))
+            return maps.mean((3, 4), keepdim=True)
+        window = [min(size, limit) for size, limit in zip(maps.shape[3:], self.pool_size, strict=True)]
+        return F.avg_pool3d(maps, (1, *window), stride=1)
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """(N, C, 1, H', W') -> (N, num_classes); logits in training, probabilities otherwise."""
+        scores = self.projection(self.dropout(maps.permute(0, 2, 3, 4, 1)))
+        return scores.flatten(1) if self.training else self.act(scores).mean((1, 2, 3))
+
+
+class ResNetBasicHead(Head):
+    """Class scores of clips with dims channels in each pathway; the options are those of Head."""
+
+    def __init__(
+        self, dims: tuple[int, ...], num_classes: int, *, pool_size: tuple[int, int], dropout_rate: float, act: str
+    ) -> None:
+        super().__init__(pool_size=pool_size, dropout_rate=dropout_rate, act=act)
+        self.projection = nn.Linear(sum(dims), num_classes)
+
+    def forward(self, pathways: list[Clips]) -> Tensor:
+        """One (N, C, T, H, W) for each pathway -> (N, num_classes)."""
+        return self.classify(self.pool(pathways))

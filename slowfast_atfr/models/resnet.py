@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_atfr.models.stages import StageSpec
+from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
 from slowfast_atfr.packed import PackedClips
 
 Norm = Callable[[int], nn.Module]
@@ -12,42 +14,52 @@ Clips = Tensor | PackedClips
 
 
 class BottleneckTransform(nn.Module):
-    """conv Tx1x1 -> 1x3x3 -> 1x1x1, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s)."""
+    """conv Tx1x1 -> 1x3x3 -> 1x1x1, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s).
+
+    Args:
+        block: channels, kernels and strides.
+        norm, inplace_relu: as everywhere in the network.
+        temporal_kernels: of the first and the second convolution; by default the first one has the block's.
+        behind_b: what stands between the second norm and the last convolution, by name; by default a ReLU.
+    """
 
     def __init__(
         self,
-        dim_in: int,
-        dim_out: int,
-        dim_inner: int,
+        block: BlockSpec,
         *,
-        temporal_kernel: int,
-        stride: int,
-        dilation: int,
-        num_groups: int,
         norm: Norm,
-        stride_1x1: bool,
         inplace_relu: bool,
+        temporal_kernels: tuple[int, int] | None = None,
+        behind_b: dict[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        first, middle = (stride, 1) if stride_1x1 else (1, stride)
-        padding = (temporal_kernel // 2, 0, 0)
-        self.a = nn.Conv3d(dim_in, dim_inner, (temporal_kernel, 1, 1), (1, first, first), padding, bias=False)
-        self.a_bn = norm(dim_inner)
-        self.a_relu = nn.ReLU(inplace=inplace_relu)
-        self.b = nn.Conv3d(
-            dim_inner,
-            dim_inner,
-            (1, 3, 3),
-            stride=(1, middle, middle),
-            padding=(0, dilation, dilation),
-            dilation=(1, dilation, dilation),
-            groups=num_groups,
+        kernel_a, kernel_b = temporal_kernels or (block.temporal_kernel, 1)
+        stride_a, stride_b = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
+        self.a = nn.Conv3d(
+            block.dim_in,
+            block.dim_inner,
+            (kernel_a, 1, 1),
+            stride=(1, stride_a, stride_a),
+            padding=(kernel_a // 2, 0, 0),
             bias=False,
         )
-        self.b_bn = norm(dim_inner)
-        self.b_relu = nn.ReLU(inplace=inplace_relu)
-        self.c = nn.Conv3d(dim_inner, dim_out, 1, bias=False)
-        self.c_bn = norm(dim_out)
+        self.a_bn = norm(block.dim_inner)
+        self.a_relu = nn.ReLU(inplace=inplace_relu)
+        self.b = nn.Conv3d(
+            block.dim_inner,
+            block.dim_inner,
+            (kernel_b, 3, 3),
+            stride=(1, stride_b, stride_b),
+            padding=(kernel_b // 2, block.dilation, block.dilation),
+            dilation=(1, block.dilation, block.dilation),
+            groups=block.num_groups,
+            bias=False,
+        )
+        self.b_bn = norm(block.dim_inner)
+        for name, layer in (behind_b or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
+            self.add_module(name, layer)
+        self.c = nn.Conv3d(block.dim_inner, block.dim_out, 1, bias=False)
+        self.c_bn = norm(block.dim_out)
 
     @property
     def final_bn(self) -> nn.Module:
@@ -55,24 +67,57 @@ class BottleneckTransform(nn.Module):
         return self.c_bn
 
     def forward(self, x: Clips) -> Clips:
-        x = self.a_relu(self.a_bn(self.a(x)))
-        x = self.b_relu(self.b_bn(self.b(x)))
-        return self.c_bn(self.c(x))
+        for layer in self.children():
+            x = layer(x)
+        return x
+
+
+class X3DTransform(BottleneckTransform):
+    """conv 1x1x1 -> Tx3x3 -> 1x1x1, each with norm: (N, C, T, H, W) -> (N, C', T, H/s, W/s).
+
+    ReLU follows the first; squeeze-and-excitation, in every other block, and swish the second.
+    Source: Feichtenhofer, X3D, CVPR 2020.
+    """
+
+    def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
+        squeeze = {"se": SqueezeExcitation(block.dim_inner)} if block.index % 2 == 0 else {}
+        super().__init__(
+            block,
+            norm=norm,
+            inplace_relu=inplace_relu,
+            temporal_kernels=(1, block.temporal_kernel),
+            behind_b={**squeeze, "b_relu": nn.SiLU()},
+        )
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales every channel of a clip by a factor in (0, 1), which its means over the clip decide.
+
+    Source: Hu et al., CVPR 2018; the hidden layer has a sixteenth of the channels, rounded to a multiple of 8.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        hidden = round_width(dim / 16, divisor=8)
+        self.fc1 = nn.Conv3d(dim, hidden, 1)
+        self.fc2 = nn.Conv3d(hidden, dim, 1)
+
+    def forward(self, x: Clips) -> Clips:
+        means = F.adaptive_avg_pool3d(x, 1)  # (N, C, 1, 1, 1), over the clip's own frames; dense
+        return x * torch.sigmoid(self.fc2(F.relu(self.fc1(means))))
 
 
 class BasicTransform(nn.Module):
     """conv Tx3x3 -> 1x3x3, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s)."""
 
-    def __init__(
-        self, dim_in: int, dim_out: int, *, temporal_kernel: int, stride: int, norm: Norm, inplace_relu: bool
-    ) -> None:
+    def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
-        padding = (temporal_kernel // 2, 1, 1)
-        self.a = nn.Conv3d(dim_in, dim_out, (temporal_kernel, 3, 3), (1, stride, stride), padding, bias=False)
-        self.a_bn = norm(dim_out)
+        kernel, stride, padding = block.temporal_kernel, block.stride, (block.temporal_kernel // 2, 1, 1)
+        self.a = nn.Conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), (1, stride, stride), padding, bias=False)
+        self.a_bn = norm(block.dim_out)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
-        self.b = nn.Conv3d(dim_out, dim_out, (1, 3, 3), padding=(0, 1, 1), bias=False)
-        self.b_bn = norm(dim_out)
+        self.b = nn.Conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.b_bn = norm(block.dim_out)
 
     @property
     def final_bn(self) -> nn.Module:
@@ -83,16 +128,24 @@ class BasicTransform(nn.Module):
         return self.b_bn(self.b(self.a_relu(self.a_bn(self.a(x)))))
 
 
+TRANSFORMS = {  # by RESNET.TRANS_FUNC
+    "bottleneck_transform": BottleneckTransform,
+    "basic_transform": BasicTransform,
+    "x3d_transform": X3DTransform,
+}
+
+
 class ResBlock(nn.Module):
     """ReLU(shortcut(x) + transform(x)); the shortcut is a 1x1x1 convolution where channels or stride change."""
 
-    def __init__(self, dim_in: int, dim_out: int, *, stride: int, transform: nn.Module, norm: Norm) -> None:
+    def __init__(self, block: BlockSpec, *, trans_func: str, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
-        if dim_in != dim_out or stride != 1:
-            self.branch1 = nn.Conv3d(dim_in, dim_out, 1, stride=(1, stride, stride), bias=False)
-            self.branch1_bn = norm(dim_out)
-        self.branch2 = transform
-        self.relu = nn.ReLU(inplace=transform.a_relu.inplace)
+        if block.dim_in != block.dim_out or block.stride != 1:
+            stride = (1, block.stride, block.stride)
+            self.branch1 = nn.Conv3d(block.dim_in, block.dim_out, 1, stride=stride, bias=False)
+            self.branch1_bn = norm(block.dim_out)
+        self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
+        self.relu = nn.ReLU(inplace=inplace_relu)
 
     def forward(self, x: Clips) -> Clips:
         shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, "branch1") else x
@@ -102,29 +155,13 @@ class ResBlock(nn.Module):
 class ResStage(nn.Module):
     """The blocks of one stage for every pathway, `pathway{p}_res{i}`."""
 
-    def __init__(self, spec: StageSpec, *, trans_func: str, norm: Norm, stride_1x1: bool, inplace_relu: bool) -> None:
+    def __init__(self, spec: StageSpec, *, trans_func: str, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         self.num_blocks = len(spec.temporal_kernels[0])
-        for pathway, kernels in enumerate(spec.temporal_kernels):
-            dim_in, dim_out = spec.dim_in[pathway], spec.dim_out[pathway]
-            for index, kernel in enumerate(kernels):
-                stride = spec.stride[pathway] if index == 0 else 1
-                shared = {"temporal_kernel": kernel, "stride": stride, "norm": norm, "inplace_relu": inplace_relu}
-                if trans_func == "basic_transform":
-                    transform: nn.Module = BasicTransform(dim_in, dim_out, **shared)
-                else:
-                    transform = BottleneckTransform(
-                        dim_in,
-                        dim_out,
-                        spec.dim_inner[pathway],
-                        dilation=spec.dilation[pathway],
-                        num_groups=spec.num_groups,
-                        stride_1x1=stride_1x1,
-                        **shared,
-                    )
-                block = ResBlock(dim_in, dim_out, stride=stride, transform=transform, norm=norm)
-                self.add_module(f"pathway{pathway}_res{index}", block)
-                dim_in = dim_out
+        for pathway in range(len(spec.dim_out)):
+            for block in spec.blocks(pathway):
+                layer = ResBlock(block, trans_func=trans_func, norm=norm, inplace_relu=inplace_relu)
+                self.add_module(f"pathway{pathway}_res{block.index}", layer)
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         out = []

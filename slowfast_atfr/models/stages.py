@@ -21,9 +21,10 @@ class ArchSpec:
     widths: tuple[int, int, int, int, int]
 
 
-# Sources: SlowFast from Feichtenhofer et al., ICCV 2019; 3dresnet from the SGS supplement's Table A.1.
+# Sources: slowfast, and slow alone, from Feichtenhofer et al., ICCV 2019; 3dresnet from the SGS supplement's Table A.1.
 ARCHS = {
     "slowfast": ArchSpec(((1, 5), (1, 3), (1, 3), (3, 3), (3, 3)), (8, 8, 16, 32, 64)),
+    "slow": ArchSpec(((1,), (1,), (1,), (3,), (3,)), (8, 8, 16, 32, 64)),
     "3dresnet": ArchSpec(((5,), (3,), (1,), (1,), (3,)), (1, 1, 8, 16, 32)),
 }
 
@@ -38,6 +39,21 @@ class StemSpec:
 
 
 @dataclass(frozen=True)
+class BlockSpec:
+    """One residual block of one pathway; index counts the blocks of its stage from 0."""
+
+    index: int
+    dim_in: int
+    dim_inner: int
+    dim_out: int
+    temporal_kernel: int
+    stride: int
+    dilation: int
+    num_groups: int
+    stride_1x1: bool
+
+
+@dataclass(frozen=True)
 class StageSpec:
     """One residual stage. All tuples have an entry per pathway; temporal_kernels has one per pathway and block."""
 
@@ -48,6 +64,24 @@ class StageSpec:
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     num_groups: int
+    stride_1x1: bool
+
+    def blocks(self, pathway: int) -> list[BlockSpec]:
+        """The blocks of a pathway: the first one changes channels and stride."""
+        return [
+            BlockSpec(
+                index=index,
+                dim_in=self.dim_in[pathway] if index == 0 else self.dim_out[pathway],
+                dim_inner=self.dim_inner[pathway],
+                dim_out=self.dim_out[pathway],
+                temporal_kernel=kernel,
+                stride=self.stride[pathway] if index == 0 else 1,
+                dilation=self.dilation[pathway],
+                num_groups=self.num_groups,
+                stride_1x1=self.stride_1x1,
+            )
+            for index, kernel in enumerate(self.temporal_kernels[pathway])
+        ]
 
 
 def stem_spec(cfg: CfgNode) -> StemSpec:
@@ -76,9 +110,16 @@ def stage_specs(cfg: CfgNode) -> list[StageSpec]:
                 stride=_entry_per_pathway(cfg, cfg.RESNET.SPATIAL_STRIDES[index]),
                 dilation=_entry_per_pathway(cfg, cfg.RESNET.SPATIAL_DILATIONS[index]),
                 num_groups=cfg.RESNET.NUM_GROUPS,
+                stride_1x1=cfg.RESNET.STRIDE_1X1,
             )
         )
     return specs
+
+
+def round_width(width: float, *, divisor: int = 1) -> int:
+    """The multiple of divisor next to width, at least one of them; the one above it where it is below 0.9 of width."""
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * width else rounded + divisor
 
 
 def _entry_per_pathway(cfg: CfgNode, entries: list[int]) -> tuple[int, ...]:

@@ -25,14 +25,14 @@ class ResNetBasicStem(nn.Module):
 
 
 class VideoModelStem(nn.Module):
-    """A stem for each pathway, `pathway0_stem` (slow) and `pathway1_stem` (fast)."""
+    """A stem for each pathway, `pathway0_stem` (slow) and `pathway1_stem` (fast), of the given kind."""
 
-    def __init__(self, spec: StemSpec, *, norm: Norm, inplace_relu: bool) -> None:
+    def __init__(self, spec: StemSpec, *, kind: type[nn.Module], norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         for index, (dim_in, dim_out, kernel) in enumerate(
             zip(spec.dim_in, spec.dim_out, spec.temporal_kernel, strict=True)
         ):
-            stem = ResNetBasicStem(dim_in, dim_out, temporal_kernel=kernel, norm=norm, inplace_relu=inplace_relu)
+            stem = kind(dim_in, dim_out, temporal_kernel=kernel, norm=norm, inplace_relu=inplace_relu)
             self.add_module(f"pathway{index}_stem", stem)
 
     def forward(self, pathways: list[Tensor]) -> list[Tensor]:

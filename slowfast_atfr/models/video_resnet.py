@@ -1,6 +1,7 @@
-"""The networks: one loop over stem, stages, SGS and lateral connections serves SlowFast and the 3D ResNets."""
+"""The networks: one loop over stem, stages, SGS and lateral connections serves SlowFast, the 3D ResNets and X3D."""
 
 import math
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
@@ -11,27 +12,35 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast_atfr.config import ConfigError, num_pathways
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.fusion import FuseFastToSlow
-from slowfast_atfr.models.head import ResNetBasicHead
-from slowfast_atfr.models.norm import norm_from
+from slowfast_atfr.models.head import Head, ResNetBasicHead
+from slowfast_atfr.models.norm import Norm, norm_from
 from slowfast_atfr.models.resnet import ResBlock, ResStage
-from slowfast_atfr.models.stages import stage_specs, stem_spec
-from slowfast_atfr.models.stem import VideoModelStem
+from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
+from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
 from slowfast_atfr.sgs import sgs_after
 from slowfast_atfr.sgs.build import STAGES
 
-SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each
+SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each; X3D 2 five times
 
 
 class VideoResNet(nn.Module):
     """stem `s1`, stages `s2` .. `s5`, `head`; `s{i}_sgs` and `s{i}_fuse` where cfg asks for them.
 
     forward takes one (N, 3, T_p, H, W) for each pathway and gives (N, num_classes): logits in training, probabilities
-    in evaluation.
+    in evaluation. A subclass says which MODEL.ARCH it builds, and which of its parts are not a ResNet's.
     """
+
+    archs: tuple[str, ...] = ()
+    stem_kind: type[nn.Module] = ResNetBasicStem
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
-        stem, stages = stem_spec(cfg), stage_specs(cfg)
+        if cfg.MODEL.ARCH not in self.archs:
+            raise ConfigError(
+                f"MODEL.MODEL_NAME is {type(self).__name__!r}, which goes with MODEL.ARCH {' or '.join(self.archs)}, "
+                f"but MODEL.ARCH is {cfg.MODEL.ARCH!r}"
+            )
+        stem, stages = self.specs(cfg)
         norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
         dims = [stem.dim_out, *(spec.dim_out for spec in stages)]
         samplers = sgs_after(cfg, dict(zip(STAGES, dims[:4], strict=True)), norm_from(cfg, dims=1))
@@ -43,25 +52,28 @@ class VideoResNet(nn.Module):
             "inplace_relu": inplace,
             "pad": cfg.SGS.FUSION_PAD,
         }
-        options = {"trans_func": cfg.RESNET.TRANS_FUNC, "stride_1x1": cfg.RESNET.STRIDE_1X1, "inplace_relu": inplace}
+        stage_options = {"trans_func": cfg.RESNET.TRANS_FUNC, "norm": norm, "inplace_relu": inplace}
         for index in range(1, 6):
             if index == 1:
-                self.s1 = VideoModelStem(stem, norm=norm, inplace_relu=inplace)
+                self.s1 = VideoModelStem(stem, kind=self.stem_kind, norm=norm, inplace_relu=inplace)
             else:
-                self.add_module(f"s{index}", ResStage(stages[index - 2], norm=norm, **options))
+                self.add_module(f"s{index}", ResStage(stages[index - 2], **stage_options))
             if index <= len(STAGES) and STAGES[index - 1] in samplers:
                 self.add_module(f"s{index}_sgs", samplers[STAGES[index - 1]])
             if index < 5 and num_pathways(cfg) == 2:
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
         side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
-        self.head = ResNetBasicHead(
-            dims[-1],
-            cfg.MODEL.NUM_CLASSES,
-            pool_size=(side, side),
-            dropout_rate=cfg.MODEL.DROPOUT_RATE,
-            act=cfg.MODEL.HEAD_ACT,
-        )
+        head_options = {"pool_size": (side, side), "dropout_rate": cfg.MODEL.DROPOUT_RATE, "act": cfg.MODEL.HEAD_ACT}
+        self.head = self.make_head(cfg, stages[-1], norm, **head_options)
         self._init_weights(cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)
+
+    def specs(self, cfg: CfgNode) -> tuple[StemSpec, list[StageSpec]]:
+        """What the stem and res2 .. res5 are made of."""
+        return stem_spec(cfg), stage_specs(cfg)
+
+    def make_head(self, cfg: CfgNode, last: StageSpec, norm: Norm, **options: Any) -> Head:
+        """The classifier behind the last stage; the options are those of Head."""
+        return ResNetBasicHead(last.dim_out, cfg.MODEL.NUM_CLASSES, **options)
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
@@ -91,23 +103,11 @@ class VideoResNet(nn.Module):
 class SlowFast(VideoResNet):
     """Two pathways at different frame rates (Feichtenhofer et al., ICCV 2019)."""
 
-    def __init__(self, cfg: CfgNode) -> None:
-        _expect_pathways(cfg, "SlowFast", 2)
-        super().__init__(cfg)
+    archs = ("slowfast",)
 
 
 @MODEL_REGISTRY.register()
 class ResNet(VideoResNet):
-    """One pathway: the 3D ResNets of the SGS supplement's Table A.1."""
+    """One pathway: SlowFast's slow one alone, and the 3D ResNets of the SGS supplement's Table A.1."""
 
-    def __init__(self, cfg: CfgNode) -> None:
-        _expect_pathways(cfg, "ResNet", 1)
-        super().__init__(cfg)
-
-
-def _expect_pathways(cfg: CfgNode, name: str, pathways: int) -> None:
-    if num_pathways(cfg) != pathways:
-        raise ConfigError(
-            f"MODEL.MODEL_NAME {name} has {pathways} pathway(s), MODEL.ARCH {cfg.MODEL.ARCH} has {num_pathways(cfg)}; "
-            "slowfast goes with SlowFast, 3dresnet with ResNet"
-        )
+    archs = ("slow", "3dresnet")

@@ -87,7 +87,7 @@ def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
     text = """
     NONLOCAL: {LOCATION: [[[], []], [[], []], [[], []], [[], []]], GROUP: [[1, 1]], INSTANTIATION: dot_product}
     DETECTION: {ENABLE: False, ALIGNED: True}
-    DATA: {DECODING_BACKEND: pyav}
+    DATA: {DECODING_BACKEND: torchvision}
     TENSORBOARD: {ENABLE: False}
     """
     assert load_cfg(write(tmp_path, "theirs.yaml", text)).MODEL.ARCH == "slowfast"

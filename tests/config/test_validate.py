@@ -5,8 +5,11 @@ import pytest
 from slowfast_atfr.config import ConfigError, load_cfg
 
 BAD = [
-    ("MODEL.ARCH", "resnext", "slowfast, 3dresnet"),
+    ("MODEL.ARCH", "resnext", "slowfast, slow, x3d, 3dresnet"),
     ("RESNET.DEPTH", "34", "18, 50, 101"),
+    ("RESNET.TRANS_FUNC", "x3d_transform", "MODEL.ARCH x3d"),
+    ("X3D.WIDTH_FACTOR", "0", "above 0"),
+    ("X3D.DIM_C5", "0", "at least 1"),
     ("RESNET.SPATIAL_STRIDES", "[[1], [2], [2]]", "four stages"),
     ("RESNET.NUM_BLOCK_TEMP_KERNEL", "[[3, 3, 3], [4], [6], [3]]", "four stages"),
     ("RESNET.WIDTH_PER_GROUP", "60", "multiple of 8"),

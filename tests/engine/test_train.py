@@ -163,7 +163,7 @@ BAD_INPUT = [
     ({"TRAIN__BATCH_SIZE": 64}, ["TRAIN.BATCH_SIZE", "12", "64"]),
     ({"SOLVER__LR_POLICY": "warp"}, ["SOLVER.LR_POLICY", "warp", "cosine"]),
     ({"MODEL__LOSS_FUNC": "hinge"}, ["MODEL.LOSS_FUNC", "hinge", "cross_entropy"]),
-    ({"MODEL__MODEL_NAME": "X3D"}, ["MODEL.MODEL_NAME", "X3D", "SlowFast"]),
+    ({"MODEL__MODEL_NAME": "X3D"}, ["MODEL.MODEL_NAME", "X3D", "MODEL.ARCH", "slowfast"]),
     ({"TRAIN__ENABLE": False}, ["TEST.CHECKPOINT_FILE_PATH", "no checkpoint"]),
     ({"TRAIN__CHECKPOINT_FILE_PATH": "/nowhere.pyth"}, ["TRAIN.CHECKPOINT_FILE_PATH", "/nowhere.pyth"]),
 ]

@@ -11,6 +11,7 @@ from slowfast_atfr.config import load_cfg
 
 THIN = [
     *("RESNET.WIDTH_PER_GROUP", "16", "RESNET.DEPTH", "18", "RESNET.NUM_BLOCK_TEMP_KERNEL", "[[2], [2], [2], [2]]"),
+    *("X3D.DIM_C1", "8", "X3D.WIDTH_FACTOR", "1.0", "X3D.DEPTH_FACTOR", "0.4", "X3D.DIM_C5", "64"),  # 1, 1, 2, 2 blocks
     *("DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "MODEL.NUM_CLASSES", "7", "BN.NORM_TYPE", "batchnorm"),
 ]
 

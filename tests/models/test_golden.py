@@ -1,4 +1,4 @@
-"""SlowFast is PySlowFast's: keys, shapes, parameter counts, outputs and the means of every stage."""
+"""The networks are PySlowFast's: keys, shapes, parameter counts, outputs and the means of every stage."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,14 @@ from slowfast_atfr.analysis import clip_macs
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "slowfast_r50.json").read_text())
+GOLDEN = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "golden").glob("*.json")}
 CASES = [
-    ("slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml"),
-    ("slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml"),
-    ("ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml"),
+    ("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml"),
+    ("slowfast_r50", "slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml"),
+    ("slowfast_r50", "ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml"),
+    ("slow_r50", "slow_8x8_r50", "Kinetics/SLOW_8x8_R50.yaml"),
+    ("x3d_s", "x3d_s", "Kinetics/X3D_S.yaml"),
+    ("x3d_s", "x3d_s_crop182", "Kinetics/X3D_S.yaml"),
 ]
 
 
@@ -22,11 +25,11 @@ def pairs_of(pathways):
     return [[x.mean().item(), x.abs().mean().item()] for x in pathways]
 
 
-@pytest.mark.parametrize(("case", "config"), CASES)
-def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, case, config):
-    golden = GOLDEN["cases"][case]
+@pytest.mark.parametrize(("network", "case", "config"), CASES)
+def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, network, case, config):
+    golden = GOLDEN[network]["cases"][case]
     cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm"])
-    assert (golden["num_frames"], golden["alpha"]) == (cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA)
+    assert golden["num_frames"] == cfg.DATA.NUM_FRAMES and golden["alpha"] in (None, cfg.SLOWFAST.ALPHA)
     model = golden_fill(build_model(cfg)).eval()
     assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
     means = {}
@@ -35,7 +38,8 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, c
             lambda _, __, out, stage=stage: means.update({stage: pairs_of(out)})
         )
     with torch.inference_mode():
-        out = model(to_pathways(cfg, golden_clips(1, golden["num_frames"], golden["crop"])))
+        clips = golden_clips(len(golden["output_argmax"]), golden["num_frames"], golden["crop"])
+        out = model(to_pathways(cfg, clips))
     assert out.argmax(1).tolist() == golden["output_argmax"]
     torch.testing.assert_close(out[:, :8], torch.tensor(golden["output_first_8"]), rtol=1e-4, atol=0)
     assert out.double().square().sum().item() == pytest.approx(golden["output_sum_sq"], rel=1e-4)
@@ -43,27 +47,39 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, c
         assert means[stage] == [pytest.approx(pair, rel=1e-4) for pair in expected], stage
 
 
-@pytest.mark.parametrize(("config", "classes"), [("Kinetics", 400), ("SSv2", 174)])
-def test_keys_and_shapes_in_pyslowfasts_order(repo, config, classes):
-    cfg = load_cfg(str(repo / "configs" / config / "SLOWFAST_8x8_R50.yaml"))
+@pytest.mark.parametrize(
+    ("network", "config", "classes"),
+    [
+        ("slowfast_r50", "Kinetics/SLOWFAST_8x8_R50.yaml", 400),
+        ("slowfast_r50", "SSv2/SLOWFAST_8x8_R50.yaml", 174),
+        ("slow_r50", "Kinetics/SLOW_8x8_R50.yaml", 400),
+        ("x3d_s", "Kinetics/X3D_S.yaml", 400),
+    ],
+)
+def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
+    cfg = load_cfg(str(repo / "configs" / config))
     found = [(key, list(value.shape)) for key, value in build_model(cfg).state_dict().items()]
-    expected = {key: list(shape) for key, shape in GOLDEN["keys"].items()}
+    expected = {key: list(shape) for key, shape in GOLDEN[network]["keys"].items()}
     for key in ("head.projection.weight", "head.projection.bias"):
         expected[key][0] = classes
     assert found == list(expected.items())
 
 
-@pytest.mark.parametrize("config", ["Kinetics/SLOWFAST_8x8_R50", "SSv2/SLOWFAST_8x8_R50"])
+@pytest.mark.parametrize(
+    "config", ["Kinetics/SLOWFAST_8x8_R50", "SSv2/SLOWFAST_8x8_R50", "Kinetics/SLOW_8x8_R50", "Kinetics/X3D_S"]
+)
 def test_sgs_adds_its_own_parameters_and_touches_no_other(repo, config):
     base, atfr = (
         build_model(load_cfg(str(repo / "configs" / f"{config}{suffix}.yaml"))).state_dict() for suffix in ("", "_ATFR")
     )
     added = set(atfr) - set(base)
     assert set(base) <= set(atfr) and added
-    assert {key.rpartition(".embed.")[0] for key in added} == {"s2_sgs.pathway0", "s2_sgs.pathway1"}
+    pathways = {"s2_sgs.pathway0", "s2_sgs.pathway1"} if "SLOWFAST" in config else {"s2_sgs.pathway0"}
+    assert {key.rpartition(".embed.")[0] for key in added} == pathways
 
 
-# Multiply-adds as published: SlowFast in Feichtenhofer et al., ICCV 2019 at 256; 3D ResNets in the SGS supplement.
+# Multiply-adds as published: SlowFast in Feichtenhofer et al., ICCV 2019 at 256; 3D ResNets in the SGS supplement; Slow
+# in PyTorchVideo's model zoo (54.52) at 256; X3D-S in PySlowFast's (1.96) at 160.
 @pytest.mark.parametrize(
     ("config", "crop", "gflops"),
     [
@@ -71,6 +87,8 @@ def test_sgs_adds_its_own_parameters_and_touches_no_other(repo, config):
         ("Kinetics/SLOWFAST_8x8_R50.yaml", 256, 65.7),
         ("Kinetics/SLOWFAST_8x8_R50.yaml", 224, 50.3),
         ("SSv2/SLOWFAST_8x8_R50.yaml", 224, 100.6),
+        ("Kinetics/SLOW_8x8_R50.yaml", 256, 54.52),
+        ("Kinetics/X3D_S.yaml", 160, 1.962),
         ("Mini_Kinetics/3DRESNET18.yaml", 224, 18.06),
         ("Mini_Kinetics/3DRESNET50.yaml", 224, 31.27),
     ],

@@ -14,6 +14,10 @@ CONFIGS = [
     "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml",
     "Kinetics/SLOWFAST_4x16_R50_ATFR.yaml",
     "SSv2/SLOWFAST_8x8_R50_ATFR.yaml",
+    "Kinetics/SLOW_8x8_R50.yaml",
+    "Kinetics/SLOW_8x8_R50_ATFR.yaml",
+    "Kinetics/X3D_S.yaml",
+    "Kinetics/X3D_S_ATFR.yaml",
     "Mini_Kinetics/3DRESNET18.yaml",
     "Mini_Kinetics/3DRESNET18_ATFR.yaml",
 ]
@@ -152,7 +156,7 @@ def test_depths_and_transforms_run(thin_cfg, to_pathways, depth, transform):
 
 def test_the_wrong_name_for_an_architecture_says_which_go_together(repo):
     cfg = load_cfg(str(repo / "configs/Kinetics/SLOWFAST_8x8_R50.yaml"), ["MODEL.MODEL_NAME", "ResNet"])
-    with pytest.raises(ConfigError, match="3dresnet with ResNet"):
+    with pytest.raises(ConfigError, match="'ResNet', which goes with MODEL.ARCH slow or 3dresnet, but .* 'slowfast'"):
         build_model(cfg)
     cfg = load_cfg(None, ["MODEL.MODEL_NAME", "SlowFats"])
     with pytest.raises(ConfigError, match="MODEL.MODEL_NAME is 'SlowFats'; choose one of .*SlowFast"):
@@ -160,4 +164,4 @@ def test_the_wrong_name_for_an_architecture_says_which_go_together(repo):
 
 
 def test_the_registry_holds_the_networks():
-    assert {"SlowFast", "ResNet"} <= {name for name, _ in MODEL_REGISTRY}
+    assert {"SlowFast", "ResNet", "X3D"} <= {name for name, _ in MODEL_REGISTRY}
