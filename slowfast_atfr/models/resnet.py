@@ -13,7 +13,7 @@ Norm = Callable[[int], nn.Module]
 Clips = Tensor | PackedClips
 
 
-class BottleneckTransform(nn.Module):
+class BottleneckTransform(nn.Sequential):
     """conv Tx1x1 -> 1x3x3 -> 1x1x1, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s).
 
     Args:
@@ -65,11 +65,6 @@ class BottleneckTransform(nn.Module):
     def final_bn(self) -> nn.Module:
         """The norm whose weight RESNET.ZERO_INIT_FINAL_BN starts at zero."""
         return self.c_bn
-
-    def forward(self, x: Clips) -> Clips:
-        for layer in self.children():
-            x = layer(x)
-        return x
 
 
 class X3DTransform(BottleneckTransform):

@@ -111,7 +111,7 @@ def test_fewer_bins_at_test_time_need_no_other_weights(thin_cfg, to_pathways, mo
 
 @pytest.mark.parametrize("config", ATFR)
 def test_padded_batches_run_and_their_clips_feel_each_other(thin_cfg, to_pathways, moving_clips, config):
-    cfg = thin_cfg(config, "SGS.BATCHING", "padded", "MODEL.DROPOUT_RATE", "0.0")
+    cfg = thin_cfg(config, "SGS.BATCHING", "padded", "SGS.KERNEL", "linear_mean", "MODEL.DROPOUT_RATE", "0.0")
     model, clips = build_model(cfg), moving_clips(4, cfg.DATA.NUM_FRAMES)
     clips[0, :, 1:] = clips[0, :, :1]  # one map, which the others' lengths pad
     scores = model.train()(to_pathways(cfg, clips))

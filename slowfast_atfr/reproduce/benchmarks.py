@@ -1,0 +1,185 @@
+"""The benchmarks of tools/benchmark.py: what SGS costs, and what packed clips cost and save."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slowfast_atfr.analysis.timing import Figure, busy_share, in_turn, machine, ratio, seconds_of, table
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.models import build_model
+from slowfast_atfr.packed import PackedClips, pack, pack_dense
+from slowfast_atfr.sgs import SGS
+
+Clips = Tensor | PackedClips
+NETWORKS = {  # name: (config, clips of a batch in evaluation, in training)
+    "X3D-S": ("Kinetics/X3D_S.yaml", 8, 4),
+    "Slow-8x8-R50": ("Kinetics/SLOW_8x8_R50.yaml", 8, 4),
+    "3DResNet-18": ("Mini_Kinetics/3DRESNET18.yaml", 4, 2),
+}
+
+
+def benchmark_sgs(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
+    """The layer over a copy of its input, and its share of a SlowFast-8x8-R50 forward."""
+    return [*_layer_over_copy(rounds, device), _share_of_slowfast(configs, rounds, device)]
+
+
+def _layer_over_copy(rounds: int, device: torch.device) -> list[Figure]:
+    x = torch.randn(8, 256, 32, 56, 56, device=device).contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_()
+    layer = SGS(256).to(device)
+
+    def forward() -> PackedClips:
+        with torch.inference_mode():
+            return layer.eval()(x)
+
+    def step() -> None:
+        out = layer.train()(x)
+        out.data.backward(out.data.detach())
+        x.grad = None
+
+    tasks = {"copy": x.detach().clone, "forward": forward, "step": step}
+    seconds = in_turn(tasks, rounds=rounds, device=device, title="layer")
+    lengths = forward().lengths
+    note = f"{'x'.join(map(str, x.shape))}, {sum(lengths) / len(lengths):.1f} of 32 maps active"
+    return [
+        ratio("SGS layer, forward, over a copy of its input", seconds["forward"], seconds["copy"], target=3, note=note),
+        ratio("SGS layer, forward and backward, over the copy", seconds["step"], seconds["copy"], note=note),
+    ]
+
+
+def _share_of_slowfast(configs: Path, rounds: int, device: torch.device) -> Figure:
+    cfg = load_cfg(str(configs / "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml"))
+    model = build_model(cfg).to(device).eval()
+    clips = torch.randn(2, 3, 32, 224, 224, device=device)
+    inputs = [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips]
+    inside: list[float] = []
+    run_layer = model.s2_sgs.forward
+
+    def timed_layer(pathways: list[Clips]) -> list[Clips]:
+        out: list[list[Clips]] = []
+        inside.append(seconds_of(lambda: out.append(run_layer(pathways)), device))
+        return out[0]
+
+    model.s2_sgs.forward = timed_layer
+    with torch.inference_mode():
+        whole = in_turn({"whole": lambda: model(inputs)}, rounds=rounds, device=device, title="SlowFast")["whole"]
+    shares = 100 * np.array(inside[-rounds:]) / whole
+    note = f"2 clips at 224; {np.median(whole) * 1e3:.4g} ms in all"
+    return Figure("SGS's share of a SlowFast-8x8-R50+ATFR forward", tuple(shares.tolist()), "%", 3, note)
+
+
+def benchmark_packed(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
+    """What follows SGS (res3 to the head), packed over dense: clips of full length, and of half of it on average."""
+    figures = []
+    for name, (config, eval_batch, train_batch) in NETWORKS.items():
+        cfg = load_cfg(str(configs / config))
+        model = build_model(cfg).to(device)
+        for mode, batch in (("eval", eval_batch), ("training step", train_batch)):
+            run = partial(_step if mode == "training step" else _infer, model)
+            figures += _packed_over_dense(f"{name}, {mode}", run, _behind_res2(model, cfg, batch, device), rounds)
+    return figures
+
+
+def ragged_lengths(frames: int, batch: int) -> tuple[int, ...]:
+    """Lengths from a quarter to three quarters of the frames, half on average, neighbours unlike."""
+    lengths = np.linspace(frames / 4, 3 * frames / 4, batch).round().astype(int)
+    return tuple(int(length) for length in (*lengths[::2], *lengths[1::2]))
+
+
+def _packed_over_dense(name: str, run: Callable[[Clips], None], dense: Tensor, rounds: int) -> list[Figure]:
+    batch, _, frames = dense.shape[:3]
+    lengths = ragged_lengths(frames, batch)
+    inputs = {
+        "dense": dense,
+        "equal": pack_dense(dense),
+        "ragged": pack([clip[:, :length] for clip, length in zip(dense, lengths, strict=True)]),
+        "longest": dense[:, :, : max(lengths)].contiguous(memory_format=torch.channels_last_3d),
+    }
+    tasks = {kind: partial(run, clips) for kind, clips in inputs.items()}
+    seconds = in_turn(tasks, rounds=rounds, device=dense.device, title=name)
+    half, limit = f"{lengths} of {frames} frames", 0.6 if name.startswith(("X3D", "Slow")) else None
+    return [
+        ratio(f"{name}: packed, all of {frames} frames, over dense", seconds["equal"], seconds["dense"], target=1.05),
+        ratio(
+            f"{name}: packed, half on average, over dense", seconds["ragged"], seconds["dense"], target=limit, note=half
+        ),
+        ratio(f"{name}: packed, half on average, over padded to the longest", seconds["ragged"], seconds["longest"]),
+    ]
+
+
+def _behind_res2(model: nn.Module, cfg, batch: int, device: torch.device) -> Tensor:
+    """Random clips as they leave res2, channels_last_3d."""
+    crop = cfg.DATA.TRAIN_CROP_SIZE
+    clips = torch.randn(1, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
+    with torch.inference_mode():
+        shape = model.eval().s2(model.s1([clips]))[0].shape
+    return torch.randn(batch, *shape[1:], device=device).relu().contiguous(memory_format=torch.channels_last_3d)
+
+
+def _behind_sgs(model: nn.Module, x: Clips) -> Tensor:
+    pathways = [x]
+    for stage in (model.s3, model.s4, model.s5):
+        pathways = stage(pathways)
+    return model.head(pathways)
+
+
+@torch.inference_mode()
+def _infer(model: nn.Module, x: Clips) -> None:
+    _behind_sgs(model.eval(), x)
+
+
+def _step(model: nn.Module, x: Clips) -> None:
+    _behind_sgs(model.train(), x).square().mean().backward()
+    model.zero_grad(set_to_none=True)
+
+
+BENCHMARKS = {"sgs": benchmark_sgs, "packed": benchmark_packed}
+BUSY = 0.1  # share of the processors that others may have in use
+
+
+def main(configs: Path, argv: Sequence[str] | None = None) -> int:
+    """The command line of tools/benchmark.py.
+
+    Returns:
+        0; 1 where the machine is busy with something else, 2 where the arguments are wrong.
+    """
+    parser = argparse.ArgumentParser(prog="benchmark.py", description="Ratios of times, all measured in one run.")
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=[*BENCHMARKS], help=", ".join(BENCHMARKS))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU (default 2)")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each figure (default 7)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="receives the figures of every round")
+    parser.add_argument("--busy", action="store_true", help="measure on a busy machine, too")
+    args = parser.parse_args(argv)
+    if args.rounds < 1 or args.threads < 1:
+        parser.error("--rounds and --threads are at least 1")
+    if args.device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    share = busy_share()
+    if share is not None and share > BUSY and not args.busy:
+        print(
+            f"error: other processes use {share:.0%} of this machine, so times would say little; wait until they are "
+            "done, or add --busy and distrust the figures",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{machine(args.device)}; medians of {args.rounds} rounds; float32\n")
+    told = {}
+    for name in args.names:
+        figures = BENCHMARKS[name](configs, rounds=args.rounds, device=args.device)
+        told[name] = [asdict(figure) for figure in figures]
+        print(f"{table(figures)}\n")
+        if args.json:  # after each benchmark, so that a later one's failure loses nothing
+            document = {"machine": machine(args.device), "busy": share, "figures": told}
+            args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0

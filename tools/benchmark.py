@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Measure speed on this machine, as ratios within one run: benchmark.py NAME [NAME ...]. See docs/benchmarks.md."""
+
+from pathlib import Path
+
+from slowfast_atfr.reproduce.benchmarks import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(__file__).resolve().parents[1] / "configs"))
