@@ -5,7 +5,6 @@ import functools
 from collections.abc import Collection
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from slowfast_atfr.config import ConfigError
@@ -38,7 +37,7 @@ def insert_sgs(
 ) -> nn.Module:
     """Put Similarity Guided Sampling behind a submodule of a 3D CNN.
 
-    From there on clips go on with different numbers of frames, in `PackedClips`, and each comes out as if it were alone.
+    From there clips go on with different numbers of frames, in `PackedClips`, and each comes out as if it were alone.
     Keys of the state dict stay what they were; the layer adds `<after>.sgs.embed...`, so that a checkpoint of the model
     loads with `strict=False`, or before this call. Call it again for a layer behind another submodule.
 
@@ -58,7 +57,7 @@ def insert_sgs(
     Returns:
         model.
     Raises:
-        ConfigError: if there is no such submodule, it has SGS or is never called, its channels cannot be told, or a
+        ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be told, or a
             framewise module has parameters or buffers; the model is then as it was.
         TypeError, ValueError: in forward, if the submodule's output is not (N, channels, T, H, W).
 
@@ -80,7 +79,7 @@ def insert_sgs(
     for parent, name, wrapper in wrapped:
         setattr(parent, name, wrapper)
     target.add_module(CHILD, sgs)
-    if type(target).forward is not nn.Sequential.forward:  # a Sequential runs the new module as its last
+    if not _is_plain(target):
         target.register_forward_hook(_run_sgs)
     return model
 
@@ -112,15 +111,23 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0) or ["none, it has no submodules"]
         raise ConfigError(f"{type(model).__name__} has no submodule {name!r}; the nearest are {', '.join(near)}")
     target = modules[name]
-    if isinstance(target, nn.ModuleList | nn.ModuleDict):
+    if isinstance(target, nn.ModuleList | nn.ModuleDict) or (
+        isinstance(target, nn.Sequential) and not _is_plain(target)
+    ):
         entries = ", ".join(f"{name}.{entry}" for entry, _ in target.named_children()) or "none"
-        raise ConfigError(f"{name!r} is a {type(target).__name__}, which is never called; its entries are {entries}")
+        kind = f"a {type(target).__name__}, in which SGS would be one more entry"
+        raise ConfigError(f"{name!r} is {kind}; name one of its entries, {entries}, or a module behind it")
     if isinstance(target, SGS) or isinstance(getattr(target, CHILD, None), SGS):
         raise ConfigError(f"{name!r} has SGS already; insert it once behind each submodule")
     if hasattr(target, CHILD):
         kind = type(getattr(target, CHILD)).__name__
         raise ConfigError(f"{name!r} has a {CHILD} of its own, a {kind}; name a module within it or around it")
     return target
+
+
+def _is_plain(target: nn.Module) -> bool:
+    """Whether it is a Sequential that runs its modules one after the other, and so a new one as the last."""
+    return type(target).forward is nn.Sequential.forward
 
 
 def _channels_of(target: nn.Module, name: str) -> int:
@@ -134,9 +141,7 @@ def _channels_of(target: nn.Module, name: str) -> int:
     raise ConfigError(f"{name!r}, a {kind}, has no Conv3d or BatchNorm3d to take channels from: pass channels=")
 
 
-def _framewise_modules(
-    model: nn.Module, types: Collection[type[nn.Module]]
-) -> list[tuple[nn.Module, str, Framewise]]:
+def _framewise_modules(model: nn.Module, types: Collection[type[nn.Module]]) -> list[tuple[nn.Module, str, Framewise]]:
     """Where framewise modules stand, as (parent, name), and their wrappers; one for a module that is used twice."""
     wrappers: dict[nn.Module, Framewise] = {}
     found = []
