@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_atfr.packed import lengths_of
+from slowfast_atfr.packed.channels_last import ChannelsLast
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.record import observed
 
@@ -76,14 +77,16 @@ def clip_macs(model: nn.Module, inputs: list[Tensor]) -> np.ndarray:
         model.train(was_training)
 
 
-def _conv_macs(module: nn.Conv3d, out: Any) -> np.ndarray:
+def _conv_macs(module: nn.Conv3d | nn.Linear, out: Any) -> np.ndarray:
     """Every output position costs one pass over the weights (C' x C/groups x kernel)."""
     height, width = out.shape[3:5]
     return np.asarray(lengths_of(out), dtype=np.int64) * (height * width * module.weight.numel())
 
 
-def _linear_macs(module: nn.Linear, out: Tensor) -> np.ndarray:
+def _linear_macs(module: nn.Linear, out: Tensor | ChannelsLast) -> np.ndarray:
     """Rows of one clip times the weights; the first dimension is the batch."""
+    if isinstance(out, ChannelsLast):
+        return _conv_macs(module, out.clips)
     rows = out.numel() // (out.shape[0] * out.shape[-1])
     return np.full(out.shape[0], rows * module.weight.numel(), dtype=np.int64)
 

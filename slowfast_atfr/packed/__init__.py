@@ -1,6 +1,12 @@
 """Packed clips: batches of clips of different lengths, laid end to end, that any 3D CNN takes as they are."""
 
-from slowfast_atfr.packed import elementwise, ops, reduce, temporal  # noqa: F401  they fill the table of torch functions
+from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch functions
+    channels_last,
+    elementwise,
+    ops,
+    reduce,
+    temporal,
+)
 from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import lengths_of, native, pack_dense, pad_lengths, per_length, to_dense
 

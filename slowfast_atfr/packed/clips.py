@@ -28,13 +28,13 @@ class RaggedLength:
     """The T of `x.shape`: every clip has its own, so any use of it as a number is an error that says what to do."""
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
-        self._lengths = lengths
+        self.lengths = lengths
 
     def __repr__(self) -> str:
-        return f"RaggedLength{self._lengths}"
+        return f"RaggedLength{self.lengths}"
 
     def _refuse(self, *_: Any) -> Any:
-        frames = f"is not one number: the clips have {self._lengths} frames, see x.lengths"
+        frames = f"is not one number: the clips have {self.lengths} frames, see x.lengths"
         raise refusal("T of packed clips", frames)
 
     __int__ = __index__ = __float__ = __bool__ = __hash__ = __neg__ = __abs__ = __round__ = _refuse
@@ -145,7 +145,8 @@ class PackedClips:
     __imul__, __itruediv__ = _operator(Tensor.mul_), _operator(Tensor.div_)
     __eq__, __ne__, __hash__ = _operator(Tensor.eq), _operator(Tensor.ne), object.__hash__
     __lt__, __le__, __gt__, __ge__ = map(_operator, (Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge))
-    __getitem__, __matmul__ = _operator(Tensor.__getitem__), _operator(Tensor.matmul)
+    __getitem__, __setitem__ = _operator(Tensor.__getitem__), _operator(Tensor.__setitem__)
+    __matmul__ = _operator(Tensor.matmul)
 
 
 def _flatten(x: PackedClips) -> tuple[list[Tensor], tuple[tuple[int, ...], int]]:

@@ -1,6 +1,7 @@
 """The table of what each torch function does to packed clips, and the error of those that are not in it.
 
-`elementwise.py`, `reduce.py`, `temporal.py` and `ops.py` fill the table when `slowfast_atfr.packed` is imported.
+`elementwise.py`, `reduce.py`, `temporal.py`, `ops.py` and `channels_last.py` fill the table when
+`slowfast_atfr.packed` is imported.
 """
 
 import functools

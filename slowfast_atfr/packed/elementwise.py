@@ -22,7 +22,7 @@ NAMES = """
     add add_ sub sub_ rsub mul mul_ div div_ true_divide __rtruediv__ neg pow square sqrt rsqrt reciprocal exp log abs
     clamp clamp_ clamp_min clamp_max maximum minimum where
     eq ne lt le gt ge isnan isinf isfinite
-    dropout alpha_dropout
+    dropout alpha_dropout expand_as
     clone detach to float double half bfloat16 cpu cuda zeros_like ones_like requires_grad_
 """
 

@@ -15,7 +15,7 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, from_frames, to_f
 from slowfast_atfr.packed.convert import each_alone, native
 from slowfast_atfr.packed.dispatch import handles, refusal
 
-for _function in (F.batch_norm, torch.batch_norm, F.prelu):
+for _function in (F.batch_norm, torch.batch_norm, F.prelu, F.channel_shuffle):
     handles(_function)(partial(native, _function))
 
 for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.interpolate):
@@ -125,6 +125,15 @@ def _frame_dim(op: str, dim: int) -> int:
 def contiguous(input: PackedClips, memory_format: torch.memory_format = torch.contiguous_format) -> PackedClips:
     """x itself: packed clips have one layout."""
     return input
+
+
+def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
+    """An ordinary tensor of x's type and device, such as a mask with one entry per clip."""
+    return function(input.data, *size, **kwargs)
+
+
+for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full, Tensor.new_tensor):
+    handles(_function)(partial(_new, _function))
 
 
 @handles(torch.is_floating_point, Tensor.is_floating_point)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, from_frames, to_frames
+from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, RaggedLength, from_frames, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.slots import triple
@@ -37,15 +37,9 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
         If T is among the dimensions: an ordinary tensor, one entry per clip over its own frames, in `dtype` or float32,
         float64 if x is. Else packed clips, and the dimensions must be kept.
     """
-    dims = {d % 5 if -5 <= d < 5 else d for d in ([dim] if isinstance(dim, int) else dim)}
-    if not dims <= {1, 2, 3, 4}:
-        raise refusal(op, f"over dimensions {dim} mixes clips, or they do not exist", "Reduce over some of 1, 2, 3, 4")
+    dims, inner = _dims(op, dim, keepdim)
     frames, lengths = to_frames(x)
-    inner = [FRAME_DIM[d] for d in dims - {2}]
     if 2 not in dims:
-        if not keepdim:
-            remedy = "Keep the dimensions, keepdim=True, or reduce over T as well"
-            raise refusal(op, f"over dimensions {dim} leaves clips of different lengths", remedy)
         reduced = getattr(frames, op)(inner, keepdim=True, dtype=dtype)
         return from_frames(reduced, lengths, multiple=x.multiple)
     dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
@@ -57,10 +51,33 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
     return result if keepdim else result.squeeze(tuple(dims))
 
 
+@handles(torch.amax, Tensor.amax)
+def amax(input: PackedClips, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor | PackedClips:
+    """Like mean and sum, but of x's type, since nothing is added up."""
+    dims, inner = _dims("amax", dim, keepdim)
+    frames, lengths = to_frames(input)
+    per_frame = frames.amax(inner, keepdim=True) if inner else frames
+    if 2 not in dims:
+        return from_frames(per_frame, lengths, multiple=input.multiple)
+    result = torch.stack([clip.amax(0) for clip in per_frame.split(lengths)]).unsqueeze(1).permute(0, 4, 1, 2, 3)
+    return result if keepdim else result.squeeze(tuple(dims))
+
+
+def _dims(op: str, dim: int | Sequence[int], keepdim: bool) -> tuple[set[int], list[int]]:
+    """The dimensions of (N, C, T, H, W) to reduce, and where those within a frame stand in (S, H, W, C)."""
+    dims = {d % 5 if -5 <= d < 5 else d for d in ([dim] if isinstance(dim, int) else dim)}
+    if not dims or not dims <= {1, 2, 3, 4}:
+        raise refusal(op, f"over dimensions {dim} mixes clips, or they do not exist", "Reduce over some of 1, 2, 3, 4")
+    if 2 not in dims and not keepdim:
+        remedy = "Keep the dimensions, keepdim=True, or reduce over T as well"
+        raise refusal(op, f"over dimensions {dim} leaves clips of different lengths", remedy)
+    return dims, [FRAME_DIM[d] for d in dims - {2}]
+
+
 @handles(F.adaptive_avg_pool3d)
 def adaptive_avg_pool3d(input: PackedClips, output_size: int | Sequence[int | None]) -> Tensor | PackedClips:
     """To one frame: the mean over the clip, an ordinary (N, C, 1, H', W'); to None frames: each frame on its own."""
-    frames, *space = triple(output_size)
+    frames, *space = _pooled_size(input, output_size)
     if (frames, *space) == (1, 1, 1):
         return mean(input, (2, 3, 4), keepdim=True)
     if frames == 1:
@@ -77,8 +94,18 @@ def adaptive_max_pool3d(
     input: PackedClips, output_size: int | Sequence[int | None], return_indices: bool = False
 ) -> Tensor | PackedClips:
     """Like adaptive_avg_pool3d."""
-    size = triple(output_size)
+    size = _pooled_size(input, output_size)
     if size[0] is None:
         return over_frames(input, lambda frames: F.adaptive_max_pool2d(frames, size[1:]))
     pooled = each_alone(F.adaptive_max_pool3d, input, size)
     return to_dense(pooled) if size[0] == 1 else pooled
+
+
+def _pooled_size(x: PackedClips, size: int | Sequence[int | None]) -> tuple[int | None, ...]:
+    """A pool to x.size(2) frames keeps them."""
+    frames, *space = triple(size)
+    if not isinstance(frames, RaggedLength):
+        return frames, *space
+    if frames.lengths != x.lengths:
+        raise refusal("an adaptive pool", f"to {frames.lengths} frames is not defined for clips of {x.lengths}")
+    return None, *space

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, to_dense
+from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
 from slowfast_atfr.packed.copies import place, take
 from slowfast_atfr.packed.dispatch import handles
 from slowfast_atfr.packed.reduce import mean
@@ -128,19 +128,30 @@ def avg_pool3d(
 ) -> Tensor | PackedClips:
     """The pool of a head, whose kernel covers every clip, is the mean over the clip's own frames: (N, C, 1, H', W').
 
-    A clip shorter than the kernel, but not with its padding, gets the padded average, which torch refuses to compute.
+    So is that of a clip shorter than the kernel beside longer ones, which keep their windows. A clip shorter than the
+    kernel, but not with its padding, gets the padded average. Alone, torch refuses to compute either.
     """
     kernel, padding = triple(kernel_size), triple(padding)
     stride = triple(stride) if stride else kernel
     rest = (ceil_mode, count_include_pad, divisor_override)
+
+    def of_whole_clips(frame: Tensor) -> Tensor:
+        return F.avg_pool3d(frame, (1, *kernel[1:]), (1, *stride[1:]), padding, *rest)
+
+    def of_one_length(dense: Tensor) -> Tensor:
+        if dense.shape[2] < kernel[0]:
+            return of_whole_clips(dense.mean(2, keepdim=True))
+        return F.avg_pool3d(dense, kernel, stride, padding, *rest)
+
     window = _pool_window("avg_pool3d", kernel, stride, padding, (1, 1, 1))
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:])
         return over_frames(input, lambda frames: F.avg_pool2d(frames, *flat, *rest))
-    covers_every_clip = kernel[0] >= max(input.lengths) and padding[0] == 0 and stride[0] in (1, kernel[0])
-    if covers_every_clip and divisor_override is None:
-        frame = mean(input, 2, keepdim=True)
-        return F.avg_pool3d(frame, (1, *kernel[1:]), (1, *stride[1:]), padding, *rest)
+    if padding[0] == 0 and stride[0] in (1, kernel[0]) and divisor_override is None:
+        if kernel[0] >= max(input.lengths):
+            return of_whole_clips(mean(input, 2, keepdim=True))
+        if kernel[0] > min(input.lengths):
+            return per_length(input, of_one_length)
     if ceil_mode or (padding[0] > 0 and not count_include_pad):
         return each_alone(F.avg_pool3d, input, kernel, stride, padding, *rest)
 

@@ -1,6 +1,7 @@
 """Similarity Guided Sampling (Fayyaz et al., CVPR 2021): similarities, kernels, bins, the layer, and its record."""
 
 from slowfast_atfr.sgs.build import sgs_after
+from slowfast_atfr.sgs.insert import insert_sgs
 from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
 from slowfast_atfr.sgs.record import ClipRecord, Record, count_active, record
 from slowfast_atfr.sgs.sampler import SGS, PathwaySGS
@@ -14,6 +15,7 @@ __all__ = [
     "PathwaySGS",
     "Record",
     "count_active",
+    "insert_sgs",
     "record",
     "sgs_after",
 ]

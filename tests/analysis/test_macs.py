@@ -20,6 +20,15 @@ def test_each_packed_clip_pays_for_its_own_frames():
     assert macs.tolist() == [out * 6 * (6 * 2 * 3) for out in (3, 1, 4)]
 
 
+def test_a_linear_between_permutes_pays_for_every_position_of_a_clip():
+    class Projection(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.permute(0, 2, 3, 4, 1))
+
+    macs = clip_macs(Projection(4, 6), pack([torch.randn(4, frames, 2, 3) for frames in (5, 1)]))
+    assert macs.tolist() == [frames * 6 * 4 * 6 for frames in (5, 1)]
+
+
 def test_sgs_pays_for_the_embedding_of_the_frames_that_come_in():
     sgs = SGS(8, embed_dim=3).eval()
     assert clip_macs(sgs, torch.randn(2, 8, 5, 4, 4)).tolist() == [5 * (8 * 4 + 4 * 3)] * 2

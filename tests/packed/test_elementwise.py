@@ -35,7 +35,7 @@ UNARY = """relu relu6 hardtanh silu hardswish hardsigmoid leaky_relu elu selu ce
     half bfloat16 cpu zeros_like ones_like relu_ hardtanh_ leaky_relu_ elu_ sigmoid_ tanh_"""
 BINARY = """add sub rsub mul div true_divide __rtruediv__ pow eq ne lt le gt ge clamp clamp_min clamp_max
     add_ sub_ mul_ div_ clamp_"""
-OTHERS = "where threshold maximum minimum dropout alpha_dropout to cuda requires_grad_"  # in the tests below
+OTHERS = "where threshold maximum minimum dropout alpha_dropout expand_as to cuda requires_grad_"  # in the tests below
 
 
 def test_every_function_in_every_place_where_torch_has_it():
@@ -140,6 +140,9 @@ def test_a_residual_sum_in_place(check_alone):
         lambda x: x + x.sum((1, 2, 3, 4), keepdim=True),
         lambda x: x * x.mean((1, 2), keepdim=True),
         lambda x: (x * 1).mul_(x.mean((2, 3, 4), keepdim=True)),
+        lambda x: x * x.mean((2, 3, 4)).view(x.size(0), x.size(1), 1, 1, 1).expand_as(x),
+        lambda x: x.sum((2, 3, 4), keepdim=True).expand_as(x),
+        lambda x: x + x.mean(1, keepdim=True).expand_as(x),
     ],
 )
 def test_a_factor_per_clip_is_spread_over_its_frames(check_alone, op):

@@ -100,10 +100,21 @@ def test_other_names_of_the_same_functions(check_alone, op):
         lambda x: x.chunk(2, 1)[0] * torch.chunk(x, 2, dim=1)[1],
         lambda x: x.split(3, 1)[0] + torch.split(x, [3, 1], 1)[1],
         lambda x: x.split(2, -1)[1],
+        nn.ChannelShuffle(2),
     ],
 )
 def test_channels_and_crops(check_alone, op):
     check_alone(op, LENGTHS, multiple=2)
+
+
+def test_new_tensors_are_ordinary_ones_of_the_same_type(x):
+    """As timm's drop path: a mask with one entry per clip."""
+    shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+    for new in (x.new_zeros(shape), x.new_ones(*shape), x.new_full(shape, 2.0), x.new_empty(shape), x.new_tensor([1])):
+        assert isinstance(new, torch.Tensor) and new.dtype == x.dtype
+    mask = x.new_empty(shape).bernoulli_(0.5)
+    for clip, kept, keep in zip(unpack(x), unpack(x * mask), mask.flatten(), strict=True):
+        assert torch.equal(kept, clip * keep)
 
 
 def test_a_padded_clip_too_short_for_its_mode_is_named(x):
@@ -133,7 +144,7 @@ def test_dropout3d_in_place_changes_the_clips(x):
     [
         (lambda x: x.view(4, 4, -1), "torch.Tensor.view has no rule.*per_length"),
         (lambda x: x.reshape(4, -1), "torch.Tensor.reshape has no rule.*per_length"),
-        (lambda x: x.permute(0, 2, 3, 4, 1), "torch.Tensor.permute.*per_length"),
+        (lambda x: x.permute(0, 2, 1, 3, 4), r"permute to \(0, 2, 1, 3, 4\) .* only to \(0, 2, 3, 4, 1\).*per_length"),
         (lambda x: x.transpose(1, 2), "torch.Tensor.transpose.*per_length"),
         (lambda x: x.flatten(1), "torch.Tensor.flatten.*per_length"),
         (lambda x: nn.Flatten()(x), "flatten.*per_length"),
@@ -166,6 +177,10 @@ def test_dropout3d_in_place_changes_the_clips(x):
         (lambda x: x[x > 0], "takes slices of channels"),
         (lambda x: x[:, :, :, :, :, :], "takes slices of channels"),
         (lambda x: list(x), "takes slices of channels"),
+        (lambda x: x.__setitem__(slice(1), 0), "__setitem__ has no rule.*per_length"),
+        (lambda x: x.new_zeros(*x.shape), "RaggedLength"),
+        (lambda x: torch.zeros(*x.shape), "RaggedLength"),
+        (lambda x: F.avg_pool3d(x, x.shape[2:]), "RaggedLength"),
         (lambda x: torch.ones(4)[x], "__getitem__ takes packed clips as its first argument only"),
         (lambda x: F.pad(x, (0,) * 9 + (1,)), "would add clips"),
         (lambda x: nn.InstanceNorm3d(4, track_running_stats=True).double()(x), "track_running_stats=False"),

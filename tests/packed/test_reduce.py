@@ -23,6 +23,22 @@ def test_reduction_of_frames_stays_packed(check_alone, dims):
     check_alone(lambda x: x.sum(dims, keepdim=True).exp() / 10, LENGTHS)
 
 
+@pytest.mark.parametrize("dims", [(2, 3, 4), 2, (1, 2), -3])
+def test_largest_values_over_time_are_per_clip(check_alone, dims):
+    for lengths in (LENGTHS, (3,), (4, 4)):
+        check_alone(lambda x: torch.amax(x * x, dims), lengths)
+        check_alone(lambda x: (x - 9).amax(dims, keepdim=True), lengths)
+
+
+def test_spatial_attention_as_cbam_has_it(check_alone):
+    def attend(x):
+        maps = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        return x * maps.sum(1, keepdim=True).sigmoid()
+
+    check_alone(attend, LENGTHS, multiple=2)
+    assert pack([torch.randn(2, 3, 4, 4).half()]).amax((2, 3, 4)).dtype == torch.float16
+
+
 def test_sum_of_everything_is_a_number(make_clips):
     clips = make_clips(LENGTHS)
     torch.testing.assert_close(pack(clips).sum(), sum(clip.sum() for clip in clips))
@@ -47,7 +63,10 @@ def test_means_are_added_up_in_float32(dtype):
         (lambda x: x.sum(7), "do not exist"),
         (lambda x: x.mean((3, 4)), r"mean over dimensions \(3, 4\) leaves clips of different lengths.*keepdim=True"),
         (lambda x: torch.sum(x, 1), "keepdim=True"),
-        (lambda x: x.amax((2, 3, 4)), "torch.Tensor.amax has no rule.*per_length"),
+        (lambda x: x.amax(), "amax over dimensions \\(\\) mixes clips"),
+        (lambda x: x.amax((0, 2)), "mixes clips"),
+        (lambda x: x.amax((3, 4)), "keepdim=True"),
+        (lambda x: x.amin((2, 3, 4)), "torch.Tensor.amin has no rule.*per_length"),
         (lambda x: x.std(), "per_length"),
     ],
 )
@@ -84,3 +103,12 @@ def test_a_pool_that_covers_every_clip_is_the_head_s(
     check_alone(pool, (5, 5), alone_op=alone)
     clip = torch.randn(1, 4, pool.kernel_size if isinstance(kernel, int) else kernel[0], 5, 5).double()
     torch.testing.assert_close(alone(clip), pool(clip))  # for a clip as long as the kernel it is torch's own pool
+
+
+@pytest.mark.parametrize("pool", [F.adaptive_avg_pool3d, F.adaptive_max_pool3d])
+def test_an_adaptive_pool_may_keep_the_frames_of_x(check_alone, make_clips, pool):
+    check_alone(lambda x: pool(x, (x.size(2), 1, 1)), LENGTHS)
+    check_alone(lambda x: pool(x, (x.shape[2], 2, 3)), LENGTHS)
+    x, other = pack(make_clips(LENGTHS)), pack(make_clips(LENGTHS[::-1]))
+    with pytest.raises(TypeError, match=r"pool to \(5, 1, 5, 2\) frames is not defined for clips of \(2, 5, 1, 5\)"):
+        pool(x, (other.size(2), 1, 1))

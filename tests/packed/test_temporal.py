@@ -120,9 +120,20 @@ def test_avg_pool_of_a_short_clip_is_the_padded_average(make_clips):
         torch.testing.assert_close(unpack(pool(pack(clips)))[0], clips[0] / 3)
 
 
-@pytest.mark.parametrize("pool", [nn.AvgPool3d(3, 1), nn.AvgPool3d(5, (2, 1, 1)), nn.AvgPool3d(5, 1, (1, 0, 0))])
+@pytest.mark.parametrize("stride", [1, None])
+def test_avg_pool_of_a_clip_shorter_than_a_head_s_kernel_does_not_depend_on_longer_ones(make_clips, stride):
+    pool = nn.AvgPool3d((3, 2, 2), stride)
+    clips = make_clips((2, 7, 1, 3))
+    for clip, together in zip(clips, unpack(pool(pack(clips))), strict=True):
+        (alone,) = unpack(pool(pack([clip])))
+        torch.testing.assert_close(together, alone)
+        if clip.shape[1] <= 3:
+            torch.testing.assert_close(alone, pool(clip.mean(1, keepdim=True).expand(-1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool3d(5, (2, 1, 1)), nn.AvgPool3d(5, 1, (1, 0, 0))])
 def test_avg_pool_short_clips_are_named(make_clips, pool):
-    """A stride or a padding in time, or a longer clip: then it is not the pool of a head."""
+    """A stride or a padding in time: then it is not the pool of a head."""
     with pytest.raises(ValueError, match="avg_pool3d: clip 1 of 2 has length 2"):
         pool(pack(make_clips((5, 2))))
 

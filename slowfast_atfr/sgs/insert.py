@@ -1,0 +1,160 @@
+"""SGS into any 3D CNN, another library's too: its code stays as it is, its checkpoints still load."""
+
+import difflib
+import functools
+from collections.abc import Collection
+from typing import Any
+
+from torch import Tensor, nn
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.packed import PackedClips, native
+from slowfast_atfr.sgs.sampler import SGS
+
+CHILD = "sgs"  # what the layer is called in the module that it stands behind
+# Modules known to call Function.apply, which never tells packed clips that it is called.
+FRAMEWISE = ("pytorchvideo.layers.swish.Swish",)
+
+
+class Framewise(nn.Module):
+    """Runs a module that mixes no frames, and has no parameters, on packed clips as on any tensor."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
+        return native(self.module, x)
+
+
+def insert_sgs(
+    model: nn.Module,
+    after: str,
+    *,
+    channels: int | None = None,
+    framewise: Collection[type[nn.Module]] = (),
+    **sgs_options: Any,
+) -> nn.Module:
+    """Put Similarity Guided Sampling behind a submodule of a 3D CNN.
+
+    From there clips go on with different numbers of frames, in `PackedClips`, and each comes out as if it were alone.
+    Keys of the state dict stay what they were; the layer adds `<after>.sgs.embed...`, so that a checkpoint of the model
+    loads with `strict=False`, or before this call. Call it again for a layer behind another submodule.
+
+    What follows may be made of convolutions, batch, group and layer norms, activations, pools, sums, concatenation,
+    squeeze-and-excitation and gates, channel shuffles and projections of channels-last tensors, and must reduce over
+    time before it flattens. A step that computes with the number of frames is a TypeError that names it. If it treats
+    every clip on its own and has no batch norm (attention), have it run once per distinct length:
+    `block.forward = functools.partial(per_length, fn=block.forward)`.
+
+    Args:
+        model: takes (N, C, T, H, W); changed in place.
+        after: name of the submodule, as `model.named_modules()` has it; its output is (N, C, T, H, W).
+        channels: C of that output; None takes it from the last Conv3d or BatchNorm3d in the submodule.
+        framewise: types of modules that mix no frames but call a `torch.autograd.Function` themselves, which would lose
+            the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
+        **sgs_options: see SGS.
+    Returns:
+        model.
+    Raises:
+        ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be told, or a
+            framewise module has parameters or buffers; the model is then as it was.
+        TypeError, ValueError: in forward, if the submodule's output is not (N, channels, T, H, W).
+
+    >>> net = nn.Sequential(nn.Conv3d(3, 8, 3), nn.Sequential(nn.Conv3d(8, 4, 3), nn.ReLU()), nn.AdaptiveAvgPool3d(1))
+    >>> insert_sgs(net, "1", num_bins=4)(torch.randn(2, 3, 8, 9, 9)).shape
+    torch.Size([2, 4, 1, 1, 1])
+    """
+    target = _submodule(model, after)
+    wrapped = _framewise_modules(model, framewise)
+    if channels is None:
+        channels = _channels_of(target, after)
+    sgs = SGS(channels, **sgs_options).train(target.training)
+    sgs.label = after
+    like = next((p for p in (*target.parameters(), *model.parameters()) if p.is_floating_point()), None)
+    if like is not None:
+        sgs.to(like.device, like.dtype)
+    sgs.register_forward_pre_hook(functools.partial(_check_input, channels=channels))
+
+    for parent, name, wrapper in wrapped:
+        setattr(parent, name, wrapper)
+    target.add_module(CHILD, sgs)
+    if not _is_plain(target):
+        target.register_forward_hook(_run_sgs)
+    return model
+
+
+def _run_sgs(module: nn.Module, args: tuple, output: Any) -> PackedClips:
+    """Forward hook; at module level, so that models can be pickled and copied."""
+    return module.get_submodule(CHILD)(output)
+
+
+def _check_input(sgs: SGS, args: tuple, *, channels: int) -> None:
+    """Forward pre-hook: what stands before SGS is only known when it runs."""
+    (x,) = args
+    if not isinstance(x, Tensor | PackedClips):
+        got = f"a {type(x).__name__}" + (f" of {len(x)}" if isinstance(x, tuple | list) else "")
+        remedy = "name a module within it, or before it, that returns one tensor"
+        raise TypeError(f"SGS behind {sgs.label!r} takes (N, C, T, H, W), but its output is {got}: {remedy}")
+    if x.ndim != 5:
+        remedy = "name a module whose output still has clips, frames and space, such as a stage"
+        raise ValueError(f"SGS behind {sgs.label!r} takes (N, C, T, H, W), but gets {tuple(x.shape)}: {remedy}")
+    if x.shape[1] != channels:
+        got = f"gets {x.shape[1]}: pass channels={x.shape[1]}"
+        raise ValueError(f"SGS behind {sgs.label!r} was built for {channels} channels and {got}")
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module:
+    modules = dict(model.named_modules())
+    modules.pop("", None)
+    if name not in modules:
+        near = difflib.get_close_matches(name, modules, n=5, cutoff=0) or ["none, it has no submodules"]
+        raise ConfigError(f"{type(model).__name__} has no submodule {name!r}; the nearest are {', '.join(near)}")
+    target = modules[name]
+    if isinstance(target, nn.ModuleList | nn.ModuleDict) or (
+        isinstance(target, nn.Sequential) and not _is_plain(target)
+    ):
+        entries = ", ".join(f"{name}.{entry}" for entry, _ in target.named_children()) or "none"
+        kind = f"a {type(target).__name__}, in which SGS would be one more entry"
+        raise ConfigError(f"{name!r} is {kind}; name one of its entries, {entries}, or a module behind it")
+    if isinstance(target, SGS) or isinstance(getattr(target, CHILD, None), SGS):
+        raise ConfigError(f"{name!r} has SGS already; insert it once behind each submodule")
+    if hasattr(target, CHILD):
+        kind = type(getattr(target, CHILD)).__name__
+        raise ConfigError(f"{name!r} has a {CHILD} of its own, a {kind}; name a module within it or around it")
+    return target
+
+
+def _is_plain(target: nn.Module) -> bool:
+    """Whether it is a Sequential that runs its modules one after the other, and so a new one as the last."""
+    return type(target).forward is nn.Sequential.forward
+
+
+def _channels_of(target: nn.Module, name: str) -> int:
+    """Channels of the last convolution or norm of a module; where they are not those of its output, forward says so."""
+    for module in reversed(list(target.modules())):
+        if isinstance(module, nn.Conv3d):
+            return module.out_channels
+        if isinstance(module, nn.BatchNorm3d | nn.SyncBatchNorm):
+            return module.num_features
+    kind = type(target).__name__
+    raise ConfigError(f"{name!r}, a {kind}, has no Conv3d or BatchNorm3d to take channels from: pass channels=")
+
+
+def _framewise_modules(model: nn.Module, types: Collection[type[nn.Module]]) -> list[tuple[nn.Module, str, Framewise]]:
+    """Where framewise modules stand, as (parent, name), and their wrappers; one for a module that is used twice."""
+    wrappers: dict[nn.Module, Framewise] = {}
+    found = []
+    for parent_name, parent in model.named_modules():
+        if isinstance(parent, Framewise):
+            continue
+        for name, child in parent._modules.items():  # named_children leaves out the second name of a shared module
+            kind = f"{type(child).__module__}.{type(child).__qualname__}"
+            if not isinstance(child, tuple(types)) and kind not in FRAMEWISE:
+                continue
+            if child.state_dict():
+                where = f"{parent_name}.{name}".lstrip(".")
+                keys = ", ".join(child.state_dict())
+                raise ConfigError(f"framewise {where!r}, a {kind}, has {keys}: wrapping it would change their names")
+            found.append((parent, name, wrappers.setdefault(child, Framewise(child))))
+    return found

@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch import nn
+
+from slowfast_atfr.packed import pack
+from slowfast_atfr.packed.channels_last import ChannelsLast
+
+LENGTHS = (2, 5, 1, 5)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Norm and projections over channels, last in memory, between two permutes (Liu et al., CVPR 2022, in 3D)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.norm, self.act = nn.LayerNorm(channels), nn.GELU()
+        self.up, self.down = nn.Linear(channels, 8), nn.Linear(8, channels)
+        self.gamma = nn.Parameter(torch.randn(channels))
+
+    def forward(self, x):
+        y = self.conv(x).permute(0, 2, 3, 4, 1)
+        y = self.down(self.act(self.up(self.norm(y))))
+        return x + (self.gamma * y).permute(0, 4, 1, 2, 3)
+
+
+def between(op):
+    return lambda x: op(x.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+
+
+def test_a_block_between_two_permutes(check_alone):
+    check_alone(ConvNeXtBlock(4).double(), LENGTHS, multiple=2)
+    check_alone(ConvNeXtBlock(4).double(), (3, 3))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        nn.Linear(4, 3).double(),
+        nn.LayerNorm(4).double(),
+        nn.Softmax(dim=4),
+        lambda x: x.log_softmax(-1),
+        lambda x: x.contiguous().relu() + x * 2 - 1,
+        lambda x: 1 - x / 3,
+        lambda x: x * torch.arange(4.0, dtype=torch.float64) - x.mean((1, 2, 3), keepdim=True),
+        lambda x: x - x.mean(-1, keepdim=True),
+        lambda x: torch.nn.functional.dropout(-x, 0.5, training=False),
+    ],
+)
+def test_what_may_stand_between_them(check_alone, op):
+    check_alone(between(op), LENGTHS, multiple=2)
+    check_alone(lambda x: torch.permute(op(torch.permute(x, (0, -3, -2, -1, 1))), [0, -1, 1, 2, 3]), LENGTHS)
+
+
+@pytest.mark.parametrize("op", [torch.mean, torch.sum])
+@pytest.mark.parametrize("dims", [[1, 2, 3], 1, (1, 4), (-4, -3, -2, -1)])
+@pytest.mark.parametrize("keepdim", [True, False])
+def test_reductions_over_time_are_per_clip_and_leave_channels_last(check_alone, op, dims, keepdim):
+    check_alone(lambda x: op(x.permute(0, 2, 3, 4, 1) * 2, dims, keepdim), LENGTHS)
+    check_alone(lambda x: getattr(x.permute(0, 2, 3, 4, 1), op.__name__)(dims, keepdim=keepdim), (3, 3))
+
+
+def test_no_memory_moves(make_clips):
+    x = pack(make_clips(LENGTHS))
+    last = x.permute(0, 2, 3, 4, 1)
+    assert last.permute(0, 4, 1, 2, 3) is x
+    assert (last.size(0), last.size(3), last.shape[4], last.dim(), last.dtype) == (4, 5, 4, 5, torch.float64)
+    with pytest.raises(TypeError, match="T of packed clips is not one number"):
+        int(last.size(1))
+
+
+@pytest.mark.parametrize(
+    "op, message",
+    [
+        (lambda x: x.view(4, -1), "Tensor.view has no rule for packed clips with channels last.*Permute back"),
+        (lambda x: x.permute(0, 1, 2, 4, 3), r"to \(0, 1, 2, 4, 3\) is not defined"),
+        (lambda x: x.permute(0, 2, 3, 4, 1), r"to \(0, 2, 3, 4, 1\) is not defined"),
+        (lambda x: x @ torch.ones(4, 4).double(), "unsupported operand"),
+        (lambda x: torch.matmul(x, torch.ones(4, 4).double()), "torch.matmul has no rule"),
+        (lambda x: nn.Conv3d(5, 5, 1)(x), "conv3d has no rule for packed clips with channels last"),
+        (lambda x: nn.LayerNorm([5, 4]).double()(x), "layer_norm over the last 2 dimensions"),
+        (lambda x: x.softmax(1), "softmax over dimension 1"),
+        (lambda x: x.mean((2, 3)), r"mean over dimensions \(2, 3\) leaves clips of different lengths"),
+        (lambda x: x.mean(0, keepdim=True), "mixes clips"),
+        (lambda x: x + x.permute(0, 4, 1, 2, 3), "channels last and with channels second"),
+        (lambda x: x * torch.ones(5, 1).double(), ""),
+        (lambda x: x * torch.ones(5, 1, 1, 1).double(), "got a dense tensor of shape"),
+    ],
+)
+def test_what_has_no_rule_is_refused(make_clips, op, message):
+    last = pack(make_clips(LENGTHS)).permute(0, 2, 3, 4, 1)
+    if not message:
+        assert isinstance(op(last), ChannelsLast)  # a factor per column
+        return
+    with pytest.raises(TypeError, match=message):
+        op(last)
