@@ -42,7 +42,7 @@ def insert_sgs(
     loads with `strict=False`, or before this call. Call it again for a layer behind another submodule.
 
     What follows may be made of convolutions, batch, group and layer norms, activations, pools, sums, concatenation,
-    squeeze-and-excitation and gates, channel shuffles and projections of channels-last tensors, and must reduce over
+    squeeze-and-excitation and gates, `nn.ChannelShuffle`, projections between permutes, and must reduce over
     time before it flattens. A step that computes with the number of frames is a TypeError that names it. If it treats
     every clip on its own and has no batch norm (attention), have it run once per distinct length:
     `block.forward = functools.partial(per_length, fn=block.forward)`.
@@ -61,6 +61,7 @@ def insert_sgs(
             framewise module has parameters or buffers; the model is then as it was.
         TypeError, ValueError: in forward, if the submodule's output is not (N, channels, T, H, W).
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Conv3d(3, 8, 3), nn.Sequential(nn.Conv3d(8, 4, 3), nn.ReLU()), nn.AdaptiveAvgPool3d(1))
     >>> insert_sgs(net, "1", num_bins=4)(torch.randn(2, 3, 8, 9, 9)).shape
     torch.Size([2, 4, 1, 1, 1])
