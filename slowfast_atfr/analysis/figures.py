@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,19 @@ class ClipPicture:
     title: str
 
 
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure, in inches, which needs no screen.
+
+    Raises:
+        ImportError: without matplotlib, with the command that installs it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'slowfast_atfr[viz]'") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def draw_merging(path: str | Path, clips: Sequence[ClipPicture]) -> None:
     """Draw for each clip its frames, the similarity of each along time, and which were added up together.
 
@@ -33,11 +47,7 @@ def draw_merging(path: str | Path, clips: Sequence[ClipPicture]) -> None:
     Raises:
         ImportError: without matplotlib, with the command that installs it.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'slowfast_atfr[viz]'") from None
-    figure = Figure(figsize=(13, 3.3 * len(clips)), layout="constrained")
+    figure = new_figure(13, 3.3 * len(clips))
     for row, clip in zip(figure.subfigures(len(clips), 1, squeeze=False)[:, 0], clips, strict=True):
         row.suptitle(clip.title, fontsize=11)
         top, middle, bottom = row.subplots(3, 1, gridspec_kw={"height_ratios": [5, 4, 1.2]}, sharex=True)
@@ -60,10 +70,13 @@ def _thumbnails(axes, frames: np.ndarray) -> None:
 
 
 def _similarity(axes, record: ClipRecord) -> None:
+    """A line for each coordinate; points where there is only one."""
     axes.plot(record.similarity, color="#444444", linewidth=1, zorder=1)
-    axes.scatter(range(len(record.similarity)), record.similarity, c=_colors(record), s=22, zorder=2, edgecolors="none")
+    if record.similarity.ndim == 1:
+        time = range(len(record.similarity))
+        axes.scatter(time, record.similarity, c=_colors(record), s=22, zorder=2, edgecolors="none")
     axes.set_ylim(0, 1.12 * max(float(record.similarity.max()), 1e-6))
-    axes.set_ylabel("similarity |Z|")
+    axes.set_ylabel("similarity")
     _part_blocks(axes, record)
 
 

@@ -47,6 +47,8 @@ def insert_sgs(
     every clip on its own and has no batch norm (attention), have it run once per distinct length:
     `block.forward = functools.partial(per_length, fn=block.forward)`.
 
+    A submodule that is no list but runs all its children in turn would run the layer twice: name one of its children.
+
     Args:
         model: takes (N, C, T, H, W); changed in place.
         after: name of the submodule, as `model.named_modules()` has it; its output is (N, C, T, H, W).

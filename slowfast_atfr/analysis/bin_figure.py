@@ -1,0 +1,76 @@
+"""A picture of how bins divide the similarity of one block. Needs the `viz` extra (matplotlib)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from slowfast_atfr.analysis.figures import COLORS, new_figure
+from slowfast_atfr.sgs.bins import assign_bins, plan_bins
+from slowfast_atfr.sgs.registry import kernel_named
+from slowfast_atfr.sgs.similarity import Coordinates
+
+
+def draw_bins(path: str | Path, similarity: Sequence[float], num_bins: int, *, kernel: str = "linear") -> None:
+    """Draw the frames of a block in time, its bins with the kernel over them, and what each active bin adds up.
+
+    Args:
+        path: PNG to write; its folder must exist.
+        similarity: Delta of each frame, >= 0, on one axis.
+        num_bins: B.
+        kernel: name in KERNEL_REGISTRY.
+    Raises:
+        ImportError: without matplotlib, with the command that installs it.
+    """
+    values = torch.tensor(similarity, dtype=torch.float64)[None, :, None]
+    frames, largest = values.shape[1], float(values.max())
+    offset, bins = assign_bins(
+        Coordinates(values), torch.ones(1, frames, dtype=torch.bool), torch.tensor([float(num_bins)])
+    )
+    plan = plan_bins(bins.numpy(), [[frames]], "bin")
+    members = torch.from_numpy(plan.output)[:, None, :] == torch.arange(plan.counts[0])[:, None]
+    weights = kernel_named(kernel)(offset, members, 1.0)[0]
+    own, output = bins[0, :, 0].numpy(), plan.output[0]
+
+    figure = new_figure(11, 4.2)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[5, 3, 5])
+    edges = np.linspace(0, largest, num_bins + 1)
+    for axes in (left, middle):
+        for index, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+            empty = index not in own
+            axes.axhspan(
+                low, high, color="#EEEEEE" if empty else COLORS[index % len(COLORS)], alpha=1 if empty else 0.18
+            )
+        axes.set_ylim(0, largest * 1.02)
+    left.plot(range(frames), similarity, color="#444444", linewidth=1)
+    left.scatter(range(frames), similarity, c=[COLORS[index % len(COLORS)] for index in own], s=50, zorder=2)
+    for index, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        text = f"bin {index}" + ("" if index in own else ",\nempty")
+        left.text(frames - 0.4, (low + high) / 2, text, va="center", fontsize=9)
+    left.set(xlim=(-0.5, frames + 1), xticks=range(frames), xlabel="frame", ylabel="similarity of the frame")
+    left.set_title("Which bin is a frame in?")
+    grid = torch.linspace(-1, 1, 41, dtype=torch.float64)
+    for low, high in zip(edges, edges[1:], strict=False):
+        alone = torch.ones(1, 1, 1, dtype=torch.bool)
+        curve = [float(kernel_named(kernel)(o.view(1, 1, 1), alone, 1.0)) for o in grid]
+        middle.plot(curve, (low + high) / 2 + grid.numpy() * (high - low) / 2, color="#444444", linewidth=1)
+    of_frame = weights.sum(0).numpy()
+    middle.scatter(of_frame, similarity, c=[COLORS[index % len(COLORS)] for index in own], s=50, zorder=2)
+    middle.set(xlim=(-0.05, 1.1), xlabel="weight of the frame", yticklabels=[])
+    middle.set_title(f"How much does it weigh? ({kernel})")
+    for frame in range(frames):
+        color = COLORS[own[frame] % len(COLORS)]
+        right.plot([0, 1], [frame, output[frame]], color=color, linewidth=0.5 + 3.5 * of_frame[frame])
+        right.text(0.3, frame + (output[frame] - frame) * 0.3, f"{of_frame[frame]:.2g}", fontsize=8, ha="center",
+                   va="center", bbox={"color": "white", "pad": 0.5})  # fmt: skip
+    right.scatter([0] * frames, range(frames), c=[COLORS[index % len(COLORS)] for index in own], s=120, zorder=2)
+    firsts = [int(own[output == index][0]) for index in range(plan.counts[0])]
+    right.scatter(
+        [1] * len(firsts), range(len(firsts)), c=[COLORS[b % len(COLORS)] for b in firsts], s=220, zorder=2, marker="s"
+    )
+    right.set(xlim=(-0.15, 1.15), xticks=[0, 1], xticklabels=[f"{frames} frames come in", f"{len(firsts)} maps go on"])
+    right.set(yticks=range(frames), ylabel="position in time")
+    right.invert_yaxis()
+    right.set_title("What is added up?")
+    figure.savefig(path, dpi=100)
