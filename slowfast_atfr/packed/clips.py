@@ -153,11 +153,15 @@ def _flatten(x: PackedClips) -> tuple[list[Tensor], tuple[tuple[int, ...], int]]
     return [x.data], (x.lengths, x.multiple)
 
 
+def _unchecked(data: Any, lengths: tuple[int, ...], multiple: int) -> PackedClips:
+    x = object.__new__(PackedClips)
+    x.__dict__.update(data=data, lengths=lengths, multiple=multiple)
+    return x
+
+
 def _unflatten(leaves: Sequence[Any], context: tuple[tuple[int, ...], int]) -> PackedClips:
     """Rebuild without the checks: a tree_map may put anything in the place of the data."""
-    x = object.__new__(PackedClips)
-    x.__dict__.update(data=next(iter(leaves)), lengths=context[0], multiple=context[1])
-    return x
+    return _unchecked(next(iter(leaves)), *context)
 
 
 # torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
@@ -201,8 +205,9 @@ def like(x: PackedClips, data: Tensor) -> PackedClips:
     """The clips of x with other data: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
     if data is x.data:
         return x
-    if data.ndim == 5 and data.stride() == packed_strides(data.shape):
-        return PackedClips(data, x.lengths, multiple=x.multiple)
+    fits = data.ndim == 5 and data.shape[0] == 1 and data.shape[2] == x.data.shape[2]
+    if fits and data.stride() == packed_strides(data.shape):
+        return _unchecked(data, x.lengths, x.multiple)  # the lengths are x's, which have been checked
     return from_frames(data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths, multiple=x.multiple)
 
 

@@ -29,6 +29,9 @@ NAMES = """
 
 def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     """Run an elementwise torch function on arguments of which at least one is packed."""
+    x = args[0] if args else None
+    if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
+        return like(x, function(x.data, **kwargs))  # the activations, without the search for operands
     packed = [value for value in (*args, *kwargs.values()) if isinstance(value, PackedClips)]
     x = packed[0]
     if any(other.lengths != x.lengths for other in packed):

@@ -2,13 +2,15 @@
 
 - No look across time (kernel, stride 1, padding 0 in T): the frames are the batch of the 2-D function.
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
+- Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
 - Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
   over the buffer, and each clip's results are copied out.
-2-D functions are used where they are the same thing: on a CPU they are up to five times faster than the 3-D ones on
-kernels that are 1 in time or 1 in space, and they keep channels last.
+2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
+those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand. Figures are in docs/benchmarks.md.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,12 @@ from slowfast_atfr.packed.slots import Window, slots, triple
 
 Size = int | Sequence[int]
 
+LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each clip rather than copy it into a buffer
+# On a CPU torch gives a batch of one to oneDNN only when C x T x H is above this, or the convolution has groups; what
+# is left runs on a slow kernel.
+ONEDNN_FROM = 20480
+FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
+
 
 def over_time(
     x: PackedClips,
@@ -32,6 +40,7 @@ def over_time(
     name: str,
     fill: float = 0.0,
     shortest_native: int = 1,
+    fast_alone: bool = True,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
 
@@ -40,18 +49,30 @@ def over_time(
         name: of the op, for errors.
         fill: what the padding and the gaps between clips hold.
         shortest_native: clips shorter than this go by the buffer even when all are of one length.
+        fast_alone: whether the native function is fast on a batch of one clip.
     Raises:
         ValueError: if a clip is too short for one window.
     """
-    one_length = len(set(x.lengths)) == 1 and x.lengths[0] >= shortest_native
-    if one_length and window.before == window.after:
-        window.lengths_out(x.lengths, name)  # for its error
-        return pack_dense(op(to_dense(x), window.before), multiple=x.multiple)
+    if window.before == window.after and min(x.lengths) >= shortest_native:
+        lengths_out = window.lengths_out(x.lengths, name)
+        if len(set(x.lengths)) == 1:
+            return pack_dense(op(to_dense(x), window.before), multiple=x.multiple)
+        bytes_per_clip = x.data.numel() * x.data.element_size() / len(x)
+        if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
+            return from_frames(_one_after_the_other(x, window, op), lengths_out, multiple=x.multiple)
     where = slots(x.lengths, window, name, x.multiple)
     buffer = place(to_frames(x)[0], x.lengths, where.starts, where.total, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
     frames = take(result, where.lengths_out, where.starts_out)
     return from_frames(frames, where.lengths_out, multiple=x.multiple)
+
+
+def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """(S', H', W', C') results of all clips; neighbours of one length go together."""
+    runs = [(length, len(list(run))) for length, run in groupby(x.lengths)]
+    parts = to_frames(x)[0].split([length * count for length, count in runs])
+    clips = [part.unflatten(0, (count, length)) for part, (length, count) in zip(parts, runs, strict=True)]
+    return torch.cat([to_frames(op(clip.permute(0, 4, 1, 2, 3), window.before))[0] for clip in clips])
 
 
 @handles(F.conv3d)
@@ -76,10 +97,14 @@ def conv3d(
         return over_frames(
             input, lambda frames: F.conv2d(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
         )
-    if kernel[1:] == stride[1:] == (1, 1) and space == (0, 0):
+    one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
+    fast_alone = groups > 1 or one_in_space or _has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
+    if one_in_space:
 
         def op(dense: Tensor, pad: int) -> Tensor:
             size = dense.shape[3:]
+            if dense.device.type == "cpu" and dense.shape[1] >= FEW_CHANNELS and _has_onednn(*dense.shape[:4]):
+                return F.conv3d(dense, weight, bias, stride, (pad, 0, 0), dilation, groups)
             rows = dense.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)  # (n, C, T, H*W), a view
             rows = F.conv2d(rows, weight.squeeze(4), bias, (stride[0], 1), (pad, 0), (dilation[0], 1), groups)
             return rows.unflatten(3, size)
@@ -88,7 +113,11 @@ def conv3d(
         def op(dense: Tensor, pad: int) -> Tensor:
             return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-    return over_time(input, window, op, name="conv3d")
+    return over_time(input, window, op, name="conv3d", fast_alone=fast_alone)
+
+
+def _has_onednn(batch: int, channels: int, frames: int, height: int) -> bool:
+    return batch > 1 or channels * frames * height > ONEDNN_FROM
 
 
 @handles(F.max_pool3d, torch.max_pool3d)

@@ -83,8 +83,11 @@ def benchmark_packed(configs: Path, *, rounds: int, device: torch.device) -> lis
         cfg = load_cfg(str(configs / config))
         model = build_model(cfg).to(device)
         for mode, batch in (("eval", eval_batch), ("training step", train_batch)):
-            run = partial(_step if mode == "training step" else _infer, model)
-            figures += _packed_over_dense(f"{name}, {mode}", run, _behind_res2(model, cfg, batch, device), rounds)
+            training = mode == "training step"
+            run = partial(_step if training else _infer, model)
+            dense = _behind_res2(model.eval(), cfg, batch, device)
+            model.train(training)
+            figures += _packed_over_dense(f"{name}, {mode}", run, dense, rounds)
     return figures
 
 
@@ -120,7 +123,7 @@ def _behind_res2(model: nn.Module, cfg, batch: int, device: torch.device) -> Ten
     crop = cfg.DATA.TRAIN_CROP_SIZE
     clips = torch.randn(1, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
     with torch.inference_mode():
-        shape = model.eval().s2(model.s1([clips]))[0].shape
+        shape = model.s2(model.s1([clips]))[0].shape
     return torch.randn(batch, *shape[1:], device=device).relu().contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -133,11 +136,11 @@ def _behind_sgs(model: nn.Module, x: Clips) -> Tensor:
 
 @torch.inference_mode()
 def _infer(model: nn.Module, x: Clips) -> None:
-    _behind_sgs(model.eval(), x)
+    _behind_sgs(model, x)
 
 
 def _step(model: nn.Module, x: Clips) -> None:
-    _behind_sgs(model.train(), x).square().mean().backward()
+    _behind_sgs(model, x).square().mean().backward()
     model.zero_grad(set_to_none=True)
 
 

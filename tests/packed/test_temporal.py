@@ -9,6 +9,16 @@ from slowfast_atfr.packed.temporal import conv3d
 LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
 
 
+@pytest.fixture(autouse=True, params=["buffer", "one clip after the other"])
+def way(request, monkeypatch):
+    """Both ways of running a function that looks across time; the size of the clips decides."""
+    large = request.param != "buffer"
+    settings = {"LARGE_CLIP": 0, "ONEDNN_FROM": 0, "FEW_CHANNELS": 0} if large else {"LARGE_CLIP": 2**40}
+    for name, value in settings.items():
+        monkeypatch.setattr(f"slowfast_atfr.packed.temporal.{name}", value)
+    return request.param
+
+
 def check_or_short(check_alone, op, lengths, shortest, **kwargs):
     """Together equals alone; a clip shorter than `shortest` is an error that names it."""
     if min(lengths) >= shortest:
@@ -151,7 +161,20 @@ def test_indices_of_a_max_pool_are_refused(make_clips):
             pool(pack(make_clips((2, 3))))
 
 
+def test_small_clips_share_a_call_and_neighbours_of_one_length_do(make_clips, way, monkeypatch):
+    calls = []
+
+    def spy(dense, *args):
+        calls.append(tuple(dense.shape[0:3:2]))
+        return torch.conv3d(dense, *args)
+
+    monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
+    conv3d(pack(make_clips((2, 3, 3, 2))), torch.randn(4, 4, 3, 3, 3).double(), padding=1)
+    assert calls == ([(1, 15)] if way == "buffer" else [(1, 2), (2, 3), (1, 2)])
+
+
 @pytest.mark.parametrize("multiple", [1, 4, 16])
+@pytest.mark.parametrize("way", ["buffer"], indirect=True)
 def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monkeypatch):
     buffers = []
 
