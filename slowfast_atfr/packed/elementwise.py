@@ -68,8 +68,11 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
 def _spread(factor: Tensor, lengths: tuple[int, ...]) -> Tensor:
     """(N, C, 1, H, W), one entry per clip, as (1, C, S, H, W): the entry of its clip for every frame."""
     rows = factor.permute(0, 2, 3, 4, 1).squeeze(1)  # (N, H, W, C)
-    frames = [row.expand(length, -1, -1, -1) for row, length in zip(rows.split(1), lengths, strict=True)]
-    return torch.cat(frames).unsqueeze(0).permute(0, 4, 1, 2, 3)
+    if len(set(lengths)) == 1:
+        frames = rows.repeat_interleave(lengths[0], dim=0)
+    else:
+        frames = torch.cat([row.expand(n, -1, -1, -1) for row, n in zip(rows.split(1), lengths, strict=True)])
+    return frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
 
 
 for _name in NAMES.split():

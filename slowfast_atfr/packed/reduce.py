@@ -44,7 +44,10 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
         return from_frames(reduced, lengths, multiple=x.multiple)
     dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
     per_frame = frames.sum(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
-    per_clip = torch.stack([getattr(clip, op)(0) for clip in per_frame.split(lengths)])  # (N, H, W, C)
+    if len(set(lengths)) == 1:
+        per_clip = getattr(per_frame.unflatten(0, (len(lengths), -1)), op)(1)  # (N, H, W, C)
+    else:
+        per_clip = torch.stack([getattr(clip, op)(0) for clip in per_frame.split(lengths)])
     if op == "mean":
         per_clip = per_clip * (per_frame[0].numel() / frames[0].numel())
     result = per_clip.unsqueeze(1).permute(0, 4, 1, 2, 3)

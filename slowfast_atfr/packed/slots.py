@@ -11,7 +11,7 @@ op then runs over the whole buffer, with no padding in time of its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Window:
         """Frames from the first to the last one that a window touches, both counted."""
         return self.dilation * (self.kernel - 1) + 1
 
-    @property
+    @cached_property
     def mixes_no_frames(self) -> bool:
         return self.kernel == self.stride == 1 and self.before == self.after == 0
 
@@ -92,6 +92,8 @@ def slots(lengths: tuple[int, ...], window: Window, op: str, multiple: int = 1) 
 
 def triple(size: int | None | Sequence[int | None]) -> tuple[int | None, ...]:
     """(T, H, W) sizes of an op, from one size for all or from three."""
+    if isinstance(size, tuple) and len(size) == 3:
+        return size
     size = tuple(size) if isinstance(size, Sequence) else (size,)
     return size * 3 if len(size) == 1 else size
 

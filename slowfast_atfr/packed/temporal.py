@@ -10,6 +10,7 @@ those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at h
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -86,13 +87,10 @@ def conv3d(
     groups: int = 1,
 ) -> PackedClips:
     kernel, stride, dilation = tuple(weight.shape[2:]), triple(stride), triple(dilation)
-    (before, after), *space = _conv_padding(padding, kernel, stride, dilation)
-    if any(left != right for left, right in space):  # an even kernel with padding="same": torch's odd one is at the end
-        (_, bottom), (_, right) = ((0, end - start) for start, end in space)
+    padding = padding if isinstance(padding, str) else triple(padding)
+    window, space, (bottom, right) = _conv_geometry(kernel, stride, padding, dilation)
+    if bottom or right:
         input = F.pad(input, (0, right, 0, bottom))
-    space = tuple(start for start, _ in space)
-    window = Window(kernel[0], stride[0], before, after, dilation[0])
-
     if window.mixes_no_frames:
         return over_frames(
             input, lambda frames: F.conv2d(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
@@ -196,13 +194,17 @@ def _pool_window(op: str, kernel: tuple, stride: tuple, padding: tuple, dilation
     return Window(kernel[0], stride[0], padding[0], padding[0], dilation[0])
 
 
-def _conv_padding(padding: Size | str, kernel: tuple, stride: tuple, dilation: tuple) -> list[tuple[int, int]]:
-    """Padding (before, after) of T, H and W."""
-    if padding == "valid":
-        padding = 0
-    if padding != "same":
-        return [(pad, pad) for pad in triple(padding)]
-    if stride != (1, 1, 1):
-        raise ValueError(f"conv3d: padding 'same' needs stride 1, got {stride}")
-    reaches = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    return [(reach // 2, reach - reach // 2) for reach in reaches]
+@lru_cache(maxsize=512)  # a network has few, and asks for them at every step
+def _conv_geometry(
+    kernel: tuple, stride: tuple, padding: tuple | str, dilation: tuple
+) -> tuple[Window, tuple[int, int], tuple[int, int]]:
+    """The window in time, the padding in space, and what "same" adds at the end of H and W for even kernels."""
+    if padding == "same":
+        if stride != (1, 1, 1):
+            raise ValueError(f"conv3d: padding 'same' needs stride 1, got {stride}")
+        reaches = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        around = [(reach // 2, reach - reach // 2) for reach in reaches]
+    else:
+        around = [(pad, pad) for pad in ((0, 0, 0) if padding == "valid" else padding)]
+    (before, after), (top, bottom), (left, right) = around
+    return Window(kernel[0], stride[0], before, after, dilation[0]), (top, left), (bottom - top, right - left)
