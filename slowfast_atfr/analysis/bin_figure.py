@@ -50,15 +50,13 @@ def draw_bins(path: str | Path, similarity: Sequence[float], num_bins: int, *, k
         left.text(frames - 0.4, (low + high) / 2, text, va="center", fontsize=9)
     left.set(xlim=(-0.5, frames + 1), xticks=range(frames), xlabel="frame", ylabel="similarity of the frame")
     left.set_title("Which bin is a frame in?")
-    grid = torch.linspace(-1, 1, 41, dtype=torch.float64)
-    for low, high in zip(edges, edges[1:], strict=False):
-        alone = torch.ones(1, 1, 1, dtype=torch.bool)
-        curve = [float(kernel_named(kernel)(o.view(1, 1, 1), alone, 1.0)) for o in grid]
-        middle.plot(curve, (low + high) / 2 + grid.numpy() * (high - low) / 2, color="#444444", linewidth=1)
+    if kernel == "linear":  # the weights of others depend on who else is in the bin
+        for low, high in zip(edges, edges[1:], strict=False):
+            middle.plot([0, 1, 0], [low, (low + high) / 2, high], color="#444444", linewidth=1)
     of_frame = weights.sum(0).numpy()
     middle.scatter(of_frame, similarity, c=[COLORS[index % len(COLORS)] for index in own], s=50, zorder=2)
     middle.set(xlim=(-0.05, 1.1), xlabel="weight of the frame", yticklabels=[])
-    middle.set_title(f"How much does it weigh? ({kernel})")
+    middle.set_title(f"How much does it weigh?\n({kernel})")
     for frame in range(frames):
         color = COLORS[own[frame] % len(COLORS)]
         right.plot([0, 1], [frame, output[frame]], color=color, linewidth=0.5 + 3.5 * of_frame[frame])

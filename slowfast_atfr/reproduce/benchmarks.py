@@ -164,6 +164,8 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads are at least 1")
+    if args.json and not args.json.absolute().parent.is_dir():
+        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
     if args.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
     torch.set_num_threads(args.threads)

@@ -239,3 +239,19 @@ def test_frames_of_a_shorter_type_are_binned_as_the_same_numbers_in_float32(dtyp
 def test_a_layer_of_a_shorter_type_runs():
     sgs = SGS(16).to(torch.bfloat16).eval()
     assert sgs(torch.randn(2, 16, 6, 4, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_gpu_gives_what_the_cpu_gives_under_autocast_too(similarity, dtype):
+    sgs, x = SGS(16, similarity=similarity, num_bins=4, kernel="linear_mean").eval(), torch.randn(4, 16, 12, 4, 4)
+    expected = sgs(x)
+    torch.set_float32_matmul_precision("high")  # TF32, which the layer is to switch off
+    try:
+        with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+            out = sgs.cuda()(x.cuda())
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert out.lengths == expected.lengths
+    torch.testing.assert_close(out.data.cpu(), expected.data, rtol=1e-5, atol=1e-5)

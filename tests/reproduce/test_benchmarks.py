@@ -1,0 +1,91 @@
+"""The command line refuses what it cannot measure; what it measures is what it says."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast_atfr.analysis.timing import Figure
+from slowfast_atfr.models import build_model
+from slowfast_atfr.packed import PackedClips
+from slowfast_atfr.reproduce import benchmarks
+from slowfast_atfr.reproduce.benchmarks import BENCHMARKS, NETWORKS, main, ragged_lengths
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A benchmark that takes no time, on a machine that is idle."""
+    monkeypatch.setitem(BENCHMARKS, "quick", lambda configs, *, rounds, device: [Figure("nothing", (0.5,) * rounds)])
+    monkeypatch.setattr(benchmarks, "busy_share", lambda: 0.0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("frames", "batch"), [(13, 8), (13, 4), (8, 8), (8, 4), (32, 4), (32, 2)])
+def test_ragged_clips_have_half_the_frames_on_average_and_differ_from_their_neighbours(frames, batch):
+    lengths = ragged_lengths(frames, batch)
+    assert len(lengths) == batch and np.mean(lengths) == pytest.approx(frames / 2, rel=0.02)
+    assert min(lengths) >= 1 and max(lengths) < frames
+    assert all(a != b for a, b in zip(lengths, lengths[1:], strict=False))
+
+
+def test_figures_go_to_the_screen_and_to_the_file(quick, tmp_path, capsys):
+    file = tmp_path / "figures.json"
+    assert main(tmp_path, ["quick", "--rounds", "3", "--json", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "medians of 3 rounds" in out and "| nothing | 0.5 |" in out
+    document = json.loads(file.read_text())
+    assert document["figures"]["quick"][0]["rounds"] == [0.5] * 3 and torch.__version__ in document["machine"]
+
+
+def test_a_busy_machine_is_refused_unless_one_insists(quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmarks, "busy_share", lambda: 0.5)
+    assert main(tmp_path, ["quick"]) == 1
+    assert "other processes use 50% of this machine" in capsys.readouterr().err
+    assert main(tmp_path, ["quick", "--busy"]) == 0
+    monkeypatch.setattr(benchmarks, "busy_share", lambda: None)  # a system that does not say
+    assert main(tmp_path, ["quick"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "required: NAME"),
+        (["slow"], "invalid choice: 'slow'"),
+        (["quick", "--rounds", "0"], "--rounds and --threads are at least 1"),
+        (["quick", "--json", "no/such/folder/file.json"], "there is no folder no/such/folder"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_runs(quick, tmp_path, capsys, argv, message):
+    with pytest.raises(SystemExit) as told:
+        main(tmp_path, argv)
+    assert told.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_packed_and_dense_run_the_same_network(repo, name):
+    cfg = benchmarks.load_cfg(str(repo / "configs" / NETWORKS[name][0]), ["DATA.TRAIN_CROP_SIZE", "32"])
+    model = build_model(cfg).eval()
+    dense = benchmarks._behind_res2(model, cfg, 2, torch.device("cpu"))
+    seen = []
+
+    def run(x):
+        with torch.inference_mode():
+            seen.append((x, benchmarks._behind_sgs(model, x)))
+
+    figures = benchmarks._packed_over_dense(f"{name}, eval", run, dense, rounds=1)
+    assert len(figures) == 3 and all(np.isfinite(figure.median) for figure in figures)
+    (_, of_dense), (equal, of_equal), (ragged, _), (longest, _) = seen[:4]
+    assert isinstance(equal, PackedClips) and isinstance(ragged, PackedClips) and len(set(ragged.lengths)) == 2
+    assert longest.shape[2] == max(ragged.lengths)
+    torch.testing.assert_close(of_equal, of_dense, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["sgs", "packed"])
+def test_the_benchmarks_run_in_full(repo, name, capsys):
+    assert main(repo / "configs", [name, "--rounds", "1", "--busy"]) == 0
+    assert " at most " in capsys.readouterr().out
