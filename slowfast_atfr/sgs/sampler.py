@@ -135,7 +135,8 @@ class SGS(nn.Module):
         wanted = self.num_bins if self.training else self.test_num_bins
         num_bins = torch.tensor([length if wanted == -1 else wanted for length in flat])
         with torch.autocast(frames.device.type, enabled=False), full_precision_matmul():
-            means = frames.flatten(1, 2).mean(1, dtype=torch.promote_types(frames.dtype, torch.float32))
+            total = frames.flatten(1, 2).sum(1, dtype=torch.promote_types(frames.dtype, torch.float32))
+            means = total / (frames.shape[1] * frames.shape[2])  # the backward pass of mean would fill a copy of frames
             finite = torch.isfinite(means).all(dim=1)
             embeddings = self.embed(means)
             embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
