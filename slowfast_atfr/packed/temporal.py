@@ -6,7 +6,7 @@
 - Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
   over the buffer, and each clip's results are copied out.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
-those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand. Figures are in docs/benchmarks.md.
+those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
 """
 
 from collections.abc import Callable, Sequence
