@@ -1,5 +1,6 @@
 """The one place that says which values fit together. Names of registries are checked where they are looked up."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from slowfast_atfr.config.errors import ConfigError
 
 PATHWAYS = {"slowfast": 2, "slow": 1, "x3d": 1, "3dresnet": 1}  # of each MODEL.ARCH
 DEPTHS = (18, 50, 101)
+MAX_BINS = 2**24  # beyond, float32 does not tell one bin from the next
 
 
 def num_pathways(cfg: CfgNode) -> int:
@@ -116,10 +118,18 @@ def _sgs(cfg: CfgNode) -> None:
         sizes = (1, pathways, 0) if may_be_empty else (1, pathways)
         rule = f"it takes one entry, or one for each of the {pathways} pathway(s) of {cfg.MODEL.ARCH} (slow, fast)"
         _fail_unless(len(value) in sizes, f"SGS.{leaf}", value, rule)
-        fits = all(type(entry) is int and entry >= low and (entry != 0 or low == 0) for entry in value)
-        rule = "entries are whole numbers >= 1, or " + ("-1 for the block's length" if low else "0 for the whole clip")
+        fits = all(type(entry) is int and low <= entry <= MAX_BINS and (entry != 0 or low == 0) for entry in value)
+        rule = f"entries are whole numbers from 1 to {MAX_BINS}, or "
+        rule += "-1 for the block's length" if low else "0 for the whole clip"
         _fail_unless(fits, f"SGS.{leaf}", value, rule)
     _fail_unless(sgs.EMBED_DIM >= 1, "SGS.EMBED_DIM", sgs.EMBED_DIM, "it is at least 1")
+    spherical = sgs.SIMILARITY == "spherical"
+    rule = "only the similarity spherical has angles and a radius; choose all, or SGS.SIMILARITY spherical"
+    _fail_unless(spherical or sgs.COORDINATES == "all", "SGS.COORDINATES", sgs.COORDINATES, rule)
+    angles = spherical and sgs.COORDINATES != "radial"
+    rule = "spherical coordinates have angles from 2 dimensions on; choose at least 2, or SGS.COORDINATES radial"
+    _fail_unless(sgs.EMBED_DIM >= 2 or not angles, "SGS.EMBED_DIM", sgs.EMBED_DIM, rule)
+    _fail_unless(math.isfinite(sgs.GRAD_SCALE), "SGS.GRAD_SCALE", sgs.GRAD_SCALE, "it is a finite number")
     _fail_unless(sgs.PACK_MULTIPLE >= 1, "SGS.PACK_MULTIPLE", sgs.PACK_MULTIPLE, "it is at least 1")
 
 

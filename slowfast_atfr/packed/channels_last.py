@@ -60,10 +60,18 @@ class ChannelsLast:
     __sub__, __rsub__ = _operator(Tensor.sub), _operator(torch.rsub)
     __mul__ = __rmul__ = _operator(Tensor.mul)
     __truediv__, __neg__ = _operator(Tensor.div), _operator(Tensor.neg)
+    __pow__, __rtruediv__ = _operator(Tensor.pow), _operator(Tensor.__rtruediv__)
+    __eq__, __ne__, __hash__ = _operator(Tensor.eq), _operator(Tensor.ne), object.__hash__
+
+    def _refuse(self, *_: Any) -> Any:
+        raise refusal("this operator", "has no rule for packed clips with channels last", _REMEDY)
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __getitem__ = __setitem__ = __bool__ = _refuse
 
 
 @handles(torch.permute, Tensor.permute)
-def permute(input: PackedClips, *dims: int | Sequence[int]) -> ChannelsLast:
+def permute(input: PackedClips, *order: int | Sequence[int], dims: Sequence[int] = ()) -> ChannelsLast:
+    dims = order or dims
     if _order(dims) != TO_LAST:
         reason = f"to {_order(dims)} is not defined for packed clips, only to {TO_LAST}, channels last"
         raise refusal("permute", reason)
@@ -72,7 +80,7 @@ def permute(input: PackedClips, *dims: int | Sequence[int]) -> ChannelsLast:
 
 def _order(dims: Sequence) -> tuple[int, ...]:
     order = dims[0] if len(dims) == 1 and isinstance(dims[0], Sequence) else dims
-    return tuple(dim % 5 for dim in order)
+    return tuple(dim + 5 if dim < 0 else dim for dim in order)
 
 
 def _call(function: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.utils.precision import full_precision_matmul
@@ -124,6 +125,7 @@ class AddUp(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         weights, frames = ctx.saved_tensors
         grad_weights = torch.zeros_like(weights) if ctx.needs_input_grad[0] else None

@@ -48,6 +48,7 @@ def insert_sgs(
     `block.forward = functools.partial(per_length, fn=block.forward)`.
 
     A submodule that is no list but runs all its children in turn would run the layer twice: name one of its children.
+    One that the network calls several times, such as a shared activation, is sampled at each call: name its parent.
 
     Args:
         model: takes (N, C, T, H, W); changed in place.
@@ -70,6 +71,7 @@ def insert_sgs(
     """
     target = _submodule(model, after)
     wrapped = _framewise_modules(model, framewise)
+    target = next((wrapper for *_, wrapper in wrapped if wrapper.module is target), target)
     if channels is None:
         channels = _channels_of(target, after)
     sgs = SGS(channels, **sgs_options).train(target.training)
@@ -109,6 +111,7 @@ def _check_input(sgs: SGS, args: tuple, *, channels: int) -> None:
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:
     modules = dict(model.named_modules())
+    modules = {path: module for path, module in modules.items() if not isinstance(_parent(modules, path), Framewise)}
     modules.pop("", None)
     if name not in modules:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0) or ["none, it has no submodules"]
@@ -126,6 +129,10 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
         kind = type(getattr(target, CHILD)).__name__
         raise ConfigError(f"{name!r} has a {CHILD} of its own, a {kind}; name a module within it or around it")
     return target
+
+
+def _parent(modules: dict[str, nn.Module], path: str) -> nn.Module | None:
+    return modules.get(path.rpartition(".")[0]) if path else None
 
 
 def _is_plain(target: nn.Module) -> bool:
@@ -148,6 +155,8 @@ def _framewise_modules(model: nn.Module, types: Collection[type[nn.Module]]) -> 
     """Where framewise modules stand, as (parent, name), and their wrappers; one for a module that is used twice."""
     wrappers: dict[nn.Module, Framewise] = {}
     found = []
+    if isinstance(types, type) or not all(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in types):
+        raise ConfigError(f"framewise is {types!r}; it takes types of modules, such as [Swish]")
     for parent_name, parent in model.named_modules():
         if isinstance(parent, Framewise):
             continue

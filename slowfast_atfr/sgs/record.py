@@ -72,7 +72,8 @@ def record(model: nn.Module) -> Iterator[Record]:
     ...     model(inputs)
     >>> log["s2_sgs.pathway0"][0].bin                                # doctest: +SKIP
 
-    Similarities are copied to the host, one wait for the device per layer and forward: leave it out of timings.
+    Similarities are copied to the host, one wait for the device per layer and forward: leave it out of timings. A layer
+    that activation checkpointing runs twice is noted twice.
     """
     log = Record({name: [] for name, module in model.named_modules() if isinstance(module, SGS)})
     with observed(model, lambda name, sampled: log.layers[name].extend(_clips_of(sampled))):

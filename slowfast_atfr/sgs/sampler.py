@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast_atfr.config import ConfigError
+from slowfast_atfr.config import MAX_BINS, ConfigError
 from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, to_dense, to_frames
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, assign_bins, block_lengths, plan_bins
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
@@ -53,10 +54,11 @@ class Embedding(nn.Module):
     def forward(self, means: Tensor) -> Tensor:
         """(S, C) -> (S, L)."""
         embeddings = self.fc2(self.relu(self.fc1(means.to(self.fc1.weight.dtype))))
-        if self.training and len(means) == 1 and getattr(self.bn, "group_size", 1) == 1:
-            norm = self.bn  # one frame has no variance: it takes the running statistics
+        norm = self.bn
+        tracks = isinstance(norm, _BatchNorm) and norm.running_mean is not None and getattr(norm, "group_size", 1) == 1
+        if self.training and len(means) == 1 and tracks:  # one frame has no variance: it takes the running statistics
             return F.batch_norm(embeddings, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        return self.bn(embeddings)
+        return norm(embeddings)
 
 
 class SGS(nn.Module):
@@ -64,7 +66,8 @@ class SGS(nn.Module):
 
     Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. A clip's result does not depend on
     its neighbours, batch statistics of the embedding's norm in training excepted. Embeddings and bins are computed in
-    float32 or better, outside of autocast: bfloat16 would move frames into other bins.
+    float32 or better, outside of autocast: bfloat16 would move frames into other bins, and does where the layer itself
+    is converted to it.
 
     Args:
         channels: C.
@@ -84,6 +87,7 @@ class SGS(nn.Module):
     Raises:
         ConfigError: for a name that is not registered, or a number that cannot be.
         FloatingPointError: in forward, when frames or embeddings are not finite; it names the layer and the clip.
+        TypeError, ValueError: in forward, when what comes in is not floating point, empty, or of other channels.
     Source: Fayyaz et al., CVPR 2021.
     """
 
@@ -106,8 +110,9 @@ class SGS(nn.Module):
     ) -> None:
         super().__init__()
         for bins in (num_bins, test_num_bins):
-            if bins is not None and bins != -1 and bins < 1:
-                raise ConfigError(f"SGS has {bins} bins; it takes at least 1, or -1 for the block's length")
+            if bins is not None and bins != -1 and not (type(bins) is int and 1 <= bins <= MAX_BINS):
+                rule = f"it takes a whole number from 1 to {MAX_BINS}, or -1 for the block's length"
+                raise ConfigError(f"SGS has {bins!r} bins; {rule}")
         if block_size < 0:
             raise ConfigError(f"SGS has block_size {block_size}; it takes at least 1, or 0 for the whole clip")
         if embed_dim < 1 + (similarity == "spherical" and coordinates != "radial"):
@@ -120,6 +125,7 @@ class SGS(nn.Module):
         self.similarity, self.kernel = similarity_named(similarity, coordinates), kernel_named(kernel)
         self.names = f"similarity={similarity}, coordinates={coordinates}, kernel={kernel}"
         self.grad_scale, self.pack_multiple = grad_scale, pack_multiple
+        self.channels = channels
         self.embed = Embedding(channels, embed_dim, norm)
         self.label = "SGS"  # what errors call this layer
         self.observers: list[Callable[[SGS, Sampled], None]] = []
@@ -130,6 +136,7 @@ class SGS(nn.Module):
     def measure(self, x: Clips) -> Measured:
         """Embed the frames, measure them and put them into bins; nothing waits for the device."""
         frames, lengths = to_frames(x)
+        self._check_input(frames)
         blocks = block_lengths(lengths, self.block_size)
         flat = [length for clip in blocks for length in clip]
         wanted = self.num_bins if self.training else self.test_num_bins
@@ -171,6 +178,19 @@ class SGS(nn.Module):
             f"num_bins={self.num_bins}, test_num_bins={self.test_num_bins}, block_size={self.block_size}, "
             f"{self.names}, order={self.order}, batching={self.batching}"
         )
+
+    def __getstate__(self) -> dict:
+        """Copies of the layer are watched by nobody."""
+        return {**self.__dict__, "observers": []}
+
+    def _check_input(self, frames: Tensor) -> None:
+        channels = self.channels
+        if not frames.is_floating_point():
+            raise TypeError(f"{self.label}: frames are to be floating point, got {frames.dtype}; convert them before")
+        if frames.numel() == 0 or frames.shape[-1] != channels:
+            raise ValueError(
+                f"{self.label}: frames are to be (S, H, W, {channels}) and at least one, got {tuple(frames.shape)}"
+            )
 
     def _check_finite(self, measured: Measured, host_bins: np.ndarray) -> None:
         """A clip whose own frames are not finite is to blame before others, whose embeddings it has spoilt."""

@@ -3,7 +3,7 @@
 Every entry of SIMILARITY_REGISTRY is a function (embeddings (N, T, L) float, real (N, T) bool) -> Coordinates. `real`
 marks the frames of blocks that are shorter than T; the embeddings of the others are zero. All gradients are finite,
 at zero vectors, poles and static clips too. Scaling all embeddings of a block scales lengths, which bins divide out
-again, and leaves angles alone.
+again, and leaves angles alone, as long as vectors stay longer than sqrt(TINY) = 1e-6: shorter ones have no direction.
 
 Z_t is the embedding of frame t and m the mean embedding of its block. Differences that are rounding noise beside the
 embeddings they come from (ROUNDING) are zero: a static clip has no differences, however its mean was rounded.
@@ -34,6 +34,13 @@ class Coordinates:
 
     values: Tensor
     extents: tuple[float | None, ...] = (None,)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.shape[-1] != len(self.extents):
+            raise ValueError(
+                f"coordinates are (N, T, K) with an extent for each of the K axes, got values of shape "
+                f"{tuple(self.values.shape)} and {len(self.extents)} extent(s)"
+            )
 
 
 Similarity = Callable[[Tensor, Tensor], Coordinates]
@@ -136,7 +143,7 @@ def spherical(embeddings: Tensor, real: Tensor, *, coordinates: str = "all") -> 
     """Spherical coordinates of the embedding: radius r and angles phi_1 .. phi_{L-1}.
 
     With t_i = |(Z_{i+1}, .., Z_L)|: r = |Z|, phi_i = atan2(t_i, Z_i) in [0, pi] for i = 1 .. L-2, and
-    phi_{L-1} = atan2(Z_L, Z_{L-1}) in [0, 2 pi). Bins divide [0, max_t r] and the full ranges of the angles. An angle
+    phi_{L-1} = atan2(Z_L, Z_{L-1}) in [0, 2 pi]. Bins divide [0, max_t r] and the full ranges of the angles. An angle
     of a vector (nearly) without length is 0, with gradient zero; the last one jumps from 2 pi to 0, so frames to either
     side of that seam fall into different bins.
 

@@ -55,6 +55,7 @@ def test_a_busy_machine_is_refused_unless_one_insists(quick, tmp_path, capsys, m
         ([], "required: NAME"),
         (["slow"], "invalid choice: 'slow'"),
         (["quick", "--rounds", "0"], "--rounds and --threads are at least 1"),
+        (["quick", "--device", "banana"], "'banana': choose cpu, cuda or cuda:N"),
         (["quick", "--json", "no/such/folder/file.json"], "there is no folder no/such/folder"),
     ],
 )
@@ -75,7 +76,7 @@ def test_packed_and_dense_run_the_same_network(repo, name):
         with torch.inference_mode():
             seen.append((x, benchmarks._behind_sgs(model, x)))
 
-    figures = benchmarks._packed_over_dense(f"{name}, eval", run, dense, rounds=1)
+    figures = benchmarks._packed_over_dense(f"{name}, eval", run, dense, rounds=1, limit=0.6)
     assert len(figures) == 3 and all(np.isfinite(figure.median) for figure in figures)
     (_, of_dense), (equal, of_equal), (ragged, _), (longest, _) = seen[:4]
     assert isinstance(equal, PackedClips) and isinstance(ragged, PackedClips) and len(set(ragged.lengths)) == 2

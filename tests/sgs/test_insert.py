@@ -220,3 +220,26 @@ def test_what_cannot_be_inserted_is_told_and_changes_nothing(after, options, mes
     with pytest.raises(ConfigError, match=message):
         insert_sgs(model, after, **options)
     assert str(model) == before
+
+
+def test_behind_a_framewise_module_it_stands_behind_its_wrapper():
+    def make():
+        parts = nn.Conv3d(3, 4, 1), Swish(), nn.Conv3d(4, 4, 1), Swish(), nn.AdaptiveAvgPool3d(1)
+        return insert_sgs(insert_sgs(nn.Sequential(*parts), "0"), "1", framewise=[Swish], channels=4).eval()
+
+    net, clips = make(), torch.randn(2, 3, 8, 5, 5)
+    assert {key.partition(".embed")[0] for key in net.state_dict() if "embed" in key} == {"0.sgs", "1.sgs"}
+    with torch.no_grad(), record(net) as log:
+        together = net(clips)
+        torch.testing.assert_close(together[1], net(clips[1:])[0])
+    assert len(log["0.sgs"]) == len(log["1.sgs"]) == 3
+    with pytest.raises(ConfigError, match="'1' has SGS already"):
+        insert_sgs(net, "1", framewise=[Swish], channels=4)
+
+
+@pytest.mark.parametrize("types", [nn.ReLU, [nn.ReLU()], [1]])
+def test_framewise_takes_types_of_modules(types):
+    net = nn.Sequential(nn.Conv3d(3, 4, 1), nn.ReLU())
+    with pytest.raises(ConfigError, match="framewise is .*it takes types of modules"):
+        insert_sgs(net, "0", framewise=types)
+    assert not hasattr(net[0], "sgs")

@@ -22,8 +22,8 @@ class FirstChannels(nn.Module):
         return means[:, :DIMS]
 
 
-def sampler(similarity: str, kernel: str, num_bins: int, **options) -> SGS:
-    sgs = SGS(DIMS + 1, num_bins, similarity=similarity, kernel=kernel, embed_dim=DIMS, **options).eval()
+def sampler(similarity: str, kernel: str, num_bins: int, channels: int = DIMS + 1, **options) -> SGS:
+    sgs = SGS(channels, num_bins, similarity=similarity, kernel=kernel, embed_dim=DIMS, **options).eval()
     sgs.embed = FirstChannels()
     return sgs
 
@@ -110,10 +110,10 @@ def test_a_static_clip_is_one_map_and_the_means_are_its_frame(similarity, kernel
 def test_weights_of_the_means_sum_to_one_and_no_frame_is_lost(similarity, num_bins, clip):
     clip = torch.cat([clip, torch.ones(1, clip.shape[1], dtype=clip.dtype)])  # a channel that adds up the weights
     for kernel in ("linear_mean", "delta_normalized"):
-        sgs = sampler(similarity, kernel, num_bins)
+        sgs = sampler(similarity, kernel, num_bins, channels=len(clip))
         (out,), _ = sample(sgs, [clip])
         torch.testing.assert_close(out[-1], torch.ones_like(out[-1]))
-    (out,), _ = sample(sampler(similarity, "delta", num_bins), [clip])
+    (out,), _ = sample(sampler(similarity, "delta", num_bins, channels=len(clip)), [clip])
     torch.testing.assert_close(out.sum(1), clip.sum(1))
 
 

@@ -1,5 +1,8 @@
 """The record says what the layer did: rebuilt from it, the output is the output."""
 
+import copy
+import pickle
+
 import torch
 
 from slowfast_atfr.packed import unpack
@@ -35,3 +38,12 @@ def test_active_bins_are_counted_per_clip_and_layer():
         lengths = model(torch.randn(5, 4, 8, 2, 2)).lengths
         assert {name: bins.tolist() for name, bins in counter.take().items()} == {"0": list(lengths)}
         assert counter.take() == {}
+
+
+def test_a_copy_made_meanwhile_is_watched_by_nobody():
+    model = torch.nn.Sequential(SGS(4)).eval()
+    x = torch.randn(2, 4, 8, 2, 2)
+    with record(model) as log:
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(twin(x).data, model(x).data)
+    assert len(log["0"]) == 4

@@ -143,7 +143,9 @@ def test_a_single_frame_can_train():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"num_bins": 0}, "0 bins; it takes at least 1, or -1"),
+        ({"num_bins": 0}, "0 bins; it takes a whole number from 1 to 16777216, or -1"),
+        ({"num_bins": 2**24 + 1}, "16777217 bins"),  # float32 has no such number
+        ({"num_bins": 2.5}, "2.5 bins"),
         ({"test_num_bins": -2}, "-2 bins"),
         ({"block_size": -1}, "block_size -1; it takes at least 1, or 0"),
         ({"order": "tme"}, "order 'tme'; choose one of bin, time"),
@@ -255,3 +257,72 @@ def test_a_gpu_gives_what_the_cpu_gives_under_autocast_too(similarity, dtype):
         torch.set_float32_matmul_precision("highest")
     assert out.lengths == expected.lengths
     torch.testing.assert_close(out.data.cpu(), expected.data, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.zeros(2, 6, 4, 3, 3, dtype=torch.uint8), TypeError, "SGS: frames are to be floating point, got .*uint8"),
+        (
+            torch.zeros(2, 5, 4, 3, 3),
+            ValueError,
+            r"frames are to be \(S, H, W, 6\) and at least one, got \(8, 3, 3, 5\)",
+        ),
+        (torch.zeros(0, 6, 4, 3, 3), ValueError, "at least one, got"),
+        (torch.zeros(2, 6, 0, 3, 3), ValueError, "at least one, got"),
+        (torch.zeros(2, 6, 4, 3), ValueError, "a dense .N, C, T, H, W., got a tensor of shape"),
+    ],
+)
+def test_what_cannot_be_sampled_is_told(x, error, message):
+    with pytest.raises(error, match=message):
+        SGS(6)(x)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.LayerNorm, nn.Identity, lambda dim: nn.BatchNorm1d(dim, track_running_stats=False)]
+)
+def test_other_norms_embed_too(norm):
+    sgs = SGS(6, norm=norm)
+    assert sgs.train()(torch.randn(2, 6, 4, 3, 3)).lengths
+    if norm in (nn.LayerNorm, nn.Identity):
+        assert sgs(torch.randn(1, 6, 1, 3, 3)).lengths == (1,)
+
+
+def test_the_factor_of_the_straight_through_gradient_reaches_the_kernel():
+    x, grads = torch.randn(2, 6, 8, 3, 3, dtype=torch.float64), []
+    state = SGS(6, kernel="delta").state_dict()
+    for scale in (1.0, 3.0, 0.0):
+        sgs = SGS(6, kernel="delta", num_bins=3, grad_scale=scale).double().train()
+        sgs.load_state_dict(state)
+        sgs(x).data.square().sum().backward()
+        grads.append(sgs.embed.fc2.weight.grad)
+    torch.testing.assert_close(grads[1], 3 * grads[0])
+    assert grads[0].any() and not grads[2].any()
+
+
+def test_the_multiple_leaves_with_the_clips():
+    assert SGS(6, pack_multiple=4)(torch.randn(2, 6, 8, 3, 3)).multiple == 4
+
+
+def test_products_run_in_full_precision(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        torch, "mm", lambda *args, run=torch.mm, **kwargs: (seen.append(precision()), run(*args, **kwargs))
+    )
+    precision = torch.get_float32_matmul_precision
+    sgs = SGS(6, num_bins=2)
+    sgs.embed.register_forward_hook(lambda *_: seen.append(precision()))
+    torch.set_float32_matmul_precision("medium")
+    try:
+        sgs(torch.randn(2, 6, 8, 3, 3, requires_grad=True)).data.sum().backward()
+        assert precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert len(seen) == 1 + 2 + 2 and set(seen) == {"highest"}  # embedding; a sum for each clip, and its backward
+
+
+def test_the_sums_cannot_be_differentiated_twice_and_say_so():
+    x = torch.randn(1, 6, 4, 3, 3, requires_grad=True)
+    (grad,) = torch.autograd.grad(SGS(6)(x).data.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()

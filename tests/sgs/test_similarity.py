@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from slowfast_atfr.sgs.bins import assign_bins
-from slowfast_atfr.sgs.similarity import SHRINKAGE, SIMILARITY_REGISTRY, spherical
+from slowfast_atfr.sgs.similarity import SHRINKAGE, SIMILARITY_REGISTRY, Coordinates, spherical
 
 ALL = {
     **dict(SIMILARITY_REGISTRY),
@@ -160,3 +160,17 @@ def test_mahalanobis_tells_frames_apart_where_the_covariance_is_singular():
     shrunk = measure(ALL["mean_mahalanobis"], z)
     assert shrunk.max() > 1.1 * shrunk.min()
     torch.testing.assert_close(measure(ALL["mean_mahalanobis"], 64 * z), shrunk)
+
+
+def test_a_vector_without_direction_is_at_cosine_distance_one():
+    z = torch.tensor([[1.0, 0], [0, 0], [3, 0], [0, 2]])
+    values = measure(ALL["mean_cosine"], z)[:, 0]
+    assert values[1] == 1 and (values[[0, 2, 3]] < 1).all()
+    assert (measure(ALL["mean_cosine"], torch.tensor([[1.0, 2], [-1, -2]])) == 1).all()  # the mean has none
+
+
+def test_coordinates_have_an_extent_for_each_axis():
+    with pytest.raises(ValueError, match=r"an extent for each of the K axes, got values of shape \(1, 4, 3\) and 1"):
+        Coordinates(torch.zeros(1, 4, 3))
+    with pytest.raises(ValueError, match=r"got values of shape \(1, 4\)"):
+        Coordinates(torch.zeros(1, 4))
