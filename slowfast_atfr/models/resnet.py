@@ -1,15 +1,13 @@
 """Residual blocks and stages, for dense tensors and packed clips alike. Parameter names are PySlowFast's."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
 from slowfast_atfr.packed import PackedClips
 
-Norm = Callable[[int], nn.Module]
 Clips = Tensor | PackedClips
 
 

@@ -1,12 +1,9 @@
 """The first layers: a strided convolution over space and time, batch norm, ReLU and a spatial max pool."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
+from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.stages import StemSpec
-
-Norm = Callable[[int], nn.Module]
 
 
 class ResNetBasicStem(nn.Module):
