@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from slowfast_atfr.engine.launch import leave_group
+
 
 def run_in_processes(fn: Callable[..., None], folder: Path, *args: Any, world: int = 2) -> None:
     """`fn(rank, *args)` in every process of a group; fn is at the top level of its module."""
@@ -20,4 +22,4 @@ def _enter(rank: int, fn: Callable[..., None], store: str, world: int, args: tup
     where = {"init_method": f"file://{store}", "rank": rank, "world_size": world}
     dist.init_process_group("gloo", **where, timeout=timedelta(seconds=30))
     fn(rank, *args)
-    dist.destroy_process_group()
+    leave_group()

@@ -3,6 +3,7 @@
 Ranks count machine by machine. Two processes on one CPU are two shards with NUM_GPUS 0, or torchrun with two.
 """
 
+import gc
 import os
 import time
 import traceback
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # noqa: F401  before there is a group: see leave_group
 import torch.multiprocessing as mp
 from fvcore.common.config import CfgNode
 
@@ -116,7 +118,19 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
         return
     _join_group(cfg, rank, init_method, rendezvous_seconds)
     fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
+    leave_group()
+
+
+def leave_group() -> None:
+    """End the process group and its threads. A collective.
+
+    gloo's threads end with the last reference to their group. One that outlives the interpreter, a tensor of the last
+    collective still in its hands, aborts the process ("terminate called without an active exception"). References are
+    held by networks under DDP, and, for good, by default arguments of torch.distributed.nn.functional where that is
+    first imported (DDP does) while there is a group: hence its import above.
+    """
     dist.barrier()  # the first process keeps the store that all need to the end
+    gc.collect()
     dist.destroy_process_group()
 
 

@@ -3,6 +3,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -174,6 +175,24 @@ def test_shards_and_torchrun_make_one_group(tmp_path, capfd):
     assert log.count("sum 3") == 4 and log.count("warned by 0") == 4 and "warned by 1" not in log
     out = capfd.readouterr().out
     assert out.count("sum 3") == 4 and out.count("[WARNING][rank 1]") == 4
+
+
+def step_under_ddp(cfg, rank):
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Conv3d(3, 4, 3))
+    model.cycle = model  # only the garbage collector ends it
+    model(torch.randn(2, 3, 5, 5, 5)).sum().backward()
+
+
+def _leave_no_thread(shard, init_method, output_dir):
+    threads = Path("/proc/self/task")
+    launch(step_under_ddp, make_cfg(output_dir, NUM_SHARDS=2, SHARD_ID=shard), init_method, rendezvous_seconds=30.0)
+    left = [name for name in ((thread / "comm").read_text() for thread in threads.iterdir()) if "gloo" in name]
+    assert not left
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of threads")
+def test_the_threads_of_a_group_end_with_it(tmp_path):
+    mp.spawn(_leave_no_thread, (f"tcp://localhost:{free_port()}", str(tmp_path)), nprocs=2)
 
 
 def spawned_pair():
