@@ -1,43 +1,191 @@
 """Multiply-adds of each clip of a batch, from the lengths that its frames really have in every layer.
 
-Counted are convolutions and linear layers, as the field does: GFLOPs are multiply-adds x 1e-9 of one clip. Counting
-hangs on the forward that happens anyway (forward hooks, shapes only): it never waits for the device.
+GFLOPs are multiply-adds x 1e-9 of one clip, as the field counts them: those of convolutions, linear layers and the
+matrix products of attention. Counting hangs on a forward that happens anyway and looks at shapes only: it traces
+nothing and never waits for the device.
+
+A counter sees the torch functions that are called while one of the `scopes` of a network runs: any layer of torch.nn
+that has a weight matrix, any attention of ours; and all of a module that neither torch nor this package has written,
+since it may call whatever it likes.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
 
-from slowfast_atfr.packed import lengths_of
+from slowfast_atfr.packed import PackedClips, per_length
 from slowfast_atfr.packed.channels_last import ChannelsLast
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.record import observed
+from slowfast_atfr.sgs.sampler import PathwaySGS
+
+OWN_PRODUCTS = ()  # modules of ours that multiply matrices by themselves
+KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose other modules leave that to the layers inside them
 
 
-class MacCounter:
-    """Sums up a forward's multiply-adds, clip by clip."""
+class MacCounter(TorchFunctionMode):
+    """Sums up a forward's multiply-adds, clip by clip.
+
+    It is told of them by `add`, and while it is entered it hears which torch functions are called.
+    """
 
     def __init__(self) -> None:
-        self._total: np.ndarray | None = None
+        super().__init__()
+        self.paused, self._depth = False, 0
+        self._begun = False
+        self._num_clips = 0
+        self._clips: tuple[int, ...] | None = None  # of the batch, those that dense tensors hold; None: all
+        self._of_some: dict[tuple[int, ...] | None, float] = {}  # such clips -> multiply-adds of them together
+        self._of_lengths: dict[tuple[int, ...], float] = {}  # lengths of packed clips -> multiply-adds of one frame
 
-    def reset(self) -> None:
+    def listen(self) -> None:
+        """Enter."""
+        self.__enter__()
+        self._depth += 1
+
+    def stop(self) -> None:
+        """Leave what `listen` has entered; nothing, where it has not been called."""
+        if self._depth:
+            self._depth -= 1
+            self.__exit__(None, None, None)
+
+    def begin(self, num_clips: int) -> None:
         """Forget what has been added: a new forward begins."""
-        self._total = None
+        self._begun, self._num_clips = True, num_clips
+        self._of_some, self._of_lengths = {}, {}
 
-    def add(self, macs: np.ndarray) -> None:
-        """Add a layer's (N,) multiply-adds."""
-        self._total = macs if self._total is None else self._total + macs
+    def add(self, macs: float, lengths: tuple[int, ...] | None = None) -> None:
+        """Add the multiply-adds of each frame of clips of these lengths, or those of all clips in dense tensors.
+
+        Clips in a dense tensor are of one length, so they share. Sums are kept as few numbers until they are taken.
+        """
+        where, key = (self._of_some, self._clips) if lengths is None else (self._of_lengths, lengths)
+        where[key] = where.get(key, 0.0) + macs
 
     def take(self) -> np.ndarray:
         """(N,) multiply-adds of each clip in the last forward."""
-        if self._total is None:
+        if not self._begun:
             raise RuntimeError("no forward has run since the last take()")
-        total, self._total = self._total, None
+        self._begun = False
+        return self.so_far()
+
+    def so_far(self) -> np.ndarray:
+        """(N,) multiply-adds of each clip since the forward has begun."""
+        total = np.zeros(self._num_clips)
+        for clips, macs in self._of_some.items():
+            indices = range(self._num_clips) if clips is None else clips
+            total[list(indices)] += macs / len(indices)
+        for lengths, macs in self._of_lengths.items():
+            total += macs * np.asarray(lengths)
         return total
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
+        if func is per_length:
+            return self._per_length(*args, **kwargs)
+        if func in BY_DISPATCH:
+            with FlopCounterMode(display=False) as counter:
+                out = func(*args, **kwargs)
+            self.add(counter.get_total_flops() / 2)
+            return out
+        out = func(*args, **kwargs)
+        if func in RULES:
+            self.add(*RULES[func](out, *args, **kwargs))
+        return out
+
+    def _per_length(self, x: PackedClips, fn: Callable[[Tensor], Tensor]) -> Any:
+        """What runs on the clips of one length is counted for those alone."""
+        everybody = self._clips
+
+        def counted(clips: Tensor) -> Tensor:
+            self._clips = tuple(index for index, length in enumerate(x.lengths) if length == clips.shape[2])
+            try:
+                with self:
+                    return fn(clips)
+            finally:
+                self._clips = everybody
+
+        return per_length(x, counted)
+
+
+Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
+
+
+def _per_position(x: Any, channels: int, macs: int) -> Counted:
+    """A layer that does the same at every place in time and space of x."""
+    if isinstance(x, Tensor):
+        return (x.numel() / channels * macs,)
+    clips = x.clips if isinstance(x, ChannelsLast) else x
+    return clips.data.shape[3] * clips.data.shape[4] * macs, clips.lengths
+
+
+def _linear(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
+    return _per_position(out, weight.shape[0], weight.numel())
+
+
+def _transposed(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
+    return _per_position(input, weight.shape[0], weight.numel())
+
+
+def _product(out: Tensor, input: Tensor, *_: Any, **__: Any) -> Counted:
+    return (out.numel() * input.shape[-1],)
+
+
+def _added_product(out: Tensor, input: Tensor, left: Tensor, *_: Any, **__: Any) -> Counted:
+    return (out.numel() * left.shape[-1],)
+
+
+def _attention(out: Tensor, query: Tensor, key: Tensor, *_: Any, **__: Any) -> Counted:
+    """Each query with each key, and with each value."""
+    return ((query.numel() + out.numel()) * key.shape[-2],)
+
+
+def _multi_head(out: tuple, query: Tensor, key: Tensor, value: Tensor, width: int, *_: Any, **__: Any) -> Counted:
+    """Four projections and the attention; (L, N, width) queries, or (L, width)."""
+    queries, keys = query.numel() // width, key.numel() // key.shape[-1]
+    projections = width * (2 * queries * width + keys * (key.shape[-1] + value.shape[-1]))
+    return (projections + 2 * queries * width * key.shape[0],)
+
+
+RULES: dict[Callable, Callable] = {
+    **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d), _linear),
+    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _transposed),
+    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), _product),
+    **dict.fromkeys((torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _product),
+    **dict.fromkeys((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm), _added_product),
+    F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: _multi_head,
+}
+LAYERS = {  # whose functions are known without listening to them
+    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _linear),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
+}
+BY_DISPATCH = (torch.einsum, torch.tensordot)  # several products, in an order that torch decides
+
+
+def scopes(model: nn.Module) -> list[nn.Module]:
+    """The modules in which a counter listens; none of them lies within another, or within an SGS layer."""
+    if isinstance(model, (SGS, PathwaySGS)):
+        return []
+    known = type(model).__module__.startswith(KNOWN) and not isinstance(model, OWN_PRODUCTS)
+    has_matrix = any(parameter.ndim > 1 for parameter in model.parameters(recurse=False)) or is_parametrized(model)
+    if not known or has_matrix:
+        return [model]
+    return list(dict.fromkeys(scope for child in model.children() for scope in scopes(child)))
 
 
 @contextmanager
@@ -48,25 +196,47 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
     ...     model(inputs)
     ...     per_clip = counter.take()
     """
-    counter = MacCounter()
-    inside_sgs = {child for module in model.modules() if isinstance(module, SGS) for child in module.modules()}
-    layers = dict(model.named_modules())
-    handles = [model.register_forward_pre_hook(lambda *_: counter.reset())]
-    for module in model.modules():
-        if module not in inside_sgs and isinstance(module, nn.Conv3d):
-            handles.append(module.register_forward_hook(lambda m, _, out: counter.add(_conv_macs(m, out))))
-        elif module not in inside_sgs and isinstance(module, nn.Linear):
-            handles.append(module.register_forward_hook(lambda m, _, out: counter.add(_linear_macs(m, out))))
-    try:
-        with observed(model, lambda name, seen: counter.add(_sgs_macs(layers[name], seen.measured.lengths))):
-            yield counter
-    finally:
-        for handle in handles:
-            handle.remove()
+    counter, layers = MacCounter(), dict(model.named_modules())
+    samplers = [layer for layer in layers.values() if isinstance(layer, (SGS, PathwaySGS))]
+    with ExitStack() as stack:
+        begin = model.register_forward_pre_hook(lambda _, *inputs: counter.begin(_num_clips(inputs)), with_kwargs=True)
+        stack.callback(begin.remove)
+        for scope in scopes(model):
+            if type(scope) in LAYERS:
+                stack.callback(scope.register_forward_hook(partial(_see_layer, counter), with_kwargs=True).remove)
+            else:
+                _around(scope, counter.listen, counter.stop, stack)
+        for sampler in samplers:  # these count by the frames that come in
+            _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
+        see = observed(model, lambda name, seen: counter.add(sgs_macs(layers[name]), seen.measured.lengths))
+        stack.enter_context(see)
+        yield counter
 
 
-def clip_macs(model: nn.Module, inputs: list[Tensor]) -> np.ndarray:
-    """(N,) multiply-adds of each clip, from one forward in evaluation mode; the model's mode is left as it was."""
+def _see_layer(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
+    (x,) = (*args, *kwargs.values())[:1]
+    counter.add(*LAYERS[type(layer)](out, x, layer.weight))
+
+
+def _around(module: nn.Module, before: Callable[[], Any], after: Callable[[], Any], stack: ExitStack) -> None:
+    """Call these before and after each forward of a module, one that raises included, until the stack is unwound."""
+    stack.callback(module.register_forward_pre_hook(lambda *_: _nothing(before())).remove)
+    stack.callback(module.register_forward_hook(lambda *_: _nothing(after()), always_call=True).remove)
+
+
+def _nothing(_: Any) -> None:
+    """Hooks that return something replace what they see."""
+
+
+def clip_macs(model: nn.Module, inputs: Any) -> np.ndarray:
+    """Multiply-adds of each clip, from one forward in evaluation mode; the model's mode is left as it was.
+
+    Args:
+        model: any network; SGS and packed clips may be part of it.
+        inputs: what it takes, such as (N, 3, T, H, W), packed clips, or a list of one of them for each pathway.
+    Returns:
+        (N,).
+    """
     was_training = model.training
     model.eval()
     try:
@@ -77,21 +247,13 @@ def clip_macs(model: nn.Module, inputs: list[Tensor]) -> np.ndarray:
         model.train(was_training)
 
 
-def _conv_macs(module: nn.Conv3d | nn.Linear, out: Any) -> np.ndarray:
-    """Every output position costs one pass over the weights (C' x C/groups x kernel)."""
-    height, width = out.shape[3:5]
-    return np.asarray(lengths_of(out), dtype=np.int64) * (height * width * module.weight.numel())
+def _num_clips(inputs: Any) -> int:
+    for value in pytree.tree_iter(inputs, is_leaf=lambda value: isinstance(value, PackedClips)):
+        if isinstance(value, (Tensor, PackedClips)):
+            return len(value)
+    raise TypeError("the network was called with no tensor, so its clips cannot be counted")
 
 
-def _linear_macs(module: nn.Linear, out: Tensor | ChannelsLast) -> np.ndarray:
-    """Rows of one clip times the weights; the first dimension is the batch."""
-    if isinstance(out, ChannelsLast):
-        return _conv_macs(module, out.clips)
-    rows = out.numel() // (out.shape[0] * out.shape[-1])
-    return np.full(out.shape[0], rows * module.weight.numel(), dtype=np.int64)
-
-
-def _sgs_macs(module: SGS, lengths: tuple[int, ...]) -> np.ndarray:
-    """The embedding of each frame that comes in."""
-    weights = module.embed.fc1.weight.numel() + module.embed.fc2.weight.numel()
-    return np.asarray(lengths, dtype=np.int64) * weights
+def sgs_macs(module: SGS) -> int:
+    """Multiply-adds of SGS for each frame that comes in: those of its embedding."""
+    return module.embed.fc1.weight.numel() + module.embed.fc2.weight.numel()

@@ -11,7 +11,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from slowfast_atfr.analysis import count_macs
+from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.config import num_pathways
 from slowfast_atfr.datasets.loader import Batch, Loader, build_loader
 from slowfast_atfr.datasets.transform import pathways
@@ -52,11 +52,15 @@ def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
 
 
 def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
-    """The network on its device; with LOG_MODEL_INFO its structure and size are logged."""
+    """The network on its device; with LOG_MODEL_INFO its structure is logged, and what each layer costs a clip."""
     network = build_model(cfg).to(rank.device)
-    if cfg.LOG_MODEL_INFO:
+    if cfg.LOG_MODEL_INFO and rank.rank == 0:
+        summary = model_summary(cfg)
+        bins = ", every bin of SGS active" if cfg.SGS.ENABLE else ""
         logger.info("Model:\n%s", network)
-        logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
+        logger.info("Params: %s", f"{summary.params:,}")
+        logger.info("Flops: %s G (a clip of %d pixels%s)", f"{summary.gflops:,.4f}", cfg.DATA.TRAIN_CROP_SIZE, bins)
+        logger.info("Layers:\n%s", summary)
     return network
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import handle_torch_function
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, like, to_frames
 from slowfast_atfr.packed.copies import place, starts_of, take
-from slowfast_atfr.packed.dispatch import name_of
+from slowfast_atfr.packed.dispatch import handles, name_of
 
 
 def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:
@@ -97,6 +98,11 @@ def per_length(x: Tensor | PackedClips, fn: Callable[[Tensor], Tensor]) -> Tenso
     """
     if not isinstance(x, PackedClips):
         return fn(x)
+    return handle_torch_function(per_length, (x,), x, fn)  # so that a TorchFunctionMode may see it
+
+
+@handles(per_length)
+def _per_length(x: PackedClips, fn: Callable[[Tensor], Tensor]) -> Tensor | PackedClips:
     frames, starts = to_frames(x)[0], starts_of(x.lengths)
     results: list[Tensor | None] = [None] * len(x)  # of each clip: (L', H', W', C') or an entry of (n, ...)
     num_dims = set()

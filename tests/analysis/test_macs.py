@@ -2,11 +2,33 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs, count_macs
-from slowfast_atfr.packed import pack
-from slowfast_atfr.sgs import SGS, PathwaySGS
+from slowfast_atfr.packed import pack, per_length
+from slowfast_atfr.sgs import SGS, PathwaySGS, insert_sgs
+from tests import foreign
+
+
+class Calls(nn.Module):
+    """A module that calls torch functions by itself, as other libraries' may."""
+
+    def __init__(self, fn):
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, *args):
+        return self.fn(*args)
+
+
+def total_macs(model, *args):
+    """Of all clips together, as torch counts what reaches its kernels."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(*args)
+    return counter.get_total_flops() / 2
 
 
 def test_by_hand():
@@ -53,7 +75,101 @@ def test_counting_starts_afresh_after_take_and_ends_with_the_context():
     assert not conv._forward_hooks and not conv._forward_pre_hooks
 
 
+def test_a_forward_that_fails_leaves_no_counter_behind():
+    conv = nn.Conv3d(1, 1, 1)
+    with count_macs(conv) as counter:
+        with pytest.raises(RuntimeError, match="size"):
+            conv(torch.randn(2, 3, 1, 1, 1))
+        torch.ones(2, 2) @ torch.ones(2, 2)
+        assert counter.take().tolist() == [0, 0]
+
+
 def test_the_mode_is_left_as_it_was():
     model = nn.Conv3d(1, 1, 1).train()
     clip_macs(model, torch.randn(1, 1, 1, 1, 1))
     assert model.training
+
+
+# what other libraries call
+
+
+@pytest.mark.parametrize(
+    "name", ["matmul", "operator", "method", "mm", "bmm", "mv", "einsum", "baddbmm", "addmm", "linear", "conv2d"]
+)
+def test_functions_count_as_torch_counts_what_reaches_its_kernels(name):
+    a, b, m, v = torch.randn(2, 3, 4), torch.randn(2, 4, 5), torch.randn(4, 6), torch.randn(4)
+    functions = {
+        "matmul": lambda a: torch.matmul(a, m),
+        "operator": lambda a: a @ b,
+        "method": lambda a: a.matmul(b),
+        "mm": lambda a: a.flatten(0, 1).mm(m),
+        "bmm": lambda a: torch.bmm(a, b),
+        "mv": lambda a: a.flatten(0, 1).mv(v),
+        "einsum": lambda a: torch.einsum("nct,nts,nsu->ncu", a, b, b.mT),
+        "baddbmm": lambda a: torch.baddbmm(a.new_zeros(1), a, b),
+        "addmm": lambda a: torch.addmm(a.new_zeros(6), a.flatten(0, 1), m),
+        "linear": lambda a: F.linear(a, m.T),
+        "conv2d": lambda a: F.conv2d(a[:, :1, None], torch.ones(7, 1, 1, 3)),
+    }
+    model = Calls(functions[name])
+    expected = 6 * 4 if name == "mv" else total_macs(model, a)  # torch does not count mv
+    assert expected > 0 and clip_macs(model, a).tolist() == [expected / 2] * 2
+
+
+def test_attention_by_hand():
+    query, key, value = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 7, 4), torch.randn(2, 3, 7, 6)
+    attend = Calls(lambda query: F.scaled_dot_product_attention(query, key, value))
+    assert clip_macs(attend, query).tolist() == [3 * 5 * 7 * (4 + 6)] * 2
+    heads = nn.MultiheadAttention(8, 2, batch_first=True, kdim=4, vdim=6)
+    model = Calls(lambda query: heads(query, key[:, 0], value[:, 0])[0])
+    model.heads = heads
+    expected = 5 * 8 * 8 + 7 * 4 * 8 + 7 * 6 * 8 + 5 * 7 * 8 * 2 + 5 * 8 * 8
+    assert clip_macs(model, torch.randn(2, 5, 8)).tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("name", foreign.NETWORKS)
+def test_networks_of_others_count_as_torch_counts_what_reaches_its_kernels(name):
+    model, clips = foreign.NETWORKS[name][0](), torch.randn(2, 3, 12, 32, 32)
+    assert clip_macs(model, clips).tolist() == [total_macs(model, clips) / 2] * 2
+
+
+@pytest.mark.parametrize("name", foreign.NETWORKS)
+def test_networks_of_others_with_sgs_pay_together_what_each_clip_pays_alone(name):
+    make, after = foreign.NETWORKS[name][:2]
+    clips = torch.randn(3, 3, 12, 32, 32)
+    clips[1] = clips[1, :, :1]  # one of them stands still
+    model = insert_sgs(make(), after, framewise=[foreign.Swish]).train()
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm3d)):
+        norm.momentum = 1.0  # running statistics of these clips keep embeddings apart
+    model(clips)
+    together = clip_macs(model, clips)
+    assert together.tolist() == [clip_macs(model, clip[None]).item() for clip in clips]
+    assert together[1] < together[0]
+
+
+def test_what_runs_once_per_length_is_counted_for_the_clips_of_that_length():
+    def attend(x):
+        flat = x.flatten(2)
+        return (x + (flat @ flat.mT @ flat).view_as(x)).mean((2, 3, 4))
+
+    clips = [torch.randn(3, frames, 2, 2) for frames in (2, 5, 2)]
+    macs = clip_macs(Calls(lambda x: per_length(x, attend)), pack(clips))
+    assert macs.tolist() == [2 * 3 * 3 * 4 * frames for frames in (2, 5, 2)]
+
+
+def test_a_transposed_convolution_pays_for_its_input():
+    conv, lengths = nn.ConvTranspose3d(4, 6, (2, 1, 1), stride=(2, 1, 1), groups=2), (3, 1)
+    macs = clip_macs(conv, pack([torch.randn(4, frames, 2, 3) for frames in lengths]))
+    assert macs.tolist() == [frames * 6 * (4 * 3 * 2) for frames in lengths]
+    dense = torch.randn(2, 4, 3, 2, 3)
+    assert clip_macs(conv, dense).tolist() == [total_macs(conv, dense) / 2] * 2
+
+
+def test_a_layer_whose_weight_is_computed_is_counted():
+    conv = parametrizations.weight_norm(nn.Conv3d(2, 3, 1))
+    assert clip_macs(nn.Sequential(conv), torch.randn(2, 2, 4, 1, 1)).tolist() == [4 * 6] * 2
+
+
+def test_a_network_that_gets_no_clips_is_told():
+    with pytest.raises(TypeError, match="called with no tensor"):
+        clip_macs(Calls(lambda n: n), 3)

@@ -1,0 +1,211 @@
+"""What a network is made of: layer, kernel, output, multiply-adds and parameters, as in the SGS supplement's Table A.1.
+
+Computed on the meta device: shapes only, no weights and no time.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+
+from slowfast_atfr.analysis.macs import MacCounter, count_macs, sgs_macs
+from slowfast_atfr.config import ConfigError, num_pathways
+from slowfast_atfr.models import build_model
+from slowfast_atfr.models.resnet import ResBlock, SqueezeExcitation
+from slowfast_atfr.packed import lengths_of
+from slowfast_atfr.sgs import SGS
+from slowfast_atfr.sgs.sampler import PathwaySGS
+
+COLUMNS = ("layer", "pathway", "kernel", "output", "GFLOPs", "parameters")
+PATHWAY_NAMES = ("slow", "fast")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer of the network, or what one pathway has of it.
+
+    layer: name of the module, such as s2.
+    pathway: slow or fast; "" where the layer is of both, or there is only one.
+    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64.
+    output: (C, T, H, W) of a clip; () for what is no clip any more, class scores.
+    macs: multiply-adds for one clip.
+    params: numbers that are learnt.
+    """
+
+    layer: str
+    pathway: str
+    kernel: str
+    output: tuple[int, ...]
+    macs: float
+    params: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The layers of a network in the order in which a clip passes them; `str()` is a table with the sums below it."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def gflops(self) -> float:
+        """Multiply-adds x 1e-9 of one clip."""
+        return sum(row.macs for row in self.rows) * 1e-9
+
+    @property
+    def params(self) -> int:
+        return sum(row.params for row in self.rows)
+
+    def __str__(self) -> str:
+        lines = [COLUMNS]
+        for row in self.rows:
+            output = "x".join(map(str, row.output)) or "scores"
+            lines.append((row.layer, row.pathway, row.kernel, output, f"{row.macs * 1e-9:.4f}", f"{row.params:,}"))
+        lines.append(("all", "", "", "", f"{self.gflops:.4f}", f"{self.params:,}"))
+        used = [index for index, column in enumerate(zip(*lines[1:], strict=True)) if any(column)]
+        widths = {index: max(len(line[index]) for line in lines) for index in used}
+        numbers = (COLUMNS.index("GFLOPs"), COLUMNS.index("parameters"))
+        aligned = (
+            "  ".join(line[i].rjust(widths[i]) if i in numbers else line[i].ljust(widths[i]) for i in used).rstrip()
+            for line in lines
+        )
+        return "\n".join(aligned)
+
+
+def model_summary(cfg: CfgNode, active: Sequence[int] | None = None, *, crop: int | None = None) -> Summary:
+    """Summarise the network of a config for one clip.
+
+    Args:
+        cfg: a validated config.
+        active: active bins that SGS leaves of each pathway (slow, fast), a single entry for all; None: all maps, which
+            is the most that it can cost. Where a clip has fewer maps it keeps those.
+        crop: pixels of the square crop; None is DATA.TRAIN_CROP_SIZE.
+    Raises:
+        ConfigError: if active has another number of entries, or one below 1.
+    """
+    pathways, frames, crop = num_pathways(cfg), cfg.DATA.NUM_FRAMES, crop or cfg.DATA.TRAIN_CROP_SIZE
+    if active is not None and (len(active) not in (1, pathways) or min(active) < 1):
+        raise ConfigError(f"active is {list(active)}; it takes 1 or {pathways} numbers of bins, each at least 1")
+    plain = cfg.clone()
+    plain.defrost()
+    plain.BN.NORM_TYPE = "batchnorm"  # of the same size, and forms no process groups
+    with torch.device("meta"), torch.inference_mode():
+        model = build_model(plain).eval()
+        lengths = [frames // cfg.SLOWFAST.ALPHA, frames] if pathways == 2 else [frames]
+        limits = [frames] * pathways if active is None else [*active] * (pathways // len(active))
+        _replace_sgs(model, limits)
+        return Summary(tuple(_rows(model, [torch.empty(1, 3, length, crop, crop) for length in lengths])))
+
+
+def _replace_sgs(module: nn.Module, limits: Sequence[int]) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, PathwaySGS):
+            setattr(module, name, _FirstMaps(child, limits))
+        elif isinstance(child, SGS):
+            setattr(module, name, _First(child, limits[0]))
+        else:
+            _replace_sgs(child, limits)
+
+
+class _FirstMaps(nn.Module):
+    """Stands in for SGS: each sampled pathway keeps its first maps, as many as bins are to be active."""
+
+    def __init__(self, layer: PathwaySGS, limits: Sequence[int]) -> None:
+        super().__init__()
+        self.sampled = layer.sampled
+        for pathway in layer.sampled:
+            self.add_module(f"pathway{pathway}", _First(getattr(layer, f"pathway{pathway}"), limits[pathway]))
+
+    def forward(self, pathways: list[Tensor]) -> list[Tensor]:
+        return [getattr(self, f"pathway{p}")(x) if p in self.sampled else x for p, x in enumerate(pathways)]
+
+
+class _First(nn.Module):
+    def __init__(self, sampler: SGS, limit: int) -> None:
+        super().__init__()
+        self.sampler, self.limit = sampler, limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, : self.limit]
+
+
+def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
+    """A row for each child of the network, or for each pathway of it, from one forward."""
+    groups = [(name, *group) for name, layer in model.named_children() for group in _by_pathway(layer)]
+    seen: dict[nn.Module, tuple[float, Tensor]] = {}
+    with count_macs(model) as counter:
+        for layer in model.modules():
+            if isinstance(layer, _First):
+                layer.register_forward_hook(lambda m, x, _: counter.add(sgs_macs(m.sampler), lengths_of(x[0])))
+        for _, _, parts in groups:
+            for part in parts:
+                _watch(part, counter, seen)
+        model(inputs)
+    for name, pathway, parts in groups:
+        output = seen[parts[-1]][1]
+        yield Row(
+            layer=name,
+            pathway=PATHWAY_NAMES[pathway] if pathway is not None and len(inputs) > 1 else "",
+            kernel=_kernels(parts),
+            output=tuple(output.shape[1:]) if output.ndim == 5 else (),
+            macs=sum(seen[part][0] for part in parts),
+            params=sum(parameter.numel() for part in parts for parameter in part.parameters()),
+        )
+
+
+def _by_pathway(layer: nn.Module) -> Iterator[tuple[int | None, list[nn.Module]]]:
+    """The modules that belong to each pathway; all of the layer, under None, where they do not say."""
+    named = [(re.match(r"pathway(\d+)", name), child) for name, child in layer.named_children()]
+    if not named or not all(match for match, _ in named):
+        yield None, [layer]
+        return
+    for pathway, group in itertools.groupby(named, key=lambda entry: int(entry[0][1])):
+        yield pathway, [child for _, child in group]
+
+
+def _watch(part: nn.Module, counter: MacCounter, seen: dict[nn.Module, tuple[float, Tensor]]) -> None:
+    """Note what a module has cost and the clips that leave it: of the slow pathway, where there are several."""
+
+    def before(_: nn.Module, args: tuple) -> None:
+        seen[part] = -counter.so_far().item(), args[0]
+
+    def after(_: nn.Module, args: tuple, out: Tensor | list[Tensor]) -> None:
+        seen[part] = seen[part][0] + counter.so_far().item(), out if isinstance(out, Tensor) else out[0]
+
+    part.register_forward_pre_hook(before)
+    part.register_forward_hook(after)
+
+
+def _kernels(parts: list[nn.Module]) -> str:
+    """Such as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3."""
+    texts = []
+    for text, same in itertools.groupby(map(_kernel, parts)):
+        count = len(list(same))
+        texts.append(f"[{text}] x {count}" if count > 1 else text)
+    return "; ".join(texts)
+
+
+def _kernel(part: nn.Module) -> str:
+    if isinstance(part, _First):
+        return f"SGS: {_kernel(part.sampler)}"
+    texts = []
+    for layer in _own_layers(part):
+        if isinstance(layer, nn.Conv3d):
+            texts.append(f"{'x'.join(map(str, layer.kernel_size))}, {layer.out_channels}")
+        elif isinstance(layer, nn.MaxPool3d):
+            size = layer.kernel_size
+            texts.append(f"max {'x'.join(map(str, size if isinstance(size, tuple) else (size,) * 3))}")
+        elif isinstance(layer, nn.Linear):
+            texts.append(f"linear, {layer.out_features}")
+    return "; ".join(texts)
+
+
+def _own_layers(part: nn.Module) -> Iterator[nn.Module]:
+    """Without shortcuts and the gates of squeeze-and-excitation."""
+    yield part
+    for name, child in part.named_children():
+        if not isinstance(child, SqueezeExcitation) and not (isinstance(part, ResBlock) and name == "branch1"):
+            yield from _own_layers(child)
