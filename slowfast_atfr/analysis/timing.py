@@ -3,10 +3,10 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,24 +30,31 @@ class Figure:
     target: float | None = None
     note: str = ""
 
+    COLUMNS: ClassVar[dict[str, str]] = {  # and how a table aligns them
+        "what": "---",
+        "median": "---:",
+        "range": "---:",
+        "target": "---",
+        "met": "---",
+        "note": "---",
+    }
+
     @property
     def median(self) -> float:
         return float(np.median(self.rounds))
 
     def cells(self) -> tuple[str, ...]:
-        """What a table shows: name, median, range, target, whether it is met, note."""
+        """What a table shows, in the order of COLUMNS."""
         spread = f"{min(self.rounds):.3g} to {max(self.rounds):.3g}" if len(self.rounds) > 1 else ""
         target = "" if self.target is None else f"at most {self.target:g}"
         met = "" if self.target is None else ("yes" if self.median <= self.target else "no")
         return self.name, f"{self.median:.3g}{' ' + self.unit if self.unit else ''}", spread, target, met, self.note
 
 
-COLUMNS = ("what", "median", "range", "target", "met", "note")
-
-
-def table(figures: list[Figure]) -> str:
-    """A markdown table."""
-    lines = [COLUMNS, ("---", "---:", "---:", "---", "---", "---"), *(figure.cells() for figure in figures)]
+def table(figures: Sequence[Any]) -> str:
+    """A markdown table of figures of one kind: something with COLUMNS and cells()."""
+    columns = figures[0].COLUMNS
+    lines = [columns.keys(), columns.values(), *(figure.cells() for figure in figures)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of tools/benchmark.py: what SGS costs, and what packed clips cost and save."""
+"""The benchmarks of tools/benchmark.py: what SGS costs, what packed clips cost and save, and whole networks."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ from slowfast_atfr.analysis.timing import Figure, busy_share, in_turn, machine, 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
+from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths
 from slowfast_atfr.sgs import SGS
 
 Clips = Tensor | PackedClips
@@ -92,12 +93,6 @@ def benchmark_packed(configs: Path, *, rounds: int, device: torch.device) -> lis
     return figures
 
 
-def ragged_lengths(frames: int, batch: int) -> tuple[int, ...]:
-    """Lengths from a quarter to three quarters of the frames, half on average, neighbours unlike."""
-    lengths = np.linspace(frames / 4, 3 * frames / 4, batch).round().astype(int)
-    return tuple(int(length) for length in (*lengths[::2], *lengths[1::2]))
-
-
 def _packed_over_dense(
     name: str, run: Callable[[Clips], None], dense: Tensor, rounds: int, limit: float | None
 ) -> list[Figure]:
@@ -149,7 +144,7 @@ def _step(model: nn.Module, x: Clips) -> None:
     model.zero_grad(set_to_none=True)
 
 
-BENCHMARKS = {"sgs": benchmark_sgs, "packed": benchmark_packed}
+BENCHMARKS = {"sgs": benchmark_sgs, "packed": benchmark_packed, "models": benchmark_models}
 
 
 def _device(text: str) -> torch.device:

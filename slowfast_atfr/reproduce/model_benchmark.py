@@ -1,0 +1,165 @@
+"""Every network with and without SGS: parameters, multiply-adds and clips per second."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from slowfast_atfr.analysis.macs import count_macs
+from slowfast_atfr.analysis.timing import in_turn
+from slowfast_atfr.config import load_cfg, num_pathways
+from slowfast_atfr.models import build_model
+from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.sgs.sampler import PathwaySGS
+
+BATCH = 4  # clips
+LEFT_OUT = ("Demo", "UCF101", "HMDB51")  # folders of toys, and of networks that stand in another folder as well
+
+
+@dataclass(frozen=True)
+class NetworkFigure:
+    """A network and the same one with SGS, timed in turn; clips keep half of their maps on average behind SGS.
+
+    name: of the config, without _ATFR.
+    pixels: side of the crop.
+    params: of the network, and what SGS adds.
+    gflops: multiply-adds x 1e-9 of a clip: of the network, with all maps behind SGS, with half of them.
+    base_seconds, atfr_seconds: of a batch, each round.
+    """
+
+    name: str
+    pixels: int
+    params: tuple[int, int]
+    gflops: tuple[float, float, float]
+    base_seconds: tuple[float, ...]
+    atfr_seconds: tuple[float, ...]
+
+    COLUMNS: ClassVar[dict[str, str]] = {
+        "network": "---",
+        "pixels": "---:",
+        "parameters": "---:",
+        "SGS adds": "---:",
+        "GFLOPs": "---:",
+        "with SGS, all maps": "---:",
+        "half the maps": "---:",
+        "clips/s": "---:",
+        "with SGS, half the maps": "---:",
+        "time, with SGS over without": "---:",
+    }
+
+    def cells(self) -> tuple[str, ...]:
+        """What a table shows, in the order of COLUMNS."""
+        ratios = np.array(self.atfr_seconds) / np.array(self.base_seconds)
+        clips_per_second = (f"{BATCH / np.median(times):.3g}" for times in (self.base_seconds, self.atfr_seconds))
+        spread = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+        params = f"{self.params[0] / 1e6:.2f} M", f"{self.params[1] / 1e3:.1f} K"
+        return self.name, str(self.pixels), *params, *(f"{g:.4g}" for g in self.gflops), *clips_per_second, spread
+
+
+def benchmark_models(configs: Path, *, rounds: int, device: torch.device) -> list[NetworkFigure]:
+    """A figure for every config that has one with SGS beside it."""
+    figures = []
+    for atfr in tqdm(config_pairs(configs), desc="networks", unit="network", leave=False):
+        base = atfr.with_name(atfr.name.replace("_ATFR", ""))
+        figures.append(measure_pair(base, atfr, rounds=rounds, device=device))
+    return figures
+
+
+def config_pairs(configs: Path) -> list[Path]:
+    """The configs with SGS that have one without it beside them, by folder and name."""
+    found = sorted(configs.glob("*/*_ATFR.yaml"))
+    return [
+        path
+        for path in found
+        if path.parent.name not in LEFT_OUT and path.with_name(path.name.replace("_ATFR", "")).is_file()
+    ]
+
+
+def measure_pair(
+    base: Path, atfr: Path, *, rounds: int, device: torch.device, pairs: Sequence[str] = ()
+) -> NetworkFigure:
+    """Time a network and the same one with SGS in turn, on random clips of its training crop, in evaluation.
+
+    Args:
+        base, atfr: configs.
+        rounds: measurements of each.
+        device: where they run.
+        pairs: KEY VALUE pairs for both configs.
+    """
+    models, inputs = {}, []
+    for name, path in (("base", base), ("ATFR", atfr)):
+        cfg = load_cfg(str(path), ["BN.NORM_TYPE", "batchnorm", *pairs])
+        models[name] = build_model(cfg).to(device).eval()
+        inputs = inputs or random_inputs(cfg, device)
+    with torch.inference_mode():
+        base_macs = mean_macs(models["base"], inputs)
+        keep_maps(models["ATFR"], half=False)
+        all_macs = mean_macs(models["ATFR"], inputs)
+        keep_maps(models["ATFR"], half=True)
+        half_macs = mean_macs(models["ATFR"], inputs)
+        tasks = {name: lambda model=model: model(inputs) for name, model in models.items()}
+        seconds = in_turn(tasks, rounds=rounds, device=device, title=base.stem)
+    params = [sum(parameter.numel() for parameter in model.parameters()) for model in models.values()]
+    return NetworkFigure(
+        name=f"{base.parent.name}/{base.stem}",
+        pixels=cfg.DATA.TRAIN_CROP_SIZE,
+        params=(params[0], params[1] - params[0]),
+        gflops=tuple(macs * 1e-9 for macs in (base_macs, all_macs, half_macs)),
+        base_seconds=tuple(seconds["base"].tolist()),
+        atfr_seconds=tuple(seconds["ATFR"].tolist()),
+    )
+
+
+def random_inputs(cfg: CfgNode, device: torch.device) -> list[Tensor]:
+    """A random batch of what the network of cfg takes, one tensor for each pathway."""
+    crop = cfg.DATA.TRAIN_CROP_SIZE
+    clips = torch.randn(BATCH, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
+    return [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips] if num_pathways(cfg) == 2 else [clips]
+
+
+def mean_macs(model: nn.Module, inputs: list[Tensor]) -> float:
+    """Multiply-adds of a clip, mean over the batch."""
+    with count_macs(model) as counter:
+        model(inputs)
+        return float(counter.take().mean())
+
+
+def keep_maps(model: nn.Module, *, half: bool) -> None:
+    """Put behind every SGS layer of a network what makes its clips as long as they are to be, in place."""
+    for name, layer in list(model.named_children()):
+        if isinstance(layer, Lengths):
+            layer.half = half
+        elif isinstance(layer, PathwaySGS):
+            setattr(model, name, Lengths(layer, half=half))
+
+
+class Lengths(nn.Module):
+    """Runs SGS, so that its cost is there, and then goes on with first maps of what came in, as many as it is told.
+
+    What SGS leaves of random clips depends on weights that nobody has trained.
+    """
+
+    def __init__(self, layer: PathwaySGS, *, half: bool) -> None:
+        super().__init__()
+        self.layer, self.half = layer, half
+
+    def forward(self, pathways: list[Tensor | PackedClips]) -> list[Tensor | PackedClips]:
+        out = self.layer(pathways)
+        for pathway in self.layer.sampled:
+            clips = unpack(pathways[pathway])
+            frames = max(clip.shape[1] for clip in clips)
+            kept = ragged_lengths(frames, len(clips)) if self.half else (frames,) * len(clips)
+            out[pathway] = pack([clip[:, :length] for clip, length in zip(clips, kept, strict=True)])
+        return out
+
+
+def ragged_lengths(frames: int, batch: int) -> tuple[int, ...]:
+    """Lengths from a quarter to three quarters of the frames, half on average, neighbours unlike."""
+    lengths = np.linspace(frames / 4, 3 * frames / 4, batch).round().astype(int)
+    return tuple(int(length) for length in (*lengths[::2], *lengths[1::2]))

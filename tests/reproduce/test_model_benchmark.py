@@ -1,0 +1,46 @@
+"""Networks with and without SGS, side by side: the same clips, the same weights' sizes, half of the maps."""
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast_atfr.analysis.timing import table
+from slowfast_atfr.reproduce.model_benchmark import config_pairs, measure_pair, ragged_lengths
+
+TINY = ["DATA.TRAIN_CROP_SIZE", "32"]
+
+
+@pytest.mark.parametrize(("frames", "batch"), [(13, 8), (13, 4), (8, 8), (8, 4), (32, 4), (32, 2)])
+def test_ragged_clips_have_half_the_frames_on_average_and_differ_from_their_neighbours(frames, batch):
+    lengths = ragged_lengths(frames, batch)
+    assert len(lengths) == batch and np.mean(lengths) == pytest.approx(frames / 2, rel=0.02)
+    assert min(lengths) >= 1 and max(lengths) < frames
+    assert all(a != b for a, b in zip(lengths, lengths[1:], strict=False))
+
+
+def test_every_network_of_the_configs_is_measured(repo):
+    names = [f"{path.parent.name}/{path.stem}" for path in config_pairs(repo / "configs")]
+    assert {"Kinetics/X3D_S_ATFR", "Kinetics/SLOWFAST_8x8_R50_ATFR", "Mini_Kinetics/3DRESNET18_ATFR"} <= set(names)
+    assert not [name for name in names if name.startswith("Demo/")]
+
+
+@pytest.mark.parametrize("name", ["Mini_Kinetics/3DRESNET18", "Kinetics/SLOWFAST_4x16_R50"])
+def test_a_network_beside_itself_with_sgs(repo, name):
+    base, atfr = (repo / "configs" / f"{name}{suffix}.yaml" for suffix in ("", "_ATFR"))
+    figure = measure_pair(base, atfr, rounds=2, device=torch.device("cpu"), pairs=TINY)
+    channels = (256, 32) if "SLOWFAST" in name else (32,)
+    assert figure.params[1] == sum(c * c // 2 + c // 2 + c // 2 * 8 + 2 * 8 for c in channels)
+    of_base, of_all, of_half = figure.gflops
+    assert of_base < of_all < 1.01 * of_base  # the embedding, counted for every frame
+    before = (of_base - 2 * (of_all - of_half)) / of_base  # what is before SGS does not get cheaper
+    assert 0.05 < before < 0.6
+    assert len(figure.base_seconds) == len(figure.atfr_seconds) == 2
+    (line,) = table([figure]).splitlines()[2:]
+    assert line.startswith(f"| {name} | 32 | ") and line.count("|") == len(figure.COLUMNS) + 1
+
+
+def test_figures_are_medians_of_their_rounds(repo):
+    base, atfr = (repo / "configs" / f"Mini_Kinetics/3DRESNET18{suffix}.yaml" for suffix in ("", "_ATFR"))
+    figure = measure_pair(base, atfr, rounds=3, device=torch.device("cpu"), pairs=TINY)
+    cells = dict(zip(figure.COLUMNS, figure.cells(), strict=True))
+    assert float(cells["clips/s"]) == pytest.approx(4 / np.median(figure.base_seconds), rel=0.01)
