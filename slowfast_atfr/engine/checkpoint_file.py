@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,14 +63,21 @@ def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = N
     except ConfigError:
         raise
     except Exception as error:  # a damaged file raises about anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"{path} cannot be read as a checkpoint: {reason}") from None
+        raise ConfigError(f"{path} cannot be read as a checkpoint: {_reason(error)}") from None
     if expected not in (None, kind):
         text = "%s is %r, but %s is a %s file; it is loaded as that"
         logger.warning(text, key.replace("FILE_PATH", "TYPE"), expected, path, kind)
     if kind == "caffe2":
         return CheckpointFile(path, kind, _tensors_of(content, path), {})
     return CheckpointFile(path, kind, *_state_of(content, path))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of torch's long one about code in a file, what it is about."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused:
+        return f"it holds {refused[1]}, and only tensors and plain data are admitted"
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _kind(path: str) -> str:

@@ -88,9 +88,8 @@ class LoadReport:
         )
         if self.of_sgs:
             text += f"; new, not in the file: {len(self.of_sgs)} parameters of SGS ({', '.join(sorted(layers))})"
-        heads = [entry for entry in self.mismatched if entry.name.startswith(HEAD)]
-        if heads:
-            text += f"; the classifier is new: {heads[0].wanted[0]} classes here, {heads[0].found[0]} in the file"
+        for _, found, wanted in [entry for entry in self.mismatched if entry.name == f"{HEAD}bias"]:
+            text += f"; the classifier is new: {wanted[0]} classes here, {found[0]} in the file"
         return text
 
 
@@ -127,11 +126,9 @@ def load_weights(
     if not (report.complete if strict else report.share >= MIN_SHARE):
         reasons = [f"the weights of {file.path} are not those of this model: {report}"]
         if strict and report.of_sgs:
-            reasons.append("The file has nothing of SGS: it is of the base network (SGS.ENABLE False)")
+            reasons.append("The file lacks weights of SGS: it is of the base network, or of other SGS.STAGES")
         if not strict:
-            reasons.append(
-                f"That is {report.share:.0%} of its values without SGS and classifier, below {MIN_SHARE:.0%}"
-            )
+            reasons.append(f"{report.share:.0%} of its values fit (SGS and classifier apart), {MIN_SHARE:.0%} must")
             remedy = _remedy(report, own, inflate)
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
     mismatched = {entry.name for entry in report.mismatched}

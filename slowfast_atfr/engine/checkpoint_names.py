@@ -18,7 +18,8 @@ BOOKKEEPING = ("momentum", "lr", "model_iter")  # in the names of blobs that are
 
 TORCHVISION = {"conv1.weight", "layer1.0.conv1.weight"}  # tell a ResNet of torchvision or timm
 TORCHVISION_ENDS = {"conv1": "s1.pathway0_stem.conv", "bn1": "s1.pathway0_stem.bn", "fc": "head.projection"}
-TORCHVISION_LAYER = re.compile(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)")
+TORCHVISION_LAYER = re.compile(r"layer(\d)\.(\d+)\.(conv[123]|bn[123]|downsample\.[01])")
+TORCHVISION_BRANCHES = {"downsample.0": "branch1", "downsample.1": "branch1_bn"}
 
 RELEASE_SAMPLER = re.compile(r"(s\d)\.(?:pathway(\d)_)?ts_layer\.(fc\.0|fc\.2|bn)")
 RELEASE_LAYERS = {"fc.0": "fc1", "fc.2": "fc2", "bn": "bn"}
@@ -90,11 +91,9 @@ def from_torchvision(name: str) -> str:
     layer = TORCHVISION_LAYER.fullmatch(module)
     if layer is None:
         return f"{TORCHVISION_ENDS[module]}.{leaf}" if module in TORCHVISION_ENDS else name
-    stage, block, kind, number = int(layer[1]) + 1, layer[2], layer[3], int(layer[4])
-    if kind == "downsample.":
-        branch = ("branch1", "branch1_bn")[number]
-    else:
-        branch = f"branch2.{'abc'[number - 1]}{'_bn' if kind == 'bn' else ''}"
+    stage, block, part = int(layer[1]) + 1, layer[2], layer[3]
+    letter = "abc"[int(part[-1]) - 1]  # of conv1 .. conv3, bn1 .. bn3
+    branch = TORCHVISION_BRANCHES.get(part, f"branch2.{letter}{'_bn' if part.startswith('bn') else ''}")
     return f"s{stage}.pathway0_res{block}.{branch}.{leaf}"
 
 

@@ -128,7 +128,7 @@ def test_bytes_are_encoded_as_latin1_alone(tmp_path):
 def test_code_in_a_file_of_torch_is_not_run(tmp_path, zipped):
     content = {"model_state": WEIGHTS, "evil": Evil(tmp_path / "run")}
     torch.save(content, tmp_path / "file.pyth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ConfigError, match="file.pyth cannot be read as a checkpoint"):
+    with pytest.raises(ConfigError, match=f"cannot be .* it holds {os.mkdir.__module__}.mkdir, and only tensors"):
         read_checkpoint(str(tmp_path / "file.pyth"))
     assert not (tmp_path / "run").exists()
 
