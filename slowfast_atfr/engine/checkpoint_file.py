@@ -2,18 +2,15 @@
 
 import logging
 import os
-import pickle
 import re
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.engine.safe_pickle import PickledArray, load_arrays
 
 logger = logging.getLogger(__name__)
 FILE_PATH = "TRAIN.CHECKPOINT_FILE_PATH"
@@ -59,7 +56,7 @@ def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = N
         raise ConfigError(f"{key} is {path!r}, and there is no such file")
     try:
         kind = _kind(path)
-        content = _load_caffe2(path) if kind == "caffe2" else torch.load(path, map_location="cpu", weights_only=True)
+        content = load_arrays(path) if kind == "caffe2" else torch.load(path, map_location="cpu", weights_only=True)
     except ConfigError:
         raise
     except Exception as error:  # a damaged file raises about anything
@@ -68,7 +65,7 @@ def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = N
         text = "%s is %r, but %s is a %s file; it is loaded as that"
         logger.warning(text, key.replace("FILE_PATH", "TYPE"), expected, path, kind)
     if kind == "caffe2":
-        return CheckpointFile(path, kind, _tensors_of(content, path), {})
+        return CheckpointFile(path, kind, _blobs_of(content, path), {})
     return CheckpointFile(path, kind, *_state_of(content, path))
 
 
@@ -107,57 +104,20 @@ def _state_of(content: Any, path: str) -> tuple[dict[str, Tensor], dict[str, Any
     return dict(state), rest
 
 
-def _load_caffe2(path: str) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        content = _ArraysOnly(file, encoding="latin1").load()  # the files are of Python 2
-    if not isinstance(content, dict) or not isinstance(content.get("blobs"), dict):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+def _blobs_of(content: Any, path: str) -> dict[str, Tensor]:
+    """The weights of a pickle of Caffe2: {"blobs": {name: array}}."""
+    fields = content if isinstance(content, dict) else {}
+    if not isinstance(fields.get("blobs"), dict):
+        found = ", ".join(map(str, fields)) if fields else type(content).__name__
         raise ConfigError(f"{path} is no checkpoint: it is a pickle without blobs, as Caffe2's have, but {found[:200]}")
-    return content["blobs"]
+    return {name: _tensor_of(blob, name, path) for name, blob in fields["blobs"].items()}
 
 
-def _tensors_of(blobs: dict[str, Any], path: str) -> dict[str, Tensor]:
-    tensors = {}
-    for name, blob in blobs.items():
-        array = np.require(blob, requirements=["C", "W"])
-        try:
-            tensors[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-        except TypeError:
-            raise ConfigError(f"{path} is no checkpoint: the blob {name} holds {array.dtype}, no numbers") from None
-    return tensors
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into a pickle of protocol 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it encodes text as {encoding!r}")
-    return text.encode("latin1")
-
-
-def _admitted() -> dict[tuple[str, str], Callable]:
-    """What a pickle may name: what arrays and bytes are pickled as. numpy.core is numpy._core since numpy 2."""
-    reconstruct, frombuffer = (np.empty(0).__reduce_ex__(protocol)[0] for protocol in (2, 5))
-    named = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("collections", "OrderedDict"): OrderedDict,
-        ("_codecs", "encode"): _encode,
-        ("builtins", "bytes"): bytes,
-        ("__builtin__", "bytes"): bytes,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        named[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        named[f"{core}.multiarray", "scalar"] = np.float32(0).__reduce__()[0]
-        named[f"{core}.numeric", "_frombuffer"] = frombuffer
-    return named
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles arrays and plain data. Whatever else a pickle names is refused before it is imported, let alone run."""
-
-    admitted = _admitted()
-
-    def find_class(self, module: str, name: str) -> Callable:
-        if (module, name) not in self.admitted:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, and only arrays and plain data are admitted")
-        return self.admitted[module, name]
+def _tensor_of(blob: Any, name: str, path: str) -> Tensor:
+    if not isinstance(blob, PickledArray):
+        raise ConfigError(f"{path} is no checkpoint: the blob {name} is a {type(blob).__name__}, no array")
+    try:
+        array = blob.numpy()
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is no checkpoint: the blob {name} cannot be read: {error}") from None

@@ -43,33 +43,14 @@ def test_weights_are_found_where_others_keep_them(tmp_path, content, epoch, zipp
 @pytest.mark.parametrize("protocol", range(6))
 def test_blobs_of_any_pickle_protocol(tmp_path, protocol):
     blobs = BLOBS | {"scalar": np.float32(0.5), "big_endian": np.array([1.0, 2.0], dtype=">f4"), "empty": np.empty(0)}
+    blobs["by_columns"] = np.asfortranarray(BLOBS["pred_w"])
     (tmp_path / "file.pkl").write_bytes(pickle.dumps({"blobs": blobs, "cfg": b"\xff"}, protocol))
     file = read_checkpoint(str(tmp_path / "file.pkl"))
     assert (file.kind, file.epoch, file.rest) == ("caffe2", None, {})
     assert file.weights.keys() == blobs.keys()
     for name, value in file.weights.items():
         assert value.tolist() == np.asarray(blobs[name]).tolist()
-    file.weights["pred_w"].zero_()  # a tensor like any other
-
-
-@pytest.mark.parametrize("core", ["numpy.core", "numpy._core"])
-def test_arrays_of_old_and_new_numpy(tmp_path, core):
-    here = np.empty(0).__reduce__()[0].__module__.rpartition(".")[0]
-    text = pickle.dumps({"blobs": BLOBS}, 2).replace(here.encode(), core.encode())
-    assert core.encode() in text
-    (tmp_path / "file.pkl").write_bytes(text)
-    assert same(read_checkpoint(str(tmp_path / "file.pkl")).weights, {k: torch.from_numpy(v) for k, v in BLOBS.items()})
-
-
-def test_a_pickle_of_python_2(tmp_path):
-    number = np.array([1.5, -2.0], dtype="<f4").tobytes()  # has bytes that are no UTF-8
-    array = (
-        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85"
-        b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-    )
-    text = b"\x80\x02}U\x05blobs}U\x06pred_b" + array + b"U\x08" + number + b"tbss."
-    (tmp_path / "file.pkl").write_bytes(text)
-    assert same(read_checkpoint(str(tmp_path / "file.pkl")).weights, {"pred_b": torch.tensor([1.5, -2.0])})
+        value.zero_()  # a tensor like any other
 
 
 def test_a_wrong_flag_is_told_and_changes_nothing(tmp_path, caplog):
@@ -94,34 +75,6 @@ class Evil:
 
     def __reduce__(self):
         return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-@pytest.mark.parametrize("place", ["beside the blobs", "among them", "within an array", "instead"])
-def test_code_in_a_pickle_is_not_run(tmp_path, protocol, place):
-    evil, blobs = Evil(tmp_path / "run"), dict(BLOBS)
-    content = {"blobs": blobs}
-    if place == "beside the blobs":
-        content["cfg"] = evil
-    elif place == "among them":
-        blobs["evil"] = evil
-    elif place == "within an array":
-        blobs["evil"] = np.array([evil], dtype=object)
-    else:
-        content = evil
-    (tmp_path / "file.pkl").write_bytes(pickle.dumps(content, protocol))
-    refused = f"it holds {os.mkdir.__module__}.mkdir, and only arrays and plain data are admitted"
-    with pytest.raises(ConfigError, match=refused if protocol or content is not evil else "nor a pickle"):
-        read_checkpoint(str(tmp_path / "file.pkl"))
-    assert not (tmp_path / "run").exists()
-    pickle.loads((tmp_path / "file.pkl").read_bytes())  # it would have
-    assert (tmp_path / "run").exists()
-
-
-def test_bytes_are_encoded_as_latin1_alone(tmp_path):
-    (tmp_path / "file.pkl").write_bytes(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00utf-7\x86R.")
-    with pytest.raises(ConfigError, match="encodes text as 'utf-7'"):
-        read_checkpoint(str(tmp_path / "file.pkl"))
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -153,7 +106,9 @@ def test_a_file_of_torch_without_weights_is_told(tmp_path, content, words):
     [
         ({"weights": {}}, "it is a pickle without blobs, as Caffe2's have, but weights"),
         ([1, 2], "it is a pickle without blobs, as Caffe2's have, but list"),
-        ({"blobs": {"name": "text"}}, "the blob name holds <U4, no numbers"),
+        ({"blobs": {"name": "text"}}, "the blob name is a str, no array"),
+        ({"blobs": {"name": np.array(["text"])}}, "the blob name cannot be read: U4 is no kind of number"),
+        ({"blobs": {"name": np.array([None])}}, "the blob name cannot be read: O8 is no kind of number"),
     ],
 )
 def test_a_pickle_without_weights_is_told(tmp_path, content, words):

@@ -253,7 +253,9 @@ def test_a_base_network_leaves_only_sgs_new_and_the_log_says_so(network, caplog,
 
 def test_a_base_network_is_not_tested_as_if_it_had_sgs(network):
     file = of_torch(network("SLOW_8x8_R50").state_dict())
-    with pytest.raises(ConfigError, match=r"5 parameters of SGS \(s2_sgs.pathway0\).*lacks weights of SGS.* remedy here"):
+    with pytest.raises(
+        ConfigError, match=r"5 parameters of SGS \(s2_sgs.pathway0\).*lacks weights of SGS.* remedy here"
+    ):
         load_weights(file, network("SLOW_8x8_R50_ATFR"), strict=True, remedy="remedy here")
     file = of_torch(network("SLOW_8x8_R50_ATFR").state_dict())
     with pytest.raises(ConfigError, match="7 are unexpected"):
