@@ -114,6 +114,8 @@ def _blobs_of(content: Any, path: str) -> dict[str, Tensor]:
 
 
 def _tensor_of(blob: Any, name: str, path: str) -> Tensor:
+    if isinstance(blob, (int, float)):
+        return torch.tensor(blob)
     if not isinstance(blob, PickledArray):
         raise ConfigError(f"{path} is no checkpoint: the blob {name} is a {type(blob).__name__}, no array")
     try:

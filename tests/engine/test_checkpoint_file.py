@@ -43,6 +43,7 @@ def test_weights_are_found_where_others_keep_them(tmp_path, content, epoch, zipp
 @pytest.mark.parametrize("protocol", range(6))
 def test_blobs_of_any_pickle_protocol(tmp_path, protocol):
     blobs = BLOBS | {"scalar": np.float32(0.5), "big_endian": np.array([1.0, 2.0], dtype=">f4"), "empty": np.empty(0)}
+    blobs["number"] = 0.5
     blobs["by_columns"] = np.asfortranarray(BLOBS["pred_w"])
     (tmp_path / "file.pkl").write_bytes(pickle.dumps({"blobs": blobs, "cfg": b"\xff"}, protocol))
     file = read_checkpoint(str(tmp_path / "file.pkl"))
