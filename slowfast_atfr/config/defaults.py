@@ -23,15 +23,17 @@ def _training(cfg: CfgNode) -> None:
     cfg.TRAIN.CHECKPOINT_PERIOD = 10  # epochs between checkpoints; the last epoch is always saved
     cfg.TRAIN.AUTO_RESUME = True  # go on from the newest checkpoint in OUTPUT_DIR, if there is one
     cfg.TRAIN.CHECKPOINT_FILE_PATH = ""  # initial weights, for a run that does not resume
-    cfg.TRAIN.CHECKPOINT_TYPE = "pytorch"
+    cfg.TRAIN.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2; the file is loaded as what it is
+    cfg.TRAIN.CHECKPOINT_INFLATE = False  # repeat 2D kernels along time; the run starts at epoch 0
     cfg.TRAIN.CHECKPOINT_EPOCH_RESET = False  # take the weights of CHECKPOINT_FILE_PATH, start at epoch 0
+    cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN = []  # strings that are removed from the names of its weights
 
     cfg.TEST = CfgNode()
     cfg.TEST.ENABLE = True
     cfg.TEST.DATASET = "kinetics"
     cfg.TEST.BATCH_SIZE = 8  # views (clips x crops), not videos, of one machine
     cfg.TEST.CHECKPOINT_FILE_PATH = ""  # empty: the newest checkpoint in OUTPUT_DIR
-    cfg.TEST.CHECKPOINT_TYPE = "pytorch"
+    cfg.TEST.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2
     cfg.TEST.NUM_ENSEMBLE_VIEWS = 10  # clips of a video, evenly along time
     cfg.TEST.NUM_SPATIAL_CROPS = 3  # 1 is the centre crop, 3 are left, centre, right (or top, centre, bottom)
     cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR that receives scores and labels of every video

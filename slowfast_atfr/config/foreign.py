@@ -56,8 +56,6 @@ _HARMLESS = {
     "SOLVER.GAMMA": None,  # read by no policy that PySlowFast still has
     "SOLVER.STEP_SIZE": None,
     "SOLVER.WARMUP_FACTOR": None,
-    "TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN": ((), []),
-    "TRAIN.CHECKPOINT_INFLATE": (False,),
     "TRAIN.MIXED_PRECISION": (False,),
 }
 

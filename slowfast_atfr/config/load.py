@@ -1,5 +1,6 @@
 """From a YAML file with `_BASE_` and a list of KEY VALUE pairs to a validated, frozen node."""
 
+import ast
 import difflib
 import logging
 import os
@@ -15,6 +16,7 @@ from slowfast_atfr.config.foreign import RENAMED, is_inert
 from slowfast_atfr.config.validate import validate
 
 logger = logging.getLogger(__name__)
+LISTS_OF_NAMES = ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN",)  # whose default is empty, so that it does not tell
 
 
 def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
@@ -125,8 +127,8 @@ def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -
             return float(value)
         except ValueError:
             pass
-    if kind is list and isinstance(value, tuple):
-        return list(value)
+    if kind is list:
+        value = _as_list(value)
     if kind is list and isinstance(value, list):
         _check_entries(key, value, default, source)
     if type(value) is kind:
@@ -135,11 +137,21 @@ def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -
     raise ConfigError(f"{source}: {key} is {value!r}, but it takes {wanted[kind]} (default {default!r})")
 
 
+def _as_list(value: Any) -> Any:
+    """A tuple, or a tuple of Python as text, which YAML takes for a string: PySlowFast's files have `()`."""
+    if isinstance(value, str) and value.startswith("("):
+        try:
+            value = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            return value
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _check_entries(key: str, value: list[Any], default: list[Any], source: str) -> None:
     """Entries, however deep, are of the kind of the default's: text, whole numbers, or (also for []) numbers."""
     kinds = {type(entry) for entry in _entries(default)}
     allowed, wanted = ((int, float), "numbers")
-    if kinds == {str}:
+    if kinds == {str} or key in LISTS_OF_NAMES:
         allowed, wanted = ((str,), "names")
     elif kinds == {int}:
         allowed, wanted = ((int,), "whole numbers")

@@ -62,8 +62,8 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "SGS.BATCHING", ("packed", "padded"))
     _one_of(cfg, "SGS.FUSION_PAD", ("center", "end"))
     _one_of(cfg, "DATA.ENSEMBLE_METHOD", ("sum", "max"))
-    _one_of(cfg, "TRAIN.CHECKPOINT_TYPE", ("pytorch",))
-    _one_of(cfg, "TEST.CHECKPOINT_TYPE", ("pytorch",))
+    _one_of(cfg, "TRAIN.CHECKPOINT_TYPE", ("pytorch", "caffe2"))
+    _one_of(cfg, "TEST.CHECKPOINT_TYPE", ("pytorch", "caffe2"))
     _one_of(cfg, "TEST.NUM_SPATIAL_CROPS", (1, 3))
     _one_of(cfg, "DIST_BACKEND", ("nccl", "gloo"))
 

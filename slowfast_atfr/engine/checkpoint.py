@@ -2,32 +2,35 @@
 
 A file holds `epoch` (from 0), `model_state`, `optimizer_state`, `cfg` (as text) and, ours, `rng_state` (of every
 process). It is written under another name and renamed when it is complete, so a file of this name is a whole one.
+What fits of the weights of others is in `checkpoint_import.py`.
 """
 
 import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn, optim
+from torch import nn, optim
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.engine.checkpoint_file import FILE_PATH, CheckpointFile, read_checkpoint
+from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_size, on_main
 from slowfast_atfr.utils.env import get_rng_state, set_rng_state
 from slowfast_atfr.utils.errors import RunError
 
 logger = logging.getLogger(__name__)
 FILE_NAME = re.compile(r"checkpoint_epoch_(\d+)\.pyth")
-MAX_NAMED = 6  # parameters that a message names
 ONLY_WEIGHTS = (
     "To start anew from its weights alone, give it as TRAIN.CHECKPOINT_FILE_PATH with TRAIN.CHECKPOINT_EPOCH_RESET "
     "True, in an OUTPUT_DIR without checkpoints"
 )
+TEST_WHOLE = "A test takes every weight from the file: give the config that it was trained with"
 
 
 def is_checkpoint_epoch(cfg: CfgNode, epoch: int) -> bool:
@@ -74,19 +77,20 @@ def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, 
     return on_main(write)
 
 
-def last_checkpoint(output_dir: str) -> str | None:
+def last_checkpoint(output_dir: str) -> CheckpointFile | None:
     """The checkpoint of the highest epoch whose file can be read; None if there is none. A collective.
 
-    Files that cannot be read are warned about.
+    Files that cannot be read are warned about. Each process reads the file once.
     Raises:
         ConfigError: if there are files, and none of them can be read.
     """
+    read: list[CheckpointFile] = []  # of the main process, which has to read a file to know that it is whole
 
     def find() -> str | None:
         paths = _checkpoints(output_dir)
         for path in paths:
             try:
-                _read(path)
+                read.append(read_checkpoint(path))
                 return path
             except ConfigError as error:
                 logger.warning("passing over a damaged checkpoint: %s", error)
@@ -97,27 +101,32 @@ def last_checkpoint(output_dir: str) -> str | None:
             )
         return None
 
-    return on_main(find)
+    path = on_main(find)
+    if path is None:
+        return None
+    return read[0] if read else read_checkpoint(path)
 
 
 def start_from(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer) -> int:
     """Load what a training run starts from, and return the epoch, from 0, that it starts with. A collective.
 
-    With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR; where there is none, TRAIN.CHECKPOINT_FILE_PATH:
-    with CHECKPOINT_EPOCH_RESET the weights that fit, at epoch 0, otherwise all of it, at the epoch after its own.
+    With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR; where there is none, TRAIN.CHECKPOINT_FILE_PATH.
+    Of that all is loaded, and the run goes on at the epoch after its own. Only the weights that fit are loaded, and
+    the run starts at epoch 0, with CHECKPOINT_EPOCH_RESET or CHECKPOINT_INFLATE, or from a file that is of no run.
     Raises:
         ConfigError: if a file does not fit, or CHECKPOINT_FILE_PATH is already beyond SOLVER.MAX_EPOCH.
     """
     resumed = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
     if resumed is not None:
-        return load_checkpoint(resumed, model, optimizer) + 1
-    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
+        return _resume(resumed, model, optimizer) + 1
+    path, clear = cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
     if not path:
         return 0
-    if cfg.TRAIN.CHECKPOINT_EPOCH_RESET:
-        load_checkpoint(path, model, strict=False)
+    file = read_checkpoint(path, expected=cfg.TRAIN.CHECKPOINT_TYPE)
+    if cfg.TRAIN.CHECKPOINT_EPOCH_RESET or cfg.TRAIN.CHECKPOINT_INFLATE or file.epoch is None:
+        load_weights(file, _unwrapped(model), inflate=cfg.TRAIN.CHECKPOINT_INFLATE, clear=clear)
         return 0
-    epoch = load_checkpoint(path, model, optimizer) + 1
+    epoch = _resume(file, model, optimizer, clear) + 1
     if epoch >= cfg.SOLVER.MAX_EPOCH:
         raise ConfigError(
             f"TRAIN.CHECKPOINT_FILE_PATH is {path!r}, saved after {epoch} epochs, and SOLVER.MAX_EPOCH is "
@@ -129,54 +138,56 @@ def start_from(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer) -> in
 def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
     """Load the weights to test and return their path. A collective.
 
-    They are TEST.CHECKPOINT_FILE_PATH, else the newest checkpoint of OUTPUT_DIR, else TRAIN.CHECKPOINT_FILE_PATH.
+    They are TEST.CHECKPOINT_FILE_PATH, else the newest checkpoint of OUTPUT_DIR, else TRAIN.CHECKPOINT_FILE_PATH, and
+    must be those of the model, one and all: a layer left as it was initialised would spoil the result unseen.
     Raises:
         ConfigError: if there is none of them, or it does not fit the model.
     """
-    path, key = cfg.TEST.CHECKPOINT_FILE_PATH, "TEST.CHECKPOINT_FILE_PATH"
-    if not path:
-        path, key = last_checkpoint(cfg.OUTPUT_DIR) or cfg.TRAIN.CHECKPOINT_FILE_PATH, "TRAIN.CHECKPOINT_FILE_PATH"
-    if not path:
+    section, clear = cfg.TEST, ()
+    file = last_checkpoint(cfg.OUTPUT_DIR) if not cfg.TEST.CHECKPOINT_FILE_PATH else None
+    if file is None and not cfg.TEST.CHECKPOINT_FILE_PATH:
+        section, clear = cfg.TRAIN, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
+    if file is None and not section.CHECKPOINT_FILE_PATH:
         raise ConfigError(
             f"nothing to test: TEST.CHECKPOINT_FILE_PATH is empty and OUTPUT_DIR ({cfg.OUTPUT_DIR}) holds no checkpoint"
         )
-    load_checkpoint(path, model, key=key)
-    return path
+    if file is None:
+        key = FILE_PATH if section is cfg.TRAIN else "TEST.CHECKPOINT_FILE_PATH"
+        file = read_checkpoint(section.CHECKPOINT_FILE_PATH, key=key, expected=section.CHECKPOINT_TYPE)
+    load_weights(file, _unwrapped(model), clear=clear, strict=True, remedy=TEST_WHOLE)
+    return file.path
 
 
-def load_checkpoint(
-    path: str,
-    model: nn.Module,
-    optimizer: optim.Optimizer | None = None,
-    *,
-    strict: bool = True,
-    key: str = "TRAIN.CHECKPOINT_FILE_PATH",
-) -> int:
-    """Load a checkpoint of this package or of PySlowFast (.pyth).
+def load_checkpoint(path: str, model: nn.Module, optimizer: optim.Optimizer | None = None) -> int:
+    """Load all that a checkpoint of this package or of PySlowFast holds.
 
     Args:
         path: of the file.
-        model: receives the weights; may be wrapped in DistributedDataParallel, as may have been the one saved.
+        model: receives the weights, all of which must be there and fit; may be wrapped in DistributedDataParallel.
         optimizer: to resume: receives its state, and this process goes back to its random state.
-        strict: every weight must be there and fit. Otherwise those that fit are taken, and it is said how many do not.
-        key: that the path comes from, for the error of a missing file.
     Returns:
         epoch at whose end it was saved, from 0; a resumed run starts with the next. -1 if the file does not tell.
     Raises:
-        ConfigError: if the file is missing or no checkpoint, or its weights (strict: not exactly) are not the model's.
+        ConfigError: if the file is missing or no checkpoint, or what it holds is not the model's or the optimizer's.
     """
-    checkpoint = _read(path, key)
-    _load_weights(_unwrapped(model), checkpoint["model_state"], path, strict=strict)
+    return _resume(read_checkpoint(path), model, optimizer)
+
+
+def _resume(
+    file: CheckpointFile, model: nn.Module, optimizer: optim.Optimizer | None, clear: Sequence[str] = ()
+) -> int:
+    remedy = f"Does the config fit the file? {ONLY_WEIGHTS}"
+    load_weights(file, _unwrapped(model), clear=clear, strict=True, remedy=remedy)
     if optimizer is not None:
         try:
-            optimizer.load_state_dict(checkpoint["optimizer_state"])
+            optimizer.load_state_dict(file.rest["optimizer_state"])
         except (KeyError, ValueError) as error:
             raise ConfigError(
-                f"{path} has no optimizer state that fits this run ({error}); keep to the SOLVER and BN settings that "
-                f"it was saved with. {ONLY_WEIGHTS}"
+                f"{file.path} has no optimizer state that fits this run ({error}); keep to the SOLVER and BN settings "
+                f"that it was saved with. {ONLY_WEIGHTS}"
             ) from None
-        _go_on_with_rng(checkpoint.get("rng_state", []), path)
-    return int(checkpoint.get("epoch", -1))
+        _go_on_with_rng(file.rest.get("rng_state", []), file.path)
+    return -1 if file.epoch is None else file.epoch
 
 
 def _checkpoints(output_dir: str) -> list[str]:
@@ -202,51 +213,6 @@ def _write_atomically(path: str, checkpoint: dict[str, Any]) -> None:
         if os.path.exists(temporary):
             os.remove(temporary)
         raise
-
-
-def _read(path: str, key: str = "TRAIN.CHECKPOINT_FILE_PATH") -> dict[str, Any]:
-    """The content of a checkpoint file, on the CPU; tensors and plain data only, no code is run."""
-    if not os.path.isfile(path):
-        raise ConfigError(f"{key} is {path!r}, and there is no such file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file raises about anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"{path} cannot be read as a checkpoint: {reason}") from None
-    if not isinstance(checkpoint, dict) or "model_state" not in checkpoint:
-        found = ", ".join(map(str, checkpoint)) if isinstance(checkpoint, dict) else type(checkpoint).__name__
-        raise ConfigError(f"{path} is no checkpoint: it has no model_state, but {found[:200]}")
-    return checkpoint
-
-
-def _load_weights(model: nn.Module, state: Mapping[str, Tensor], path: str, *, strict: bool) -> None:
-    own = model.state_dict()
-    if state.keys() and all(name.startswith("module.") for name in state):  # saved from within DistributedDataParallel
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
-    misfits = {
-        name: f"{name}: {tuple(value.shape)}, here {tuple(own[name].shape)}"
-        for name, value in state.items()
-        if name in own and value.shape != own[name].shape
-    }
-    matched = {name: value for name, value in state.items() if name in own and name not in misfits}
-    found = (
-        f"{len(matched)} of the model's {len(own)} weights match, {len(missing)} are missing{_some(missing)}, "
-        f"{len(unexpected)} are unexpected{_some(unexpected)}, "
-        f"{len(misfits)} have another shape{_some(misfits.values())}"
-    )
-    if not matched or (strict and len(matched) < max(len(own), len(state))):
-        remedy = f"Does the config fit the file? {ONLY_WEIGHTS}" if matched else "The config must fit the file"
-        raise ConfigError(f"the weights of {path} are not those of this model: {found}. {remedy}")
-    model.load_state_dict(matched, strict=strict)
-    logger.info("loaded %s: %s", path, found)
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = ", ..." if len(names) > MAX_NAMED else ""
-    return f" ({', '.join(names[:MAX_NAMED])}{more})" if names else ""
 
 
 def _go_on_with_rng(states: list[dict[str, Any]], path: str) -> None:

@@ -43,6 +43,9 @@ def test_defaults_are_fresh_each_time():
         ("SGS.STAGES", "[res2, res4]", ["res2", "res4"]),
         ("SGS.NUM_BINS", "[-1, 8]", [-1, 8]),
         ("TEST.SAVE_RESULTS_PATH", "", ""),
+        ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "[backbone.]", ["backbone."]),
+        ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", '("backbone.",)', ["backbone."]),
+        ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "()", []),
     ],
 )
 def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
@@ -68,6 +71,8 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["DATA.STD", "[a, b, c]"], ["DATA.STD", "numbers"]),
         (["SOLVER.STEPS", "[0, a]"], ["SOLVER.STEPS", "numbers"]),
         (["SGS.STAGES", "[2]"], ["SGS.STAGES", "names"]),
+        (["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "[3]"], ["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "names"]),
+        (["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "(a"], ["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "'(a'", "list"]),
         (["RESNET.SPATIAL_STRIDES", "[[1], [2.5], [2], [2]]"], ["RESNET.SPATIAL_STRIDES", "whole numbers"]),
         (["SGS", "True"], ["section", "SGS.ENABLE"]),
         (["NUM_GPUS"], ["NUM_GPUS", "no partner"]),

@@ -33,7 +33,7 @@ BAD = [
     ("SOLVER.OPTIMIZING_METHOD", "lamb", "sgd"),
     ("TEST.NUM_SPATIAL_CROPS", "2", "1, 3"),
     ("SHARD_ID", "1", "NUM_SHARDS - 1 = 0"),
-    ("TRAIN.CHECKPOINT_TYPE", "caffe2", "pytorch"),
+    ("TRAIN.CHECKPOINT_TYPE", "onnx", "pytorch, caffe2"),
     ("RNG_SEED", "-1", "at least 0"),
     ("MODEL.DROPOUT_RATE", "1.0", "below 1"),
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError, get_cfg
-from slowfast_atfr.engine import checkpoint
+from slowfast_atfr.engine import checkpoint, checkpoint_file
 from slowfast_atfr.engine.checkpoint import (
     is_checkpoint_epoch,
     is_eval_epoch,
@@ -19,6 +19,8 @@ from slowfast_atfr.engine.checkpoint import (
     save_checkpoint,
     start_from,
 )
+from slowfast_atfr.engine.checkpoint_file import read_checkpoint
+from slowfast_atfr.engine.checkpoint_import import load_weights
 from tests.processes import run_in_processes
 
 
@@ -107,22 +109,23 @@ def test_weights_saved_within_ddp_are_found(saved, tmp_path):
 
 def test_what_does_not_match_is_named(saved, caplog):
     net, _, path = saved
-    other = make_net(classes=7)
+    other = make_net(classes=3)
     other.add_module("extra", nn.Linear(1, 1))
     before = other[3].weight.clone()
     with pytest.raises(ConfigError) as error:
         load_checkpoint(path, other)
-    told = "7 of the model's 11 weights match, 2 are missing (extra.weight, extra.bias), 0 are unexpected, "
-    assert told + "2 have another shape (3.weight: (2, 4), here (7, 4), 3.bias: (2,), here (7,))" in str(error.value)
+    told = "6 of the model's 10 weights match, 2 are missing (extra.weight, extra.bias), 0 are unexpected, "
+    assert told + "2 have another shape (3.weight: (2, 4), here (3, 4), 3.bias: (2,), here (3,))" in str(error.value)
+    assert not torch.equal(other[0].weight, net[0].weight)  # refused: nothing has been taken
     caplog.set_level(logging.INFO, logger="slowfast_atfr")
-    load_checkpoint(path, other, strict=False)
+    load_weights(read_checkpoint(path), other)
     assert told in caplog.text
     assert torch.equal(other[0].weight, net[0].weight) and torch.equal(other[3].weight, before)
 
 
 def test_a_strict_load_leaves_nothing_over(saved):
     net, _, path = saved
-    with pytest.raises(ConfigError, match=r"2 of the model's 2 weights match, 0 are missing, 7 are unexpected"):
+    with pytest.raises(ConfigError, match=r"2 of the model's 2 weights match, 0 are missing, 6 are unexpected"):
         load_checkpoint(path, net[:1])
 
 
@@ -130,8 +133,8 @@ def test_weights_of_which_none_match_are_refused(saved):
     _, _, path = saved
     other = nn.Sequential()
     other.add_module("other", nn.Linear(1, 1))
-    with pytest.raises(ConfigError, match=r"0 of the model's 2 weights match.* 9 are unexpected \((\S+, ){6}\.\.\.\)"):
-        load_checkpoint(path, other, strict=False)
+    with pytest.raises(ConfigError, match=r"0 of the model's 2 weights match.* 8 are unexpected \((\S+, ){6}\.\.\.\)"):
+        load_weights(read_checkpoint(path), other)
 
 
 def test_an_optimizer_of_another_shape_is_told(saved):
@@ -140,31 +143,11 @@ def test_an_optimizer_of_another_shape_is_told(saved):
         load_checkpoint(path, net, optim.SGD(net[0].parameters(), lr=0.1))
 
 
-@pytest.mark.parametrize("content", [{"weights": {}}, [1, 2]])
-def test_a_file_of_another_kind_is_told(tmp_path, content):
-    path = tmp_path / "file.pyth"
-    torch.save(content, path)
-    with pytest.raises(ConfigError, match="is no checkpoint: it has no model_state, but (weights|list)"):
-        load_checkpoint(str(path), make_net())
-
-
-def test_code_in_a_file_is_not_run(tmp_path):
-    path = tmp_path / "file.pyth"
-    torch.save({"model_state": {}, "evil": logging.getLogger}, path)
-    with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
-        load_checkpoint(str(path), make_net())
-
-
-def test_a_missing_file_names_the_key(tmp_path):
-    with pytest.raises(ConfigError, match="TEST.CHECKPOINT_FILE_PATH is '.*gone.pyth', and there is no such file"):
-        load_checkpoint(str(tmp_path / "gone.pyth"), make_net(), key="TEST.CHECKPOINT_FILE_PATH")
-
-
 def test_the_last_checkpoint_is_last_by_number(cfg, saved):
     net, optimizer, _ = saved
     for epoch in (8, 99_999, 19_999):
         save_checkpoint(cfg, net, optimizer, epoch)
-    assert os.path.basename(last_checkpoint(cfg.OUTPUT_DIR)) == "checkpoint_epoch_100000.pyth"
+    assert os.path.basename(last_checkpoint(cfg.OUTPUT_DIR).path) == "checkpoint_epoch_100000.pyth"
 
 
 def test_a_damaged_checkpoint_is_passed_over(cfg, saved, caplog):
@@ -172,7 +155,7 @@ def test_a_damaged_checkpoint_is_passed_over(cfg, saved, caplog):
     newest = save_checkpoint(cfg, net, optimizer, 1)
     with open(newest, "r+b") as file:
         file.truncate(os.path.getsize(newest) // 2)
-    assert last_checkpoint(cfg.OUTPUT_DIR) == first
+    assert last_checkpoint(cfg.OUTPUT_DIR).path == first
     assert "passing over a damaged checkpoint" in caplog.text and newest in caplog.text
 
 
@@ -215,7 +198,7 @@ def test_what_a_kill_leaves_behind_is_no_checkpoint(cfg, saved, monkeypatch):
     monkeypatch.setattr(checkpoint.os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(cfg, net, optimizer, 1)
-    assert len(os.listdir(os.path.dirname(path))) == 2 and last_checkpoint(cfg.OUTPUT_DIR) == path
+    assert len(os.listdir(os.path.dirname(path))) == 2 and last_checkpoint(cfg.OUTPUT_DIR).path == path
 
 
 def test_due_epochs(cfg):
@@ -251,6 +234,57 @@ def test_a_given_file_that_leaves_nothing_to_train_is_told(cfg, saved, tmp_path)
     ):
         start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path), net, optimizer)
     assert start_from(cfg, net, optimizer) == 25  # a finished run that is started again has nothing to do
+
+
+def test_a_start_reads_the_file_once(cfg, saved, tmp_path, monkeypatch):
+    _, _, path = saved
+    opened, load = [], torch.load
+    monkeypatch.setattr(
+        checkpoint_file.torch, "load", lambda path, **options: opened.append(path) or load(path, **options)
+    )
+    start_from(cfg, *make_run())
+    start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path), *make_run())
+    load_for_test(cfg, make_net())
+    assert opened == [path] * 3
+
+
+def test_weights_of_no_run_start_at_epoch_0(saved, tmp_path):
+    net, _, path = saved
+    bare = tmp_path / "bare.pth"
+    torch.save(net.state_dict(), bare)
+    other, optimizer = make_run()
+    assert start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=str(bare)), other, optimizer) == 0
+    assert same(net, other) and not optimizer.state
+    other, optimizer = make_run()
+    inflated = make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path, CHECKPOINT_INFLATE=True)
+    assert start_from(inflated, other, optimizer) == 0
+    assert same(net, other) and not optimizer.state
+
+
+def test_names_are_cleared_where_the_file_is_a_given_one(saved, tmp_path):
+    net, optimizer, path = saved
+    content = torch.load(path, weights_only=True)
+    content["model_state"] = {f"backbone.{name}": value for name, value in content["model_state"].items()}
+    torch.save(content, tmp_path / "prefixed.pyth")
+    keys = {"CHECKPOINT_FILE_PATH": str(tmp_path / "prefixed.pyth"), "CHECKPOINT_CLEAR_NAME_PATTERN": ["backbone."]}
+    cleared = make_cfg(tmp_path / "empty", **keys)
+    other, other_optimizer = make_run()
+    assert start_from(cleared, other, other_optimizer) == 1 and same(net, other) and other_optimizer.state
+    other = make_net()
+    assert load_for_test(cleared, other) == keys["CHECKPOINT_FILE_PATH"] and same(net, other)
+
+
+def test_a_test_takes_all_weights_from_the_file(saved, tmp_path):
+    net, _, _ = saved
+    state = net.state_dict()
+    torch.save({name: value for name, value in state.items() if name != "1.running_var"}, tmp_path / "part.pth")
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR, cfg.TEST.CHECKPOINT_FILE_PATH = str(tmp_path / "empty"), str(tmp_path / "part.pth")
+    with pytest.raises(ConfigError, match=r"1 are missing \(1.running_var\).* A test takes every weight from the file"):
+        load_for_test(cfg, make_net())
+    cfg.TEST.CHECKPOINT_FILE_PATH = str(tmp_path / "gone.pth")
+    with pytest.raises(ConfigError, match="TEST.CHECKPOINT_FILE_PATH is '.*gone.pth', and there is no such file"):
+        load_for_test(cfg, make_net())
 
 
 def test_what_is_tested(cfg, saved, tmp_path):
