@@ -71,7 +71,7 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["RESNET.SPATIAL_STRIDES", "[[1], [2.5], [2], [2]]"], ["RESNET.SPATIAL_STRIDES", "whole numbers"]),
         (["SGS", "True"], ["section", "SGS.ENABLE"]),
         (["NUM_GPUS"], ["NUM_GPUS", "no partner"]),
-        (["NONLOCAL.LOCATION", "[[[1]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "does not have"]),
+        (["NONLOCAL.LOCATION", "[[[a]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "numbers"]),
         (["MULTIGRID.LONG_CYCLE", "True"], ["MULTIGRID.LONG_CYCLE", "does not have"]),
         (["DATA.MULTI_LABEL", "True"], ["DATA.MULTI_LABEL", "does not have"]),
     ],
@@ -85,7 +85,6 @@ def test_wrong_keys_and_kinds_name_key_value_and_remedy(pairs, words):
 
 def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
     text = """
-    NONLOCAL: {LOCATION: [[[], []], [[], []], [[], []], [[], []]], GROUP: [[1, 1]], INSTANTIATION: dot_product}
     DETECTION: {ENABLE: False, ALIGNED: True}
     DATA: {DECODING_BACKEND: torchvision}
     TENSORBOARD: {ENABLE: False}
