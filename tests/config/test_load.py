@@ -93,6 +93,39 @@ def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "arch", "res4"),
+    [
+        (
+            """
+            NONLOCAL:
+              LOCATION: [[[]], [[1, 3]], [[1, 3, 5]], [[]]]
+              GROUP: [[1], [1], [1], [1]]
+              INSTANTIATION: softmax
+            MODEL: {ARCH: i3d, MODEL_NAME: ResNet}
+            DATA: {INPUT_CHANNEL_NUM: [3]}
+            """,
+            "i3d",
+            [[1, 3, 5]],
+        ),
+        (
+            """
+            NONLOCAL:
+              LOCATION: [[[], []], [[1, 3], []], [[1, 3, 5], []], [[], []]]
+              GROUP: [[1, 1], [1, 1], [1, 1], [1, 1]]
+              POOL: [[[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]]]
+              INSTANTIATION: dot_product
+            """,
+            "slowfast",
+            [[1, 3, 5], []],
+        ),
+    ],
+)
+def test_pyslowfasts_ways_to_ask_for_non_local_blocks_merge(tmp_path, text, arch, res4):
+    cfg = load_cfg(write(tmp_path, "theirs.yaml", text))
+    assert arch == cfg.MODEL.ARCH and cfg.NONLOCAL.LOCATION[2] == res4
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("SGS: [1, 2", ["not valid YAML", "line"]),

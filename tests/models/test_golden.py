@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs
 from slowfast_atfr.config import load_cfg
@@ -67,6 +68,18 @@ def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
     assert found == list(expected.items())
 
 
+def nonlocal_keys(name, dim):
+    for conv, (out, channels) in {
+        **dict.fromkeys(("conv_theta", "conv_phi", "conv_g"), (dim // 2, dim)),
+        "conv_out": (dim, dim // 2),
+    }.items():
+        yield f"{name}.{conv}.weight", (out, channels, 1, 1, 1)
+        yield f"{name}.{conv}.bias", (out,)
+    for leaf in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{name}.bn.{leaf}", (dim,)
+    yield f"{name}.bn.num_batches_tracked", ()
+
+
 @pytest.mark.parametrize("network", ["C2D", "I3D", "SLOW", "SLOWFAST"])
 def test_non_local_blocks_add_their_keys_behind_their_residual_blocks(repo, network):
     pairs = ["SLOWFAST.FUSION_KERNEL_SZ", "5"]  # the base's is 7
@@ -74,25 +87,17 @@ def test_non_local_blocks_add_their_keys_behind_their_residual_blocks(repo, netw
         build_model(load_cfg(str(repo / f"configs/Kinetics/{network}{infix}_8x8_R50.yaml"), pairs)).state_dict()
         for infix in ("", "_NLN")
     )
+    places = {
+        f"s{stage}.pathway0_res{index}.branch2.c_bn.num_batches_tracked": (f"s{stage}.pathway0_nonlocal{index}", dim)
+        for stage, dim, blocks in ((3, 512, (1, 3)), (4, 1024, (1, 3, 5)))
+        for index in blocks
+    }
     expected = []
     for key, value in base.items():
-        expected.append((key, value.shape))
-        stage, _, rest = key.partition(".pathway0_")
-        for index in {"s3": (1, 3), "s4": (1, 3, 5)}.get(stage, ()):
-            if rest == f"res{index}.branch2.c_bn.num_batches_tracked":
-                dim = len(base[f"{stage}.pathway0_res{index}.branch2.c_bn.weight"])
-                half = dim // 2
-                block = f"{stage}.pathway0_nonlocal{index}"
-                for conv in ("theta", "phi", "g"):
-                    expected += [
-                        (f"{block}.conv_{conv}.weight", (half, dim, 1, 1, 1)),
-                        (f"{block}.conv_{conv}.bias", (half,)),
-                    ]
-                expected += [(f"{block}.conv_out.weight", (dim, half, 1, 1, 1)), (f"{block}.conv_out.bias", (dim,))]
-                for leaf in ("weight", "bias", "running_mean", "running_var"):
-                    expected.append((f"{block}.bn.{leaf}", (dim,)))
-                expected.append((f"{block}.bn.num_batches_tracked", ()))
-    assert [(key, tuple(value.shape)) for key, value in nln.items()] == [(k, tuple(s)) for k, s in expected]
+        expected.append((key, tuple(value.shape)))
+        if key in places:
+            expected += nonlocal_keys(*places[key])
+    assert [(key, tuple(value.shape)) for key, value in nln.items()] == expected
 
 
 @pytest.mark.parametrize(
@@ -147,3 +152,28 @@ def test_gflops_are_the_published_ones(repo, to_pathways, config, crop, gflops):
         inputs = [slow, clips] if cfg.MODEL.ARCH == "slowfast" else [clips]
         counted = clip_macs(model, inputs) * 1e-9
     assert counted.tolist() == pytest.approx([gflops, gflops], abs=0.05 if gflops > 36 else 0.005)
+
+
+# Our count, with the products of the attention: torch's counter sees every operation, and takes one for two of them.
+@pytest.mark.parametrize(
+    ("config", "gflops", "gflops_256"),
+    [
+        ("C2D_NLN_8x8_R50", 27.62, 37.27),
+        ("I3D_NLN_8x8_R50", 36.54, 48.92),
+        ("I3D_NLN_8x8_R101", 55.08, 73.14),
+        ("SLOW_NLN_4x16_R50", 26.99, 35.45),
+        ("SLOW_NLN_8x8_R50", 54.59, 71.30),
+        ("SLOWFAST_NLN_4x16_R50", 33.76, 44.29),
+        ("SLOWFAST_NLN_8x8_R50", 62.84, 82.08),
+    ],
+)
+def test_gflops_with_attention(repo, config, gflops, gflops_256):
+    cfg = load_cfg(str(repo / f"configs/Kinetics/{config}.yaml"))
+    with torch.device("meta"):
+        model = build_model(cfg).eval()
+        for crop, expected in ((224, gflops), (256, gflops_256)):
+            clips = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, crop, crop)
+            slow = clips[:, :, :: cfg.SLOWFAST.ALPHA]
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                model([slow, clips] if cfg.MODEL.ARCH == "slowfast" else [clips])
+            assert counter.get_total_flops() / 2e9 == pytest.approx(expected, abs=0.006)
