@@ -57,6 +57,8 @@ def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_c
     scores = model(to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES)))
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
     grads = {name: parameter.grad for name, parameter in model.named_parameters()}
+    if cfg.NONLOCAL.INSTANTIATION == "softmax":  # takes no notice of phi's bias: its gradient is zero but for rounding
+        grads = {name: grad for name, grad in grads.items() if not name.endswith("conv_phi.bias")}
     assert not [n for n, grad in grads.items() if grad is None or not grad.isfinite().all() or not grad.any()]
 
 
