@@ -23,13 +23,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.packed import PackedClips, per_length
 from slowfast_atfr.packed.channels_last import ChannelsLast
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.record import observed
 from slowfast_atfr.sgs.sampler import PathwaySGS
 
-OWN_PRODUCTS = ()  # modules of ours that multiply matrices by themselves
+OWN_PRODUCTS = (Nonlocal,)  # modules of ours that multiply matrices by themselves
 KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose other modules leave that to the layers inside them
 
 
@@ -107,19 +108,20 @@ class MacCounter(TorchFunctionMode):
             self.add(*RULES[func](out, *args, **kwargs))
         return out
 
-    def _per_length(self, x: PackedClips, fn: Callable[[Tensor], Tensor]) -> Any:
+    def _per_length(self, x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips) -> Any:
         """What runs on the clips of one length is counted for those alone."""
-        everybody = self._clips
+        everybody, lengths_of_clips = self._clips, list(zip(*(packed.lengths for packed in (x, *others)), strict=True))
 
-        def counted(clips: Tensor) -> Tensor:
-            self._clips = tuple(index for index, length in enumerate(x.lengths) if length == clips.shape[2])
+        def counted(*dense: Tensor) -> Tensor:
+            lengths = tuple(clips.shape[2] for clips in dense)
+            self._clips = tuple(index for index, own in enumerate(lengths_of_clips) if own == lengths)
             try:
                 with self:
-                    return fn(clips)
+                    return fn(*dense)
             finally:
                 self._clips = everybody
 
-        return per_length(x, counted)
+        return per_length(x, counted, *others)
 
 
 Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add

@@ -68,7 +68,7 @@ def _training(cfg: CfgNode) -> None:
 
 def _network(cfg: CfgNode) -> None:
     cfg.MODEL = CfgNode()
-    cfg.MODEL.ARCH = "slowfast"  # slowfast, slow, x3d, 3dresnet (the networks of the paper's supplement, Table A.1)
+    cfg.MODEL.ARCH = "slowfast"  # slowfast, slow, c2d, i3d, x3d, 3dresnet (the paper's supplement, Table A.1), ...
     cfg.MODEL.MODEL_NAME = "SlowFast"  # key of MODEL_REGISTRY
     cfg.MODEL.NUM_CLASSES = 400
     cfg.MODEL.LOSS_FUNC = "cross_entropy"
@@ -87,6 +87,12 @@ def _network(cfg: CfgNode) -> None:
     cfg.RESNET.NUM_BLOCK_TEMP_KERNEL = [[3], [4], [6], [3]]  # per stage and pathway: blocks with the temporal kernel
     cfg.RESNET.SPATIAL_STRIDES = [[1], [2], [2], [2]]
     cfg.RESNET.SPATIAL_DILATIONS = [[1], [1], [1], [1]]
+
+    cfg.NONLOCAL = CfgNode()  # its lists have an entry per stage, res2 to res5, and in it one per pathway
+    cfg.NONLOCAL.LOCATION = [[[]], [[]], [[]], [[]]]  # residual blocks, from 0, that a non-local block stands behind
+    cfg.NONLOCAL.GROUP = [[1], [1], [1], [1]]  # runs of frames into which a clip is cut, each attending to itself
+    cfg.NONLOCAL.INSTANTIATION = "dot_product"  # dot_product, softmax
+    cfg.NONLOCAL.POOL = [[[1, 2, 2], [1, 2, 2]] for _ in range(4)]  # (T, H, W) max pool of what is attended to
 
     cfg.X3D = CfgNode()
     cfg.X3D.WIDTH_FACTOR = 1.0  # of the channels of every stage

@@ -22,12 +22,6 @@ RENAMED = {
     "MODEL.TEMPORAL_LAYER_STAGE": ("SGS.STAGES", "a list such as [res2], and SGS.ENABLE True"),
 }
 
-
-def _no_location(value: Any) -> bool:
-    """Whether nested lists of non-local block locations are all empty."""
-    return not value if not isinstance(value, (list, tuple)) else all(_no_location(entry) for entry in value)
-
-
 # Sections of PySlowFast that this package does not have, each with the key that switches it on and what "off" means.
 # A section whose switch is off (or that has none of its own) is accepted and left out.
 _SECTION_SWITCHES = {
@@ -41,7 +35,6 @@ _SECTION_SWITCHES = {
     "MIXUP": ("ENABLE", lambda value: value is False),
     "MULTIGRID": (("SHORT_CYCLE", "LONG_CYCLE"), lambda value: value is False),
     "MVIT": (None, None),
-    "NONLOCAL": ("LOCATION", _no_location),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
 }
 # Single keys of sections that we do have, with the values at which they change nothing.

@@ -1,15 +1,16 @@
 """The one place that says which values fit together. Names of registries are checked where they are looked up."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config.errors import ConfigError
 
-PATHWAYS = {"slowfast": 2, "slow": 1, "x3d": 1, "3dresnet": 1}  # of each MODEL.ARCH
-DEPTHS = (18, 50, 101)
+_ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
+PATHWAYS = {"slowfast": 2} | dict.fromkeys(_ONE_PATHWAY, 1)  # of each MODEL.ARCH
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
 MAX_BINS = 2**24  # beyond, float32 does not tell one bin from the next
 
 
@@ -33,6 +34,7 @@ def validate(cfg: CfgNode) -> None:
     """
     _choices(cfg)
     _network(cfg)
+    _nonlocal(cfg)
     _sgs(cfg)
     _data(cfg)
     _run(cfg)
@@ -53,8 +55,9 @@ def _one_of(cfg: CfgNode, key: str, choices: Sequence[Any]) -> None:
 def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "MODEL.ARCH", tuple(PATHWAYS))
     _one_of(cfg, "MODEL.HEAD_ACT", ("softmax", "sigmoid"))
-    _one_of(cfg, "RESNET.DEPTH", DEPTHS)
+    _one_of(cfg, "RESNET.DEPTH", tuple(BLOCKS))
     _one_of(cfg, "RESNET.TRANS_FUNC", ("bottleneck_transform", "basic_transform", "x3d_transform"))
+    _one_of(cfg, "NONLOCAL.INSTANTIATION", ("dot_product", "softmax"))
     _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm"))
     _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
     _one_of(cfg, "SGS.ORDER", ("bin", "time"))
@@ -102,6 +105,33 @@ def _network(cfg: CfgNode) -> None:
         _fail_unless(kernel % 2 == 1, "SLOWFAST.FUSION_KERNEL_SZ", kernel, "it is odd")
 
 
+def _nonlocal(cfg: CfgNode) -> None:
+    pathways, arch, blocks = num_pathways(cfg), cfg.MODEL.ARCH, BLOCKS[cfg.RESNET.DEPTH]
+
+    def check(leaf: str, sizes: tuple[int, ...], fits: Callable[[Any], bool], entry: str) -> None:
+        value = cfg.NONLOCAL[leaf]
+        holds = len(value) == 4 and all(isinstance(stage, list) and len(stage) in sizes for stage in value)
+        holds = holds and all(fits(entry) for stage in value for entry in stage)
+        rule = f"it takes four stages, each a list of one entry or of one per pathway ({pathways} for {arch}); {entry}"
+        _fail_unless(holds, f"NONLOCAL.{leaf}", value, rule)
+
+    check("LOCATION", (1, pathways), lambda entry: _whole(entry, low=0), "an entry is a list of blocks, from 0")
+    check("GROUP", (1, pathways), lambda entry: _whole([entry], low=1), "an entry is a whole number, at least 1")
+    sizes = "an entry is three sizes, (T, H, W), at least 1"
+    check("POOL", (1, 2), lambda entry: _whole(entry, low=1) and len(entry) == 3, sizes)  # the default has 2 for all
+    location = cfg.NONLOCAL.LOCATION
+    for stage, (entries, count) in enumerate(zip(location, blocks, strict=True), start=2):
+        rule = f"res{stage} of depth {cfg.RESNET.DEPTH} has the blocks 0 to {count - 1}"
+        _fail_unless(all(index < count for entry in entries for index in entry), "NONLOCAL.LOCATION", location, rule)
+    nowhere = not any(entry for entries in location for entry in entries)
+    _fail_unless(nowhere or arch != "x3d", "NONLOCAL.LOCATION", location, "x3d has no non-local blocks; leave it empty")
+
+
+def _whole(entry: Any, *, low: int) -> bool:
+    """Whether it is a list of whole numbers from `low` on."""
+    return isinstance(entry, list) and all(type(number) is int and number >= low for number in entry)
+
+
 def _sgs(cfg: CfgNode) -> None:
     pathways, sgs = num_pathways(cfg), cfg.SGS
     for stage in sgs.STAGES:
@@ -134,6 +164,9 @@ def _sgs(cfg: CfgNode) -> None:
 
 
 def _data(cfg: CfgNode) -> None:
+    pools = cfg.MODEL.ARCH in ("c2d", "i3d")
+    rule = f"{cfg.MODEL.ARCH} makes one frame of two behind res2, so it is at least 2"
+    _fail_unless(cfg.DATA.NUM_FRAMES >= 2 or not pools, "DATA.NUM_FRAMES", cfg.DATA.NUM_FRAMES, rule)
     for leaf in ("NUM_FRAMES", "SAMPLING_RATE", "TARGET_FPS", "TRAIN_CROP_SIZE", "TEST_CROP_SIZE"):
         _fail_unless(cfg.DATA[leaf] >= 1, f"DATA.{leaf}", cfg.DATA[leaf], "it is at least 1")
     for leaf in ("MEAN", "STD"):

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
 from slowfast_atfr.packed import PackedClips
@@ -146,20 +147,26 @@ class ResBlock(nn.Module):
 
 
 class ResStage(nn.Module):
-    """The blocks of one stage for every pathway, `pathway{p}_res{i}`."""
+    """The blocks of one stage for every pathway, `pathway{p}_res{i}`, and non-local ones, `pathway{p}_nonlocal{i}`."""
 
     def __init__(self, spec: StageSpec, *, trans_func: str, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         self.num_blocks = len(spec.temporal_kernels[0])
+        nonlocal_specs = {nonlocal_spec.name: nonlocal_spec for nonlocal_spec in spec.nonlocal_blocks}
         for pathway in range(len(spec.dim_out)):
             for block in spec.blocks(pathway):
                 layer = ResBlock(block, trans_func=trans_func, norm=norm, inplace_relu=inplace_relu)
                 self.add_module(f"pathway{pathway}_res{block.index}", layer)
+                name = f"pathway{pathway}_nonlocal{block.index}"
+                if name in nonlocal_specs:
+                    self.add_module(name, Nonlocal(nonlocal_specs[name], norm=norm))
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         out = []
         for pathway, x in enumerate(pathways):
             for index in range(self.num_blocks):
-                x = getattr(self, f"pathway{pathway}_res{index}")(x)
+                for name in (f"pathway{pathway}_res{index}", f"pathway{pathway}_nonlocal{index}"):
+                    if name in self._modules:
+                        x = self._modules[name](x)
             out.append(x)
         return out

@@ -1,31 +1,46 @@
 """From cfg to plain data: what every stage of a network is made of, per pathway (slow, fast)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.config import num_pathways
+from slowfast_atfr.config import BLOCKS, num_pathways
 
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
 EXPANSION = 4  # output channels of a residual block / its inner channels
+
+Kernels = tuple[int | tuple[int, ...], ...]  # an entry per pathway: of all blocks, or the cycle that they go through
 
 
 @dataclass(frozen=True)
 class ArchSpec:
-    """What MODEL.ARCH fixes. Temporal kernels: (conv1, res2 .. res5), each with an entry per pathway.
+    """What MODEL.ARCH fixes.
 
-    widths: inner channels of (stem, res2 .. res5) as eighths of RESNET.WIDTH_PER_GROUP.
+    Args:
+        temporal_kernels: of conv1, res2 .. res5.
+        widths: inner channels of (stem, res2 .. res5) as eighths of RESNET.WIDTH_PER_GROUP.
+        temporal_pool: frames that a max pool behind res2 makes one of.
     """
 
-    temporal_kernels: tuple[tuple[int, ...], ...]
-    widths: tuple[int, int, int, int, int]
+    temporal_kernels: tuple[Kernels, ...]
+    widths: tuple[int, int, int, int, int] = (8, 8, 16, 32, 64)
+    temporal_pool: int = 1
 
 
-# Sources: slowfast, and slow alone, from Feichtenhofer et al., ICCV 2019; 3dresnet from the SGS supplement's Table A.1.
+_FLAT = ((1,), (1,), (1,), (1,), (1,))
+_INFLATED = ((5,), (3,), ((3, 1),), ((3, 1),), ((1, 3),))
+
+# Sources: slowfast, and slow alone, from Feichtenhofer et al., ICCV 2019; c2d and i3d from Wang et al., CVPR 2018, as
+# PySlowFast has them; 3dresnet from the SGS supplement's Table A.1.
 ARCHS = {
-    "slowfast": ArchSpec(((1, 5), (1, 3), (1, 3), (3, 3), (3, 3)), (8, 8, 16, 32, 64)),
-    "slow": ArchSpec(((1,), (1,), (1,), (3,), (3,)), (8, 8, 16, 32, 64)),
-    "3dresnet": ArchSpec(((5,), (3,), (1,), (1,), (3,)), (1, 1, 8, 16, 32)),
+    "slowfast": ArchSpec(((1, 5), (1, 3), (1, 3), (3, 3), (3, 3))),
+    "slow": ArchSpec(((1,), (1,), (1,), (3,), (3,))),
+    "c2d": ArchSpec(_FLAT, temporal_pool=2),
+    "slow_c2d": ArchSpec(_FLAT),
+    "2d": ArchSpec(_FLAT),
+    "i3d": ArchSpec(_INFLATED, temporal_pool=2),
+    "slow_i3d": ArchSpec(_INFLATED),
+    "3dresnet": ArchSpec(((5,), (3,), (1,), (1,), (3,)), widths=(1, 1, 8, 16, 32)),
 }
 
 
@@ -54,8 +69,29 @@ class BlockSpec:
 
 
 @dataclass(frozen=True)
+class NonlocalSpec:
+    """One non-local block: the stage (2 for `s2`), pathway and residual block that it stands behind, and its keys."""
+
+    stage: int
+    pathway: int
+    index: int
+    dim: int
+    instantiation: str
+    pool: tuple[int, int, int]
+    group: int
+
+    @property
+    def name(self) -> str:
+        """What the block is called in its stage."""
+        return f"pathway{self.pathway}_nonlocal{self.index}"
+
+
+@dataclass(frozen=True)
 class StageSpec:
-    """One residual stage. All tuples have an entry per pathway; temporal_kernels has one per pathway and block."""
+    """One residual stage. Tuples have an entry per pathway; temporal_kernels has one per pathway and block.
+
+    Behind the stage stands a max pool over temporal_pool frames, if they are several.
+    """
 
     dim_in: tuple[int, ...]
     dim_inner: tuple[int, ...]
@@ -65,6 +101,8 @@ class StageSpec:
     dilation: tuple[int, ...]
     num_groups: int
     stride_1x1: bool
+    temporal_pool: int = 1
+    nonlocal_blocks: tuple[NonlocalSpec, ...] = ()
 
     def blocks(self, pathway: int) -> list[BlockSpec]:
         """The blocks of a pathway: the first one changes channels and stride."""
@@ -106,11 +144,13 @@ def stage_specs(cfg: CfgNode) -> list[StageSpec]:
                 dim_in=dim_in,
                 dim_inner=_pathway_dims(cfg, width * cfg.RESNET.NUM_GROUPS),
                 dim_out=dim_out,
-                temporal_kernels=tuple(tuple(k if i < limit else 1 for i in range(blocks)) for k, limit in kernels),
+                temporal_kernels=tuple(_block_kernels(kernel, limit, blocks) for kernel, limit in kernels),
                 stride=_entry_per_pathway(cfg, cfg.RESNET.SPATIAL_STRIDES[index]),
                 dilation=_entry_per_pathway(cfg, cfg.RESNET.SPATIAL_DILATIONS[index]),
                 num_groups=cfg.RESNET.NUM_GROUPS,
                 stride_1x1=cfg.RESNET.STRIDE_1X1,
+                temporal_pool=arch.temporal_pool if index == 0 else 1,
+                nonlocal_blocks=_nonlocal_specs(cfg, index, dim_out),
             )
         )
     return specs
@@ -122,7 +162,33 @@ def round_width(width: float, *, divisor: int = 1) -> int:
     return rounded if rounded >= 0.9 * width else rounded + divisor
 
 
-def _entry_per_pathway(cfg: CfgNode, entries: list[int]) -> tuple[int, ...]:
+def _block_kernels(kernel: int | tuple[int, ...], limit: int, blocks: int) -> tuple[int, ...]:
+    """Temporal kernel of each block of a stage: the first `limit` go through the cycle, the rest have 1."""
+    cycle = kernel if isinstance(kernel, tuple) else (kernel,)
+    return tuple(cycle[index % len(cycle)] if index < limit else 1 for index in range(blocks))
+
+
+def _nonlocal_specs(cfg: CfgNode, stage: int, dims: tuple[int, ...]) -> tuple[NonlocalSpec, ...]:
+    """The non-local blocks of a stage, counted from 0, whose pathways have so many channels."""
+    location, group, pool = (
+        _entry_per_pathway(cfg, cfg.NONLOCAL[leaf][stage]) for leaf in ("LOCATION", "GROUP", "POOL")
+    )
+    return tuple(
+        NonlocalSpec(
+            stage=stage + 2,
+            pathway=pathway,
+            index=index,
+            dim=dim,
+            instantiation=cfg.NONLOCAL.INSTANTIATION,
+            pool=tuple(pool[pathway]),
+            group=group[pathway],
+        )
+        for pathway, dim in enumerate(dims)
+        for index in sorted(set(location[pathway]))
+    )
+
+
+def _entry_per_pathway(cfg: CfgNode, entries: list[Any]) -> tuple[Any, ...]:
     return tuple(entries) * num_pathways(cfg) if len(entries) == 1 else tuple(entries)
 
 

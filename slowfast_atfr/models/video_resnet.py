@@ -13,6 +13,7 @@ from slowfast_atfr.config import ConfigError, num_pathways
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.head import Head, ResNetBasicHead
+from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import Norm, norm_from
 from slowfast_atfr.models.resnet import ResBlock, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
@@ -26,6 +27,8 @@ SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 an
 class VideoResNet(nn.Module):
     """stem `s1`, stages `s2` .. `s5`, `head`; `s{i}_sgs` and `s{i}_fuse` where cfg asks for them.
 
+    C2D and I3D halve the frames behind res2 (`pathway0_pool`); SGS behind res2 stands behind that pool.
+
     forward takes one (N, 3, T_p, H, W) for each pathway and gives (N, num_classes): logits in training, probabilities
     in evaluation. A subclass says which MODEL.ARCH it builds, and which of its parts are not a ResNet's.
     """
@@ -37,8 +40,8 @@ class VideoResNet(nn.Module):
         super().__init__()
         if cfg.MODEL.ARCH not in self.archs:
             raise ConfigError(
-                f"MODEL.MODEL_NAME is {type(self).__name__!r}, which goes with MODEL.ARCH {' or '.join(self.archs)}, "
-                f"but MODEL.ARCH is {cfg.MODEL.ARCH!r}"
+                f"MODEL.MODEL_NAME is {type(self).__name__!r}, which goes with MODEL.ARCH {', '.join(self.archs)}; "
+                f"MODEL.ARCH is {cfg.MODEL.ARCH!r}"
             )
         stem, stages = self.specs(cfg)
         norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
@@ -58,6 +61,8 @@ class VideoResNet(nn.Module):
                 self.s1 = VideoModelStem(stem, kind=self.stem_kind, norm=norm, inplace_relu=inplace)
             else:
                 self.add_module(f"s{index}", ResStage(stages[index - 2], **stage_options))
+                if stages[index - 2].temporal_pool > 1:
+                    self.pathway0_pool = nn.MaxPool3d((stages[index - 2].temporal_pool, 1, 1))
             if index <= len(STAGES) and STAGES[index - 1] in samplers:
                 self.add_module(f"s{index}_sgs", samplers[STAGES[index - 1]])
             if index < 5 and num_pathways(cfg) == 2:
@@ -78,7 +83,10 @@ class VideoResNet(nn.Module):
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
         for index in range(1, 6):
-            for name in (f"s{index}", f"s{index}_sgs", f"s{index}_fuse"):
+            x = self._modules[f"s{index}"](x)
+            if index == 2 and hasattr(self, "pathway0_pool"):
+                x = [self.pathway0_pool(x[0])]  # the networks that have it have one pathway
+            for name in (f"s{index}_sgs", f"s{index}_fuse"):
                 if name in self._modules:
                     x = self._modules[name](x)
         return self.head(x)
@@ -95,6 +103,8 @@ class VideoResNet(nn.Module):
             for module in self.modules():
                 if isinstance(module, ResBlock):
                     nn.init.zeros_(module.branch2.final_bn.weight)
+                elif isinstance(module, Nonlocal):
+                    nn.init.zeros_(module.bn.weight)
         nn.init.normal_(self.head.projection.weight, std=fc_std)
         nn.init.zeros_(self.head.projection.bias)
 
@@ -108,6 +118,6 @@ class SlowFast(VideoResNet):
 
 @MODEL_REGISTRY.register()
 class ResNet(VideoResNet):
-    """One pathway: SlowFast's slow one alone, and the 3D ResNets of the SGS supplement's Table A.1."""
+    """One pathway: SlowFast's slow one alone, C2D, I3D, and the 3D ResNets of the SGS supplement's Table A.1."""
 
-    archs = ("slow", "3dresnet")
+    archs = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "3dresnet")

@@ -83,13 +83,16 @@ def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "c
     return from_frames(place(to_frames(x)[0], old, starts, sum(lengths)), lengths, multiple=multiple)
 
 
-def per_length(x: Tensor | PackedClips, fn: Callable[[Tensor], Tensor]) -> Tensor | PackedClips:
+def per_length(
+    x: Tensor | PackedClips, fn: Callable[..., Tensor], *others: Tensor | PackedClips
+) -> Tensor | PackedClips:
     """Apply a function that treats every clip on its own, once per distinct length.
 
     Args:
-        x: packed clips; a dense x is simply handed to fn.
+        x: packed clips; a dense x is simply handed to fn, and so are the others.
         fn: takes the n clips of one length as a dense (n, C, L, H, W), channels_last_3d; returns a tensor whose first
             dimension is n.
+        others: what else fn takes of each clip: packed clips, as many as x; their C, L, H and W may be others.
     Returns:
         Packed clips in the order of x, if fn returns (n, C', L', H', W'); L' may differ between lengths.
         An ordinary tensor (N, ...), if fn returns (n, ...) with another number of dimensions.
@@ -97,19 +100,24 @@ def per_length(x: Tensor | PackedClips, fn: Callable[[Tensor], Tensor]) -> Tenso
         ValueError: if fn's result is not one entry per clip, or its dimensions differ between lengths.
     """
     if not isinstance(x, PackedClips):
-        return fn(x)
-    return handle_torch_function(per_length, (x,), x, fn)  # so that a TorchFunctionMode may see it
+        return fn(x, *others)
+    return handle_torch_function(per_length, (x,), x, fn, *others)  # so that a TorchFunctionMode may see it
 
 
 @handles(per_length)
-def _per_length(x: PackedClips, fn: Callable[[Tensor], Tensor]) -> Tensor | PackedClips:
-    frames, starts = to_frames(x)[0], starts_of(x.lengths)
+def _per_length(x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips) -> Tensor | PackedClips:
+    inputs = [(to_frames(packed)[0], packed.lengths, starts_of(packed.lengths)) for packed in (x, *others)]
+    same_lengths: dict[tuple[int, ...], list[int]] = {}
+    for index, lengths in enumerate(zip(*(lengths for _, lengths, _ in inputs), strict=True)):
+        same_lengths.setdefault(lengths, []).append(index)
     results: list[Tensor | None] = [None] * len(x)  # of each clip: (L', H', W', C') or an entry of (n, ...)
     num_dims = set()
-    for length in dict.fromkeys(x.lengths):
-        members = [index for index, own in enumerate(x.lengths) if own == length]
-        same = take(frames, [length] * len(members), [starts[index] for index in members])
-        result = fn(_stacked(same, len(members)))
+    for (length, *_), members in same_lengths.items():
+        dense = [
+            _stacked(take(frames, [lengths[i] for i in members], [starts[i] for i in members]), len(members))
+            for frames, lengths, starts in inputs
+        ]
+        result = fn(*dense)
         if not isinstance(result, Tensor) or result.ndim < 1 or len(result) != len(members):
             got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise ValueError(f"fn got {len(members)} clips of {length} frames and returned {got}: one entry per clip")

@@ -76,7 +76,7 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["RESNET.SPATIAL_STRIDES", "[[1], [2.5], [2], [2]]"], ["RESNET.SPATIAL_STRIDES", "whole numbers"]),
         (["SGS", "True"], ["section", "SGS.ENABLE"]),
         (["NUM_GPUS"], ["NUM_GPUS", "no partner"]),
-        (["NONLOCAL.LOCATION", "[[[1]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "does not have"]),
+        (["NONLOCAL.LOCATION", "[[[a]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "numbers"]),
         (["MULTIGRID.LONG_CYCLE", "True"], ["MULTIGRID.LONG_CYCLE", "does not have"]),
         (["DATA.MULTI_LABEL", "True"], ["DATA.MULTI_LABEL", "does not have"]),
     ],
@@ -90,12 +90,44 @@ def test_wrong_keys_and_kinds_name_key_value_and_remedy(pairs, words):
 
 def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
     text = """
-    NONLOCAL: {LOCATION: [[[], []], [[], []], [[], []], [[], []]], GROUP: [[1, 1]], INSTANTIATION: dot_product}
     DETECTION: {ENABLE: False, ALIGNED: True}
     DATA: {DECODING_BACKEND: torchvision}
     TENSORBOARD: {ENABLE: False}
     """
     assert load_cfg(write(tmp_path, "theirs.yaml", text)).MODEL.ARCH == "slowfast"
+
+
+@pytest.mark.parametrize(
+    ("text", "arch", "res4"),
+    [
+        (
+            """
+            NONLOCAL:
+              LOCATION: [[[]], [[1, 3]], [[1, 3, 5]], [[]]]
+              GROUP: [[1], [1], [1], [1]]
+              INSTANTIATION: softmax
+            MODEL: {ARCH: i3d, MODEL_NAME: ResNet}
+            DATA: {INPUT_CHANNEL_NUM: [3]}
+            """,
+            "i3d",
+            [[1, 3, 5]],
+        ),
+        (
+            """
+            NONLOCAL:
+              LOCATION: [[[], []], [[1, 3], []], [[1, 3, 5], []], [[], []]]
+              GROUP: [[1, 1], [1, 1], [1, 1], [1, 1]]
+              POOL: [[[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]]]
+              INSTANTIATION: dot_product
+            """,
+            "slowfast",
+            [[1, 3, 5], []],
+        ),
+    ],
+)
+def test_pyslowfasts_ways_to_ask_for_non_local_blocks_merge(tmp_path, text, arch, res4):
+    cfg = load_cfg(write(tmp_path, "theirs.yaml", text))
+    assert arch == cfg.MODEL.ARCH and cfg.NONLOCAL.LOCATION[2] == res4
 
 
 @pytest.mark.parametrize(

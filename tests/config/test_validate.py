@@ -5,7 +5,7 @@ import pytest
 from slowfast_atfr.config import ConfigError, load_cfg
 
 BAD = [
-    ("MODEL.ARCH", "resnext", "slowfast, slow, x3d, 3dresnet"),
+    ("MODEL.ARCH", "resnext", "slowfast, slow, c2d, slow_c2d, 2d, i3d, slow_i3d, x3d, 3dresnet"),
     ("RESNET.DEPTH", "34", "18, 50, 101"),
     ("RESNET.TRANS_FUNC", "x3d_transform", "MODEL.ARCH x3d"),
     ("X3D.WIDTH_FACTOR", "0", "above 0"),
@@ -13,6 +13,17 @@ BAD = [
     ("RESNET.SPATIAL_STRIDES", "[[1], [2], [2]]", "four stages"),
     ("RESNET.NUM_BLOCK_TEMP_KERNEL", "[[3, 3, 3], [4], [6], [3]]", "four stages"),
     ("RESNET.WIDTH_PER_GROUP", "60", "multiple of 8"),
+    ("NONLOCAL.INSTANTIATION", "gaussian", "dot_product, softmax"),
+    ("NONLOCAL.LOCATION", "[[[]], [[1, 3]], [[]]]", "four stages"),
+    ("NONLOCAL.LOCATION", "[[], [[]], [[]], [[]]]", "one per pathway (2 for slowfast)"),
+    ("NONLOCAL.LOCATION", "[[1], [[]], [[]], [[]]]", "an entry is a list of blocks"),
+    ("NONLOCAL.LOCATION", "[[[]], [[1.5]], [[]], [[]]]", "an entry is a list of blocks"),
+    ("NONLOCAL.LOCATION", "[[[]], [[-1]], [[]], [[]]]", "from 0"),
+    ("NONLOCAL.LOCATION", "[[[]], [[1, 4]], [[]], [[]]]", "res3 of depth 50 has the blocks 0 to 3"),
+    ("NONLOCAL.GROUP", "[[1], [1], [0], [1]]", "at least 1"),
+    ("NONLOCAL.GROUP", "[[1, 1]]", "four stages"),
+    ("NONLOCAL.POOL", "[[1, 2, 2], [1, 2, 2], [1, 2, 2], [1, 2, 2]]", "(T, H, W)"),
+    ("NONLOCAL.POOL", "[[[1, 2]], [[1, 2]], [[1, 2]], [[1, 2]]]", "three sizes"),
     ("BN.NORM_TYPE", "layernorm", "batchnorm, sync_batchnorm"),
     ("SGS.STAGES", "[res5]", "conv1, res2, res3, res4"),
     ("SGS.PATHWAYS", "[2]", "0 (slow), 1 (fast)"),
@@ -58,6 +69,24 @@ def test_sgs_needs_a_stage_and_a_pathway_of_the_network():
     with pytest.raises(ConfigError, match="none of them is a pathway of 3dresnet"):
         load_cfg(None, [*single, "SGS.PATHWAYS", "[1]"])
     assert load_cfg(None, single).SGS.ENABLE
+
+
+def test_x3d_has_no_non_local_blocks():
+    x3d = ["MODEL.ARCH", "x3d", "DATA.INPUT_CHANNEL_NUM", "[3]", "RESNET.TRANS_FUNC", "x3d_transform"]
+    with pytest.raises(ConfigError, match="NONLOCAL.LOCATION is .*x3d has no non-local blocks"):
+        load_cfg(None, [*x3d, "NONLOCAL.LOCATION", "[[[]], [[1]], [[]], [[]]]"])
+    assert load_cfg(None, x3d).MODEL.ARCH == "x3d"
+
+
+@pytest.mark.parametrize(("arch", "fits"), [("i3d", False), ("c2d", False), ("slow_i3d", True), ("2d", True)])
+def test_networks_that_pool_time_take_two_frames(arch, fits):
+    pairs = ["MODEL.ARCH", arch, "DATA.INPUT_CHANNEL_NUM", "[3]", "DATA.NUM_FRAMES"]
+    assert load_cfg(None, [*pairs, "2"]).DATA.NUM_FRAMES == 2
+    if fits:
+        assert load_cfg(None, [*pairs, "1"]).DATA.NUM_FRAMES == 1
+    else:
+        with pytest.raises(ConfigError, match=f"DATA.NUM_FRAMES is 1; {arch} .* at least 2"):
+            load_cfg(None, [*pairs, "1"])
 
 
 def test_relative_steps_need_a_factor_each():

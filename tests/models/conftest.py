@@ -51,6 +51,10 @@ def split(cfg, clips: Tensor) -> list[Tensor]:
     return [clips[:, :, torch.linspace(0, frames - 1, frames // cfg.SLOWFAST.ALPHA).long()], clips]
 
 
+# two blocks a stage: where non-local blocks stand in thin networks, by the number of pathways
+NONLOCAL = {1: "[[[]], [[1]], [[0, 1]], [[]]]", 2: "[[[], []], [[1], []], [[0, 1], [1]], [[], []]]"}
+
+
 @pytest.fixture
 def golden_fill():
     return fill
@@ -71,7 +75,10 @@ def thin_cfg(repo):
     """A config of the given file with few channels and 32 pixels."""
 
     def load(name: str, *pairs: str):
-        return load_cfg(str(repo / "configs" / name), [*THIN, *pairs])
+        own = ["NONLOCAL.LOCATION", NONLOCAL[2 if "SLOWFAST" in name else 1]] if "NLN" in name else []
+        if "C2D" in name or "I3D" in name:
+            own += ["DATA.NUM_FRAMES", "16"]  # which they halve
+        return load_cfg(str(repo / "configs" / name), [*THIN, *own, *pairs])
 
     return load
 

@@ -119,6 +119,23 @@ def test_per_length_may_change_every_size(check_alone):
     check_alone(lambda x: per_length(x, lambda clips: clips[:, :2, ::2, 1:, :3]), (3, 5, 3, 2))
 
 
+def test_per_length_takes_other_clips_of_other_sizes(make_clips):
+    clips, others = make_clips((3, 5, 3, 3)), [clip[:2, ::2, 1:] for clip in make_clips((2, 4, 6, 2))]
+
+    def fn(a, b):
+        seen.append((a.shape[2], b.shape[2], len(a)))
+        return a * b.sum((1, 2, 3, 4), keepdim=True)
+
+    seen = []
+    together = unpack(per_length(pack(clips), fn, pack(others)))
+    assert sorted(seen) == [(3, 1, 2), (3, 3, 1), (5, 2, 1)]  # lengths of both, and clips of these lengths
+    for clip, other, out in zip(clips, others, together, strict=True):
+        torch.testing.assert_close(out, fn(clip[None], other[None])[0])
+    assert per_length(clips[0][None], lambda a, b: b, 7) == 7
+    with pytest.raises(ValueError, match="zip"):
+        per_length(pack(clips), fn, pack(others[:2]))
+
+
 def test_per_length_of_vectors_is_a_tensor(check_alone, make_clips):
     check_alone(lambda x: per_length(x, lambda clips: clips.amax((2, 3, 4))), (3, 5, 3, 1))
     assert per_length(pack(make_clips((3, 5, 3))), lambda clips: clips.sum((1, 2, 3, 4))).shape == (3,)
