@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.packed import PackedClips, per_length
 from slowfast_atfr.packed.channels_last import ChannelsLast
@@ -30,7 +31,7 @@ from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.record import observed
 from slowfast_atfr.sgs.sampler import PathwaySGS
 
-OWN_PRODUCTS = (Nonlocal,)  # modules of ours that multiply matrices by themselves
+OWN_PRODUCTS = (Nonlocal, TemporalAttention)  # modules of ours that multiply matrices by themselves
 KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose other modules leave that to the layers inside them
 
 

@@ -9,6 +9,7 @@ def get_cfg() -> CfgNode:
     _training(cfg)
     _network(cfg)
     _sgs(cfg)
+    _temporal_attention(cfg)
     _data(cfg)
     _run(cfg)
     return cfg
@@ -129,6 +130,14 @@ def _sgs(cfg: CfgNode) -> None:
     cfg.SGS.BATCHING = "packed"  # packed; padded, as the paper's release: to the longest clip of the batch
     cfg.SGS.PACK_MULTIPLE = 1  # rounds the temporal buffers of packed clips up to a multiple
     cfg.SGS.FUSION_PAD = "center"  # center, end: where the shorter pathway is zero padded for lateral fusion
+
+
+def _temporal_attention(cfg: CfgNode) -> None:
+    """The attention baseline of the SGS supplement's Table A.6: ours."""
+    cfg.TEMPORAL_ATTENTION = CfgNode()
+    cfg.TEMPORAL_ATTENTION.ENABLE = False
+    cfg.TEMPORAL_ATTENTION.STAGES = ["res2"]  # it stands after these, before SGS: conv1, res2, res3, res4
+    cfg.TEMPORAL_ATTENTION.NUM_DESCRIPTORS = 4  # maps that a clip's maps are gathered into
 
 
 def _data(cfg: CfgNode) -> None:

@@ -36,6 +36,7 @@ def validate(cfg: CfgNode) -> None:
     _network(cfg)
     _nonlocal(cfg)
     _sgs(cfg)
+    _temporal_attention(cfg)
     _data(cfg)
     _run(cfg)
 
@@ -134,11 +135,7 @@ def _whole(entry: Any, *, low: int) -> bool:
 
 def _sgs(cfg: CfgNode) -> None:
     pathways, sgs = num_pathways(cfg), cfg.SGS
-    for stage in sgs.STAGES:
-        stages = ("conv1", "res2", "res3", "res4")
-        _fail_unless(stage in stages, "SGS.STAGES", sgs.STAGES, f"it is a list out of {', '.join(stages)}")
-    _fail_unless(len(set(sgs.STAGES)) == len(sgs.STAGES), "SGS.STAGES", sgs.STAGES, "a stage stands in it once")
-    _fail_unless(not sgs.ENABLE or sgs.STAGES, "SGS.STAGES", sgs.STAGES, "SGS.ENABLE is True, so name a stage")
+    _stages(cfg, "SGS")
     _fail_unless(set(sgs.PATHWAYS) <= {0, 1}, "SGS.PATHWAYS", sgs.PATHWAYS, "it is a list out of 0 (slow), 1 (fast)")
     sampled = [p for p in sgs.PATHWAYS if p < pathways]
     rule = f"none of them is a pathway of {cfg.MODEL.ARCH}, which has {pathways}"
@@ -161,6 +158,20 @@ def _sgs(cfg: CfgNode) -> None:
     _fail_unless(sgs.EMBED_DIM >= 2 or not angles, "SGS.EMBED_DIM", sgs.EMBED_DIM, rule)
     _fail_unless(math.isfinite(sgs.GRAD_SCALE), "SGS.GRAD_SCALE", sgs.GRAD_SCALE, "it is a finite number")
     _fail_unless(sgs.PACK_MULTIPLE >= 1, "SGS.PACK_MULTIPLE", sgs.PACK_MULTIPLE, "it is at least 1")
+
+
+def _temporal_attention(cfg: CfgNode) -> None:
+    _stages(cfg, "TEMPORAL_ATTENTION")
+    descriptors = cfg.TEMPORAL_ATTENTION.NUM_DESCRIPTORS
+    _fail_unless(descriptors >= 1, "TEMPORAL_ATTENTION.NUM_DESCRIPTORS", descriptors, "it is at least 1")
+
+
+def _stages(cfg: CfgNode, section: str) -> None:
+    """The stages that something of ours stands after, where it is enabled."""
+    key, stages, choices = f"{section}.STAGES", cfg[section].STAGES, ("conv1", "res2", "res3", "res4")
+    _fail_unless(set(stages) <= set(choices), key, stages, f"it is a list out of {', '.join(choices)}")
+    _fail_unless(len(set(stages)) == len(stages), key, stages, "a stage stands in it once")
+    _fail_unless(not cfg[section].ENABLE or stages, key, stages, f"{section}.ENABLE is True, so name a stage")
 
 
 def _data(cfg: CfgNode) -> None:

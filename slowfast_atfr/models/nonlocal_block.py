@@ -63,6 +63,11 @@ class Nonlocal(nn.Module):
         self.bn = norm(spec.dim)
         self.pool = nn.MaxPool3d(spec.pool) if max(spec.pool) > 1 else nn.Identity()
 
+    @property
+    def final_bn(self) -> nn.Module:
+        """The norm whose weight RESNET.ZERO_INIT_FINAL_BN starts at zero."""
+        return self.bn
+
     def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
         self._check_lengths(lengths_of(x))
         pooled = self._pool(x)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.config import ConfigError, num_pathways
+from slowfast_atfr.models.attention import attention_after
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.head import Head, ResNetBasicHead
-from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import Norm, norm_from
-from slowfast_atfr.models.resnet import ResBlock, ResStage
+from slowfast_atfr.models.resnet import ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
 from slowfast_atfr.sgs import sgs_after
@@ -25,7 +25,7 @@ SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 an
 
 
 class VideoResNet(nn.Module):
-    """stem `s1`, stages `s2` .. `s5`, `head`; `s{i}_sgs` and `s{i}_fuse` where cfg asks for them.
+    """stem `s1`, stages `s2` .. `s5`, `head`; `s{i}_attention`, `s{i}_sgs` and `s{i}_fuse` where cfg asks for them.
 
     C2D and I3D halve the frames behind res2 (`pathway0_pool`); SGS behind res2 stands behind that pool.
 
@@ -46,7 +46,8 @@ class VideoResNet(nn.Module):
         stem, stages = self.specs(cfg)
         norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
         dims = [stem.dim_out, *(spec.dim_out for spec in stages)]
-        samplers = sgs_after(cfg, dict(zip(STAGES, dims[:4], strict=True)), norm_from(cfg, dims=1))
+        behind = dict(zip(STAGES, dims[:4], strict=True))
+        attention, samplers = attention_after(cfg, behind, norm), sgs_after(cfg, behind, norm_from(cfg, dims=1))
         fusion = {
             "channel_ratio": cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
             "kernel": cfg.SLOWFAST.FUSION_KERNEL_SZ,
@@ -63,8 +64,9 @@ class VideoResNet(nn.Module):
                 self.add_module(f"s{index}", ResStage(stages[index - 2], **stage_options))
                 if stages[index - 2].temporal_pool > 1:
                     self.pathway0_pool = nn.MaxPool3d((stages[index - 2].temporal_pool, 1, 1))
-            if index <= len(STAGES) and STAGES[index - 1] in samplers:
-                self.add_module(f"s{index}_sgs", samplers[STAGES[index - 1]])
+            for suffix, layers in (("attention", attention), ("sgs", samplers)):
+                if index <= len(STAGES) and STAGES[index - 1] in layers:
+                    self.add_module(f"s{index}_{suffix}", layers[STAGES[index - 1]])
             if index < 5 and num_pathways(cfg) == 2:
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
         side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
@@ -86,7 +88,7 @@ class VideoResNet(nn.Module):
             x = self._modules[f"s{index}"](x)
             if index == 2 and hasattr(self, "pathway0_pool"):
                 x = [self.pathway0_pool(x[0])]  # the networks that have it have one pathway
-            for name in (f"s{index}_sgs", f"s{index}_fuse"):
+            for name in (f"s{index}_attention", f"s{index}_sgs", f"s{index}_fuse"):
                 if name in self._modules:
                     x = self._modules[name](x)
         return self.head(x)
@@ -101,10 +103,8 @@ class VideoResNet(nn.Module):
                 nn.init.zeros_(module.bias)
         if zero_final_bn:
             for module in self.modules():
-                if isinstance(module, ResBlock):
-                    nn.init.zeros_(module.branch2.final_bn.weight)
-                elif isinstance(module, Nonlocal):
-                    nn.init.zeros_(module.bn.weight)
+                if hasattr(module, "final_bn"):  # a residual branch
+                    nn.init.zeros_(module.final_bn.weight)
         nn.init.normal_(self.head.projection.weight, std=fc_std)
         nn.init.zeros_(self.head.projection.bias)
 

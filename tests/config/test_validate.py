@@ -36,6 +36,9 @@ BAD = [
     ("SGS.BLOCK_SIZE", "[-1]", "0 for the whole clip"),
     ("SGS.ORDER", "random", "bin, time"),
     ("SGS.FUSION_PAD", "start", "center, end"),
+    ("TEMPORAL_ATTENTION.STAGES", "[res2, res5]", "conv1, res2, res3, res4"),
+    ("TEMPORAL_ATTENTION.STAGES", "[res2, res2]", "once"),
+    ("TEMPORAL_ATTENTION.NUM_DESCRIPTORS", "0", "at least 1"),
     ("DATA.INPUT_CHANNEL_NUM", "[3]", "[3, 3]"),
     ("DATA.TRAIN_JITTER_SCALES", "[200, 320]", "TRAIN_CROP_SIZE (224)"),
     ("DATA.STD", "[0, 1, 1]", "above 0"),
@@ -62,9 +65,14 @@ def test_batches_are_shared_evenly_by_the_processes():
         load_cfg(None, ["NUM_GPUS", "4", "TRAIN.BATCH_SIZE", "10"])
 
 
-def test_sgs_needs_a_stage_and_a_pathway_of_the_network():
-    with pytest.raises(ConfigError, match="name a stage"):
-        load_cfg(None, ["SGS.ENABLE", "True", "SGS.STAGES", "[]"])
+@pytest.mark.parametrize("section", ["SGS", "TEMPORAL_ATTENTION"])
+def test_what_is_enabled_needs_a_stage(section):
+    with pytest.raises(ConfigError, match=rf"{section}.STAGES is \[\]; {section}.ENABLE is True, so name a stage"):
+        load_cfg(None, [f"{section}.ENABLE", "True", f"{section}.STAGES", "[]"])
+    assert not load_cfg(None, [f"{section}.STAGES", "[]"])[section].ENABLE
+
+
+def test_sgs_needs_a_pathway_of_the_network():
     single = ["MODEL.ARCH", "3dresnet", "DATA.INPUT_CHANNEL_NUM", "[3]", "SGS.ENABLE", "True"]
     with pytest.raises(ConfigError, match="none of them is a pathway of 3dresnet"):
         load_cfg(None, [*single, "SGS.PATHWAYS", "[1]"])

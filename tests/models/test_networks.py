@@ -32,6 +32,7 @@ CONFIGS = [
     "Kinetics/X3D_S_ATFR.yaml",
     "Mini_Kinetics/3DRESNET18.yaml",
     "Mini_Kinetics/3DRESNET18_ATFR.yaml",
+    "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION.yaml",
 ]
 ATFR = [name for name in CONFIGS if "ATFR" in name]
 

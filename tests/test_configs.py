@@ -1,0 +1,64 @@
+"""Config files: a variant differs from its base in what it is named for, and PySlowFast's recipes are PySlowFast's."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slowfast_atfr.config import load_cfg
+
+FOLDER = Path(__file__).resolve().parents[1] / "configs"
+VARIANTS = {"_ATFR": "SGS", "_TEMPORAL_ATTENTION": "TEMPORAL_ATTENTION"}  # ending of the file: section that it is about
+FILES = [
+    (str(path.relative_to(FOLDER)), ending)
+    for path in sorted(FOLDER.rglob("*.yaml"))
+    for ending in VARIANTS
+    if path.stem.endswith(ending)
+]
+
+
+def sections(name):
+    """The top-level sections and keys of a loaded config."""
+    return yaml.safe_load(load_cfg(str(FOLDER / name)).dump())
+
+
+@pytest.mark.parametrize(("variant", "ending"), FILES)
+def test_a_variant_differs_in_its_own_section_only(variant, ending):
+    cfg, base = sections(variant), sections(variant.replace(f"{ending}.yaml", ".yaml"))
+    section = VARIANTS[ending]
+    allowed = {section, "OUTPUT_DIR"} if variant.startswith("Demo/") else {section}
+    assert cfg[section]["ENABLE"] and not base[section]["ENABLE"]
+    assert {key for key in cfg if cfg[key] != base[key]} == allowed
+
+
+# frames, their distance, short sides, crops in training and in testing of three; batches; learning rate, epochs
+X3D = {
+    "XS": (4, 12, [182, 228], 160, 182, 128, 64, 0.1, 300),
+    "S": (13, 6, [182, 228], 160, 182, 128, 64, 0.1, 300),
+    "M": (16, 5, [256, 320], 224, 256, 128, 64, 0.1, 300),
+    "L": (16, 5, [356, 446], 312, 356, 64, 32, 0.05, 256),
+}
+
+
+@pytest.mark.parametrize("size", X3D)
+def test_x3d_is_trained_as_in_pyslowfast(size):
+    cfg = load_cfg(str(FOLDER / f"Kinetics/X3D_{size}.yaml"))
+    data = cfg.DATA
+    frames = (data.NUM_FRAMES, data.SAMPLING_RATE)
+    pixels = (data.TRAIN_JITTER_SCALES, data.TRAIN_CROP_SIZE, data.TEST_CROP_SIZE)
+    recipe = (cfg.TRAIN.BATCH_SIZE, cfg.TEST.BATCH_SIZE, cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_EPOCH)
+    assert (*frames, *pixels, *recipe) == X3D[size]
+    assert (5.0 if size == "L" else 2.2) == cfg.X3D.DEPTH_FACTOR
+    solver = cfg.SOLVER
+    assert (solver.WEIGHT_DECAY, solver.WARMUP_EPOCHS, solver.WARMUP_START_LR) == (5e-5, 35.0, 0.01)
+    assert solver.BASE_LR_SCALE_NUM_SHARDS and cfg.BN.USE_PRECISE_STATS and cfg.RESNET.ZERO_INIT_FINAL_BN
+
+
+@pytest.mark.parametrize(("folder", "classes"), [("UCF101", 101), ("HMDB51", 51)])
+def test_fine_tuning_starts_from_weights_at_epoch_0(folder, classes):
+    cfg = load_cfg(str(FOLDER / folder / "3DRESNET50.yaml"), ["TRAIN.CHECKPOINT_FILE_PATH", "kinetics.pyth"])
+    assert cfg.TRAIN.CHECKPOINT_EPOCH_RESET and classes == cfg.MODEL.NUM_CLASSES
+    pretrained = sections("Kinetics/3DRESNET50.yaml")
+    assert pretrained["MODEL"]["NUM_CLASSES"] == 400
+    for section in ("RESNET", "DATA", "BN"):
+        assert sections(f"{folder}/3DRESNET50.yaml")[section] == pretrained[section]
