@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slowfast_atfr.analysis.macs import MacCounter, count_macs, sgs_macs
 from slowfast_atfr.config import ConfigError, num_pathways
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.resnet import ResBlock, SqueezeExcitation
 from slowfast_atfr.packed import lengths_of
 from slowfast_atfr.sgs import SGS
@@ -30,7 +31,8 @@ class Row:
 
     layer: name of the module, such as s2.
     pathway: slow or fast; "" where the layer is of both, or there is only one.
-    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64.
+    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64; of a non-local block the
+        channels that attend.
     output: (C, T, H, W) of a clip; () for what is no clip any more, class scores.
     macs: multiply-adds for one clip.
     params: numbers that are learnt.
@@ -191,6 +193,8 @@ def _kernels(parts: list[nn.Module]) -> str:
 def _kernel(part: nn.Module) -> str:
     if isinstance(part, _First):
         return f"SGS: {_kernel(part.sampler)}"
+    if isinstance(part, Nonlocal):
+        return f"non-local, {part.conv_theta.out_channels}"
     texts = []
     for layer in _own_layers(part):
         if isinstance(layer, nn.Conv3d):
