@@ -182,12 +182,15 @@ def _watch(part: nn.Module, counter: MacCounter, seen: dict[nn.Module, tuple[flo
 
 
 def _kernels(parts: list[nn.Module]) -> str:
-    """Such as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3."""
-    texts = []
-    for text, same in itertools.groupby(map(_kernel, parts)):
-        count = len(list(same))
-        texts.append(f"[{text}] x {count}" if count > 1 else text)
-    return "; ".join(texts)
+    """Such as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3; a cycle of unlike parts is written once as well."""
+    texts = list(map(_kernel, parts))
+    cycle = next(size for size in range(1, len(texts) + 1) if texts == texts[:size] * (len(texts) // size))
+    runs = [(text, len(list(same))) for text, same in itertools.groupby(texts[:cycle])]
+    return _times("; ".join(_times(*run) for run in runs), len(texts) // cycle)
+
+
+def _times(text: str, count: int) -> str:
+    return f"[{text}] x {count}" if count > 1 else text
 
 
 def _kernel(part: nn.Module) -> str:

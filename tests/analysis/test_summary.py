@@ -70,7 +70,10 @@ def test_non_local_blocks_and_the_pool_of_i3d_have_their_place(repo):
     assert (rows["pathway0_pool"].kernel, rows["pathway0_pool"].output[1]) == ("max 2x1x1", 4)
     assert rows["s2_sgs"].output[1] == rows["s3"].output[1] == 3
     blocks = "3x1x1, 128; 1x3x3, 128; 1x1x1, 512; 1x1x1, 128; 1x3x3, 128; 1x1x1, 512; non-local, 256"
-    assert rows["s3"].kernel == f"{blocks}; {blocks}"
+    assert rows["s3"].kernel == f"[{blocks}] x 2"
+    alike = {row.layer: row for row in model_summary(load(repo, "Kinetics/SLOW_NLN_8x8_R50"), crop=64).rows}
+    assert alike["s4"].kernel == "[[3x1x1, 256; 1x3x3, 256; 1x1x1, 1024] x 2; non-local, 512] x 3"
+    assert rows["s5"].kernel.startswith("1x1x1, 512; 1x3x3, 512; 1x1x1, 2048; 3x1x1, 512;")
 
 
 def test_pathways_and_stages_keep_their_own_bins(repo):
