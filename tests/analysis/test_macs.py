@@ -9,6 +9,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs, count_macs
+from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.packed import pack, per_length
 from slowfast_atfr.sgs import SGS, PathwaySGS, insert_sgs
 from tests import foreign
@@ -191,6 +192,15 @@ def test_what_runs_once_per_length_is_counted_for_the_clips_of_that_length():
     assert macs.tolist() == [2 * 3 * 3 * 4 * frames for frames in (2, 5, 2)]
     macs = clip_macs(Calls(lambda x: per_length(x, attend) @ torch.ones(3, 7)), pack(clips))
     assert macs.tolist() == [2 * 3 * 3 * 4 * frames + 3 * 7 for frames in (2, 5, 2)]  # dense again: all share
+
+
+def test_temporal_attention_pays_for_what_it_gathers_and_distributes():
+    layer, positions = TemporalAttention(6, 3, norm=nn.BatchNorm3d), 4 * 5
+    per_map = 2 * 6 * 3 + 2 * 3 * 6 * positions  # two times scores of a map, two times its share of the sums
+    expected = [frames * per_map + 3 * 6 * 6 * positions for frames in (5, 2)]
+    together = clip_macs(layer, pack([torch.randn(6, frames, 4, 5) for frames in (5, 2)]))
+    assert together.tolist() == expected
+    assert clip_macs(layer, torch.randn(3, 6, 5, 4, 5)).tolist() == [expected[0]] * 3
 
 
 def test_a_transposed_convolution_pays_for_its_input():
