@@ -1,6 +1,7 @@
 """The networks are PySlowFast's: keys, shapes, parameter counts, outputs and the means of every stage."""
 
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 
 GOLDEN = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "golden").glob("*.json")}
+VARIANTS = GOLDEN.pop("variants")  # outputs in float64
 CASES = [
     ("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml"),
     ("slowfast_r50", "slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml"),
@@ -26,6 +28,16 @@ def pairs_of(pathways):
     return [[x.mean().item(), x.abs().mean().item()] for x in pathways]
 
 
+def watch_stages(model):
+    """Means of what leaves each stage, as they come."""
+    means = {}
+    for stage in ("s1", "s2", "s3", "s4", "s5"):
+        getattr(model, stage).register_forward_hook(
+            lambda _, __, out, stage=stage: means.update({stage: pairs_of(out)})
+        )
+    return means
+
+
 @pytest.mark.parametrize(("network", "case", "config"), CASES)
 def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, network, case, config):
     golden = GOLDEN[network]["cases"][case]
@@ -33,17 +45,29 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, n
     assert golden["num_frames"] == cfg.DATA.NUM_FRAMES and golden["alpha"] in (None, cfg.SLOWFAST.ALPHA)
     model = golden_fill(build_model(cfg)).eval()
     assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
-    means = {}
-    for stage in golden["stage_mean_and_absmean"]:
-        getattr(model, stage).register_forward_hook(
-            lambda _, __, out, stage=stage: means.update({stage: pairs_of(out)})
-        )
+    means = watch_stages(model)
     with torch.inference_mode():
         clips = golden_clips(len(golden["output_argmax"]), golden["num_frames"], golden["crop"])
         out = model(to_pathways(cfg, clips))
     assert out.argmax(1).tolist() == golden["output_argmax"]
     torch.testing.assert_close(out[:, :8], torch.tensor(golden["output_first_8"]), rtol=1e-4, atol=1e-30)
     assert out.double().square().sum().item() == pytest.approx(golden["output_sum_sq"], rel=1e-4)
+    for stage, expected in golden["stage_mean_and_absmean"].items():
+        assert means[stage] == [pytest.approx(pair, rel=1e-4) for pair in expected], stage
+
+
+@pytest.mark.parametrize("case", VARIANTS)
+def test_other_networks_of_pyslowfast(repo, golden_fill, golden_clips, to_pathways, case):
+    golden = VARIANTS[case]
+    cfg = load_cfg(str(repo / "configs" / golden["config"]), golden["pairs"])
+    model = golden_fill(build_model(cfg)).eval()
+    keys = [(key, list(value.shape)) for key, value in model.state_dict().items()]
+    assert zlib.crc32(json.dumps(keys).encode()) == golden["keys_crc32"]
+    assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
+    means = watch_stages(model)
+    with torch.inference_mode():
+        out = model(to_pathways(cfg, golden_clips(1, golden["num_frames"], golden["crop"])))
+    torch.testing.assert_close(out[0], torch.tensor(golden["output"]), rtol=1e-4, atol=1e-30)
     for stage, expected in golden["stage_mean_and_absmean"].items():
         assert means[stage] == [pytest.approx(pair, rel=1e-4) for pair in expected], stage
 
