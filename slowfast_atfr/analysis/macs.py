@@ -51,15 +51,22 @@ class MacCounter(TorchFunctionMode):
         self._of_lengths: dict[tuple[int, ...], float] = {}  # lengths of packed clips -> multiply-adds of one frame
 
     def listen(self) -> None:
-        """Enter."""
-        self.__enter__()
+        """Enter, unless it is entered: a module may call itself."""
         self._depth += 1
+        if self._depth == 1:
+            self.__enter__()
 
     def stop(self) -> None:
-        """Leave what `listen` has entered; nothing, where it has not been called."""
+        """Leave where the first `listen` has entered; nothing, where it has not been called."""
         if self._depth:
             self._depth -= 1
-            self.__exit__(None, None, None)
+            if self._depth == 0:
+                self.__exit__(None, None, None)
+
+    def close(self) -> None:
+        """Leave, if it is still entered: an interrupt passes by the hooks of modules."""
+        self._depth = min(self._depth, 1)
+        self.stop()
 
     def begin(self, num_clips: int) -> None:
         """Forget what has been added: a new forward begins."""
@@ -148,7 +155,8 @@ def _product(out: Tensor, input: Tensor, *_: Any, **__: Any) -> Counted:
     return (out.numel() * input.shape[-1],)
 
 
-def _added_product(out: Tensor, input: Tensor, left: Tensor, *_: Any, **__: Any) -> Counted:
+def _added_product(out: Tensor, input: Tensor, *factors: Tensor, **named: Any) -> Counted:
+    left = factors[0] if factors else named["mat1" if "mat1" in named else "batch1"]
     return (out.numel() * left.shape[-1],)
 
 
@@ -157,8 +165,11 @@ def _attention(out: Tensor, query: Tensor, key: Tensor, *_: Any, **__: Any) -> C
     return ((query.numel() + out.numel()) * key.shape[-2],)
 
 
-def _multi_head(out: tuple, query: Tensor, key: Tensor, value: Tensor, width: int, *_: Any, **__: Any) -> Counted:
+def _multi_head(
+    out: tuple, query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, *_: Any, **__: Any
+) -> Counted:
     """Four projections and the attention; (L, N, width) queries, or (L, width)."""
+    width = embed_dim_to_check
     queries, keys = query.numel() // width, key.numel() // key.shape[-1]
     projections = width * (2 * queries * width + keys * (key.shape[-1] + value.shape[-1]))
     return (projections + 2 * queries * width * key.shape[0],)
@@ -168,8 +179,9 @@ RULES: dict[Callable, Callable] = {
     **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d), _linear),
     **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _transposed),
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), _product),
-    **dict.fromkeys((torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _product),
-    **dict.fromkeys((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm), _added_product),
+    **dict.fromkeys((torch.bmm, Tensor.bmm, torch.mv, Tensor.mv, torch.linalg.matmul), _product),
+    **dict.fromkeys((torch.addmm, Tensor.addmm, Tensor.addmm_), _added_product),
+    **dict.fromkeys((torch.baddbmm, Tensor.baddbmm, Tensor.baddbmm_), _added_product),
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _multi_head,
 }
@@ -177,7 +189,8 @@ LAYERS = {  # whose functions are known without listening to them
     **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _linear),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
 }
-BY_DISPATCH = (torch.einsum, torch.tensordot)  # several products, in an order that torch decides
+# Several products, in an order that torch decides, or of operands whose axes it moves.
+BY_DISPATCH = (torch.einsum, torch.tensordot, torch.inner, Tensor.inner, torch.linalg.multi_dot, torch.chain_matmul)
 
 
 def scopes(model: nn.Module) -> list[nn.Module]:
@@ -198,10 +211,18 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
     >>> with count_macs(model) as counter:                           # doctest: +SKIP
     ...     model(inputs)
     ...     per_clip = counter.take()
+
+    Raises:
+        TypeError: if a module with matrices is TorchScript, which would count as nothing.
     """
     counter, layers = MacCounter(), dict(model.named_modules())
+    for name, layer in layers.items():
+        if isinstance(layer, torch.jit.ScriptModule) and any(parameter.ndim > 1 for parameter in layer.parameters()):
+            what = name or type(model).__name__
+            raise TypeError(f"{what} is TorchScript, whose functions nobody hears; count the network it is made from")
     samplers = [layer for layer in layers.values() if isinstance(layer, (SGS, PathwaySGS))]
     with ExitStack() as stack:
+        stack.callback(counter.close)
         begin = model.register_forward_pre_hook(lambda _, *inputs: counter.begin(_num_clips(inputs)), with_kwargs=True)
         stack.callback(begin.remove)
         for scope in scopes(model):

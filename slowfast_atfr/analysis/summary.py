@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slowfast_atfr.analysis.macs import MacCounter, count_macs, sgs_macs
 from slowfast_atfr.config import ConfigError, num_pathways
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.resnet import ResBlock, SqueezeExcitation
 from slowfast_atfr.packed import lengths_of
 from slowfast_atfr.sgs import SGS
@@ -30,7 +31,8 @@ class Row:
 
     layer: name of the module, such as s2.
     pathway: slow or fast; "" where the layer is of both, or there is only one.
-    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64.
+    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64; of a non-local block the
+        channels that attend.
     output: (C, T, H, W) of a clip; () for what is no clip any more, class scores.
     macs: multiply-adds for one clip.
     params: numbers that are learnt.
@@ -180,17 +182,22 @@ def _watch(part: nn.Module, counter: MacCounter, seen: dict[nn.Module, tuple[flo
 
 
 def _kernels(parts: list[nn.Module]) -> str:
-    """Such as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3."""
-    texts = []
-    for text, same in itertools.groupby(map(_kernel, parts)):
-        count = len(list(same))
-        texts.append(f"[{text}] x {count}" if count > 1 else text)
-    return "; ".join(texts)
+    """Such as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3; a cycle of unlike parts is written once as well."""
+    texts = list(map(_kernel, parts))
+    cycle = next(size for size in range(1, len(texts) + 1) if texts == texts[:size] * (len(texts) // size))
+    runs = [(text, len(list(same))) for text, same in itertools.groupby(texts[:cycle])]
+    return _times("; ".join(_times(*run) for run in runs), len(texts) // cycle)
+
+
+def _times(text: str, count: int) -> str:
+    return f"[{text}] x {count}" if count > 1 else text
 
 
 def _kernel(part: nn.Module) -> str:
     if isinstance(part, _First):
         return f"SGS: {_kernel(part.sampler)}"
+    if isinstance(part, Nonlocal):
+        return f"non-local, {part.conv_theta.out_channels}"
     texts = []
     for layer in _own_layers(part):
         if isinstance(layer, nn.Conv3d):

@@ -133,18 +133,24 @@ def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -
         _check_entries(key, value, default, source)
     if type(value) is kind:
         return value
-    wanted = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list like [1, 2]"}
+    names = key in LISTS_OF_NAMES or (kind is list and any(isinstance(entry, str) for entry in _entries(default)))
+    example = "a list of names, in brackets" if names else "a list like [1, 2]"
+    wanted = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: example}
     raise ConfigError(f"{source}: {key} is {value!r}, but it takes {wanted[kind]} (default {default!r})")
 
 
 def _as_list(value: Any) -> Any:
-    """A tuple, or a tuple of Python as text, which YAML takes for a string: PySlowFast's files have `()`."""
+    """A tuple, or text that is a tuple of Python, which YAML takes for a string: PySlowFast's files have `()`."""
     if isinstance(value, str) and value.startswith("("):
         try:
             value = ast.literal_eval(value)
         except (SyntaxError, ValueError):
             return value
-    return list(value) if isinstance(value, tuple) else value
+    return _as_lists(value) if isinstance(value, tuple) else value
+
+
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _check_entries(key: str, value: list[Any], default: list[Any], source: str) -> None:

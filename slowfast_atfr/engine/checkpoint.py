@@ -121,6 +121,10 @@ def start_from(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer) -> in
         return _resume(resumed, model, optimizer) + 1
     path, clear = cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
     if not path:
+        without = [leaf for leaf in ("CHECKPOINT_EPOCH_RESET", "CHECKPOINT_INFLATE") if cfg.TRAIN[leaf]]
+        if without:
+            text = "TRAIN.%s is True, but %s is empty: the run starts from random weights"
+            logger.warning(text, " and ".join(without), FILE_PATH)
         return 0
     file = read_checkpoint(path, expected=cfg.TRAIN.CHECKPOINT_TYPE)
     if cfg.TRAIN.CHECKPOINT_EPOCH_RESET or cfg.TRAIN.CHECKPOINT_INFLATE or file.epoch is None:
@@ -181,7 +185,7 @@ def _resume(
     if optimizer is not None:
         try:
             optimizer.load_state_dict(file.rest["optimizer_state"])
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever stands in its place
             raise ConfigError(
                 f"{file.path} has no optimizer state that fits this run ({error}); keep to the SOLVER and BN settings "
                 f"that it was saved with. {ONLY_WEIGHTS}"

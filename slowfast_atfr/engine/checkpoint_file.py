@@ -38,7 +38,7 @@ class CheckpointFile:
     @property
     def epoch(self) -> int | None:
         """Epoch at whose end it was saved, from 0; None where the file does not tell."""
-        return int(self.rest["epoch"]) if "epoch" in self.rest else None
+        return self.rest.get("epoch")
 
 
 def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = None) -> CheckpointFile:
@@ -100,8 +100,20 @@ def _state_of(content: Any, path: str) -> tuple[dict[str, Tensor], dict[str, Any
     for key, value in state.items():
         if not isinstance(value, Tensor):
             raise ConfigError(f"{path} is no checkpoint: {key} is a {type(value).__name__}, no tensor")
+        _check_weight(value, key, path)
     rest = {key: value for key, value in fields.items() if key != name} if name == "model_state" else {}
+    if not isinstance(rest.get("epoch"), int | None):
+        raise ConfigError(f"{path} is no checkpoint: its epoch is {rest['epoch']!r}, no whole number")
     return dict(state), rest
+
+
+def _check_weight(weight: Tensor, name: Any, path: str) -> None:
+    """What torch would copy into a network with an error of its own, or without one though it is another thing."""
+    if not isinstance(name, str):
+        raise ConfigError(f"{path} is no checkpoint: a weight is called {name!r}, which is no text")
+    if weight.layout != torch.strided or weight.is_complex() or weight.is_quantized or weight.is_meta:
+        kind = f"{weight.dtype}, {weight.layout}, on {weight.device}".replace("torch.", "")
+        raise ConfigError(f"{path} is no checkpoint: {name} is a tensor of another kind ({kind}) than weights are")
 
 
 def _blobs_of(content: Any, path: str) -> dict[str, Tensor]:
@@ -110,16 +122,19 @@ def _blobs_of(content: Any, path: str) -> dict[str, Tensor]:
     if not isinstance(fields.get("blobs"), dict):
         found = ", ".join(map(str, fields)) if fields else type(content).__name__
         raise ConfigError(f"{path} is no checkpoint: it is a pickle without blobs, as Caffe2's have, but {found[:200]}")
-    return {name: _tensor_of(blob, name, path) for name, blob in fields["blobs"].items()}
+    blobs = {name: _tensor_of(blob, name, path) for name, blob in fields["blobs"].items()}
+    for name, blob in blobs.items():
+        _check_weight(blob, name, path)
+    return blobs
 
 
-def _tensor_of(blob: Any, name: str, path: str) -> Tensor:
-    if isinstance(blob, (int, float)):
-        return torch.tensor(blob)
-    if not isinstance(blob, PickledArray):
+def _tensor_of(blob: Any, name: Any, path: str) -> Tensor:
+    if not isinstance(blob, (int, float, PickledArray)):
         raise ConfigError(f"{path} is no checkpoint: the blob {name} is a {type(blob).__name__}, no array")
     try:
+        if not isinstance(blob, PickledArray):
+            return torch.tensor(blob)
         array = blob.numpy()
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ConfigError(f"{path} is no checkpoint: the blob {name} cannot be read: {error}") from None

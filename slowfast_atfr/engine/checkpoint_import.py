@@ -112,7 +112,8 @@ def load_weights(
         strict: file and network must have the same weights. Otherwise those that fit are taken.
         remedy: what to do where they have not, for the error.
     Returns:
-        what fitted and what did not; it is logged as well.
+        what fitted and what did not; it is logged as well, as a warning where more is new than SGS and classifier, or
+        weights of the file have no place.
     Raises:
         ConfigError: if too few weights fit, or, strict, not all; the network is as before.
     """
@@ -129,11 +130,16 @@ def load_weights(
             reasons.append("The file lacks weights of SGS: it is of the base network, or of other SGS.STAGES")
         if not strict:
             reasons.append(f"{report.share:.0%} of its values fit (SGS and classifier apart), {MIN_SHARE:.0%} must")
-            remedy = _remedy(report, own, inflate)
+            remedy = _hint(report, own, inflate) or "The config (MODEL.ARCH, RESNET, X3D, SLOWFAST) must fit the file"
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
-    mismatched = {entry.name for entry in report.mismatched}
-    network.load_state_dict({name: fitted[name] for name in fitted.keys() - mismatched}, strict=False)
-    logger.info("loaded %s: %s", file.path, report)
+    fitting = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
+    network.load_state_dict(fitting, strict=False)
+    if report.share == 1 and not report.unexpected:
+        logger.info("loaded %s: %s", file.path, report)
+    else:
+        share = f"{math.floor(100 * report.share)}% of the model's values are the file's (SGS and classifier apart)"
+        text = ". ".join(filter(None, [str(report), share, _hint(report, own, inflate)]))
+        logger.warning("loaded %s in part: %s", file.path, text)
     return report
 
 
@@ -218,15 +224,15 @@ def _sgs_layers(network: nn.Module) -> list[str]:
     return [f"{name}." for name, module in network.named_modules() if isinstance(module, SGS)]
 
 
-def _remedy(report: LoadReport, own: Mapping[str, Tensor], inflate: bool) -> str:
-    """What to try where too little fits."""
+def _hint(report: LoadReport, own: Mapping[str, Tensor], inflate: bool) -> str:
+    """The key that makes more fit, if there is one."""
     if not inflate and any(_is_flat(entry) for entry in report.mismatched):
         return "Its kernels are those of pictures: TRAIN.CHECKPOINT_INFLATE True repeats them along time"
     for name in report.unexpected:
         prefix = next((name[: -len(known)] for known in own if name.endswith(f".{known}")), None)
         if prefix:
             return f"Its names have a prefix; TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN ['{prefix}'] removes it"
-    return "The config (MODEL.ARCH, RESNET, X3D, SLOWFAST) must fit the file"
+    return ""
 
 
 def _is_flat(entry: Mismatch) -> bool:

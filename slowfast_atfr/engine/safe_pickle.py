@@ -42,6 +42,8 @@ class PickledArray:
 
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.type, by_columns, self.data = state
+        if not isinstance(self.type, PickledType):
+            raise pickle.UnpicklingError(f"an array is of the type {self.type!r}")
         self.order = "F" if by_columns else "C"
 
     def numpy(self) -> np.ndarray:
@@ -76,6 +78,11 @@ def _frombuffer(data: bytes, kind: PickledType, shape: tuple, order: str) -> Pic
     return array
 
 
+def _no_bytes() -> bytes:
+    """How Python 3 writes b"" into a pickle of protocol 2. bytes itself would make as many as the file says."""
+    return b""
+
+
 def _encode(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes into a pickle of protocol 2."""
     if encoding != "latin1":
@@ -90,8 +97,8 @@ STAND_INS: dict[tuple[str, str], Callable] = {
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
     ("_codecs", "encode"): _encode,
-    ("builtins", "bytes"): bytes,
-    ("__builtin__", "bytes"): bytes,
+    ("builtins", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
     ("collections", "OrderedDict"): OrderedDict,
 }
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs, count_macs
@@ -84,6 +85,15 @@ def test_a_forward_that_fails_leaves_no_counter_behind():
         assert counter.take().tolist() == [0, 0]
 
 
+def test_an_interrupt_leaves_no_counter_behind():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clip_macs(nn.Sequential(Calls(interrupted)), torch.randn(2, 3))
+    assert not _get_current_function_mode_stack()
+
+
 def test_the_mode_is_left_as_it_was():
     model = nn.Conv3d(1, 1, 1).train()
     clip_macs(model, torch.randn(1, 1, 1, 1, 1))
@@ -94,7 +104,9 @@ def test_the_mode_is_left_as_it_was():
 
 
 @pytest.mark.parametrize(
-    "name", ["matmul", "operator", "method", "mm", "bmm", "mv", "einsum", "baddbmm", "addmm", "linear", "conv2d"]
+    "name",
+    ["matmul", "operator", "method", "mm", "bmm", "mv", "einsum", "baddbmm", "addmm", "linear", "conv2d"]
+    + ["linalg", "addmm_", "baddbmm_", "addmm by name", "baddbmm by name", "inner", "multi_dot"],
 )
 def test_functions_count_as_torch_counts_what_reaches_its_kernels(name):
     a, b, m, v = torch.randn(2, 3, 4), torch.randn(2, 4, 5), torch.randn(4, 6), torch.randn(4)
@@ -109,10 +121,18 @@ def test_functions_count_as_torch_counts_what_reaches_its_kernels(name):
         "baddbmm": lambda a: torch.baddbmm(a.new_zeros(1), a, b),
         "addmm": lambda a: torch.addmm(a.new_zeros(6), a.flatten(0, 1), m),
         "linear": lambda a: F.linear(a, m.T),
+        "linalg": lambda a: torch.linalg.matmul(a, b),
+        "addmm_": lambda a: a.new_zeros(6, 6).addmm_(a.flatten(0, 1), m),
+        "baddbmm_": lambda a: a.new_zeros(2, 3, 5).baddbmm_(a, b),
+        "addmm by name": lambda a: torch.addmm(input=a.new_zeros(6), mat1=a.flatten(0, 1), mat2=m),
+        "baddbmm by name": lambda a: torch.baddbmm(input=a.new_zeros(1), batch1=a, batch2=b),
+        "inner": lambda a: torch.inner(a, m.T),
+        "multi_dot": lambda a: torch.linalg.multi_dot([a.flatten(0, 1), m, m.T]),
         "conv2d": lambda a: F.conv2d(a[:, :1, None], torch.ones(7, 1, 1, 3)),
     }
     model = Calls(functions[name])
-    expected = 6 * 4 if name == "mv" else total_macs(model, a)  # torch does not count mv
+    by_hand = {"mv": 6 * 4, "addmm_": 6 * 4 * 6, "baddbmm_": 2 * 3 * 4 * 5}  # torch does not count these
+    expected = by_hand.get(name) or total_macs(model, a)
     assert expected > 0 and clip_macs(model, a).tolist() == [expected / 2] * 2
 
 
@@ -125,6 +145,11 @@ def test_attention_by_hand():
     model.heads = heads
     expected = 5 * 8 * 8 + 7 * 4 * 8 + 7 * 6 * 8 + 5 * 7 * 8 * 2 + 5 * 8 * 8
     assert clip_macs(model, torch.randn(2, 5, 8)).tolist() == [expected] * 2
+    by_name = {"embed_dim_to_check": 8, "num_heads": 2, "in_proj_weight": torch.ones(24, 8), "bias_k": None}
+    by_name |= {"in_proj_bias": None, "bias_v": None, "add_zero_attn": False, "dropout_p": 0.0}
+    by_name |= {"out_proj_weight": torch.ones(8, 8), "out_proj_bias": None}
+    attend = Calls(lambda x: F.multi_head_attention_forward(x, x, x, **by_name)[0])
+    assert clip_macs(attend, torch.randn(5, 1, 8)).sum() == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
 
 
 @pytest.mark.parametrize("name", foreign.NETWORKS)
@@ -168,6 +193,30 @@ def test_a_transposed_convolution_pays_for_its_input():
 def test_a_layer_whose_weight_is_computed_is_counted():
     conv = parametrizations.weight_norm(nn.Conv3d(2, 3, 1))
     assert clip_macs(nn.Sequential(conv), torch.randn(2, 2, 4, 1, 1)).tolist() == [4 * 6] * 2
+
+
+def test_a_module_that_calls_itself_is_counted_once_a_call():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x, again=True):
+            x = self.linear(x)
+            return self(x, again=False) if again else x
+
+    assert clip_macs(nn.Sequential(Twice()), torch.randn(2, 4)).tolist() == [2 * 4 * 4] * 2
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_is_refused_where_it_would_count_as_nothing():
+    network = nn.Sequential(nn.ReLU(), nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    for model in (torch.jit.trace(network, x), nn.Sequential(torch.jit.script(network))):
+        with pytest.raises(TypeError, match="is TorchScript"):
+            clip_macs(model, x)
+    with_script = nn.Sequential(torch.jit.trace(nn.ReLU(), x), network)
+    assert clip_macs(with_script, x).tolist() == [4 * 4] * 2
 
 
 def test_a_network_that_gets_no_clips_is_told():

@@ -11,6 +11,7 @@ from slowfast_atfr.sgs import insert_sgs
 from tests import foreign
 
 CONFIGS = ["Kinetics/SLOWFAST_4x16_R50", "Kinetics/X3D_S", "Mini_Kinetics/3DRESNET18", "Kinetics/SLOW_8x8_R50"]
+CONFIGS += ["Kinetics/I3D_NLN_8x8_R50", "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION"]
 
 
 def load(repo, name, *pairs):
@@ -62,6 +63,17 @@ def test_gates_and_shortcuts_are_left_out_of_the_kernels_alone(repo):
     rows = {row.layer: row for row in model_summary(load(repo, "Kinetics/X3D_S")).rows}
     assert rows["s2"].kernel == "[1x1x1, 54; 3x3x3, 54; 1x1x1, 24] x 3"
     assert rows["head"].kernel == "1x1x1, 432; 1x1x1, 2048; linear, 400"
+
+
+def test_non_local_blocks_and_the_pool_of_i3d_have_their_place(repo):
+    rows = {row.layer: row for row in model_summary(load(repo, "Kinetics/I3D_NLN_8x8_R50_ATFR"), [3], crop=64).rows}
+    assert (rows["pathway0_pool"].kernel, rows["pathway0_pool"].output[1]) == ("max 2x1x1", 4)
+    assert rows["s2_sgs"].output[1] == rows["s3"].output[1] == 3
+    blocks = "3x1x1, 128; 1x3x3, 128; 1x1x1, 512; 1x1x1, 128; 1x3x3, 128; 1x1x1, 512; non-local, 256"
+    assert rows["s3"].kernel == f"[{blocks}] x 2"
+    alike = {row.layer: row for row in model_summary(load(repo, "Kinetics/SLOW_NLN_8x8_R50"), crop=64).rows}
+    assert alike["s4"].kernel == "[[3x1x1, 256; 1x3x3, 256; 1x1x1, 1024] x 2; non-local, 512] x 3"
+    assert rows["s5"].kernel.startswith("1x1x1, 512; 1x3x3, 512; 1x1x1, 2048; 3x1x1, 512;")
 
 
 def test_pathways_and_stages_keep_their_own_bins(repo):

@@ -46,6 +46,7 @@ def test_defaults_are_fresh_each_time():
         ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "[backbone.]", ["backbone."]),
         ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", '("backbone.",)', ["backbone."]),
         ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "()", []),
+        ("RESNET.SPATIAL_STRIDES", "((1,), (2,), (2,), (1,))", [[1], [2], [2], [1]]),
     ],
 )
 def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
@@ -71,6 +72,9 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["DATA.STD", "[a, b, c]"], ["DATA.STD", "numbers"]),
         (["SOLVER.STEPS", "[0, a]"], ["SOLVER.STEPS", "numbers"]),
         (["SGS.STAGES", "[2]"], ["SGS.STAGES", "names"]),
+        (["SGS.STAGES", "res2"], ["SGS.STAGES is 'res2', but it takes a list of names, in brackets"]),
+        (["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "module."], ["'module.', but it takes a list of names, in brackets"]),
+        (["SGS.NUM_BINS", "8"], ["SGS.NUM_BINS is 8, but it takes a list like [1, 2]"]),
         (["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "[3]"], ["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "names"]),
         (["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "(a"], ["TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "'(a'", "list"]),
         (["RESNET.SPATIAL_STRIDES", "[[1], [2.5], [2], [2]]"], ["RESNET.SPATIAL_STRIDES", "whole numbers"]),

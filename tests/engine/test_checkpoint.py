@@ -226,6 +226,23 @@ def test_a_run_starts_from_a_given_file(saved, tmp_path):
     assert torch.equal(other[0].weight, net[0].weight) and not optimizer.state
 
 
+def test_a_run_that_forgets_the_file_to_start_from_is_told(tmp_path, caplog):
+    start_from(make_cfg(tmp_path, CHECKPOINT_EPOCH_RESET=True, CHECKPOINT_INFLATE=True), *make_run())
+    told = "TRAIN.CHECKPOINT_EPOCH_RESET and CHECKPOINT_INFLATE is True, but TRAIN.CHECKPOINT_FILE_PATH is empty"
+    assert told in caplog.text
+    caplog.clear()
+    start_from(make_cfg(tmp_path), *make_run())
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("state", [None, [1], "text", {"state": {}, "param_groups": 5}])
+def test_what_is_no_optimizer_state_is_told(saved, tmp_path, state):
+    net, _, path = saved
+    torch.save(torch.load(path, weights_only=True) | {"optimizer_state": state}, tmp_path / "file.pyth")
+    with pytest.raises(ConfigError, match="has no optimizer state that fits this run"):
+        load_checkpoint(str(tmp_path / "file.pyth"), *make_run())
+
+
 def test_a_given_file_that_leaves_nothing_to_train_is_told(cfg, saved, tmp_path):
     net, optimizer, _ = saved
     path = save_checkpoint(cfg, net, optimizer, 24)

@@ -94,6 +94,12 @@ def test_code_in_a_file_of_torch_is_not_run(tmp_path, zipped):
         ([1, 2], "it has no model_state, but list"),
         ({}, "it has no model_state, but dict"),
         ({"model_state": {"a.weight": [1, 2]}}, "a.weight is a list, no tensor"),
+        ({"model_state": {7: torch.ones(2)}}, "a weight is called 7, which is no text"),
+        ({7: torch.ones(2)}, "a weight is called 7, which is no text"),
+        ({"model_state": {"a": torch.ones(2).to_sparse()}}, r"a is a tensor of another kind \(float32, sparse_coo,"),
+        ({"model_state": {"a": torch.ones(2, dtype=torch.complex64)}}, r"a is a tensor of another kind \(complex64,"),
+        ({"model_state": {"a": torch.ones(2, device="meta")}}, "a is a tensor of another kind .* on meta"),
+        ({"model_state": WEIGHTS, "epoch": "last"}, "its epoch is 'last', no whole number"),
     ],
 )
 def test_a_file_of_torch_without_weights_is_told(tmp_path, content, words):
@@ -108,6 +114,9 @@ def test_a_file_of_torch_without_weights_is_told(tmp_path, content, words):
         ({"weights": {}}, "it is a pickle without blobs, as Caffe2's have, but weights"),
         ([1, 2], "it is a pickle without blobs, as Caffe2's have, but list"),
         ({"blobs": {"name": "text"}}, "the blob name is a str, no array"),
+        ({"blobs": {7: BLOBS["pred_w"]}}, "a weight is called 7, which is no text"),
+        ({"blobs": {"name": 2**70}}, "the blob name cannot be read"),
+        ({"blobs": {"name": np.ones(2, np.complex64)}}, r"name is a tensor of another kind \(complex64,"),
         ({"blobs": {"name": np.array(["text"])}}, "the blob name cannot be read: U4 is no kind of number"),
         ({"blobs": {"name": np.array([None])}}, "the blob name cannot be read: O8 is no kind of number"),
     ],

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -208,6 +209,13 @@ def test_2d_kernels_without_inflation_are_refused_with_the_remedy(network):
     assert same(target.state_dict(), before)
 
 
+def test_a_counter_of_another_shape_is_passed_over(network):
+    source, target = network("SLOW_8x8_R50"), network("SLOW_8x8_R50")
+    state = {n: torch.zeros(3) if n.endswith(COUNTER) else value for n, value in source.state_dict().items()}
+    assert load_weights(of_torch(state), target).complete
+    assert same(weights_of(target), weights_of(source))
+
+
 def test_another_network_is_refused(network):
     source, target = network("SLOW_8x8_R50", "RESNET.WIDTH_PER_GROUP", "32"), network("SLOW_8x8_R50")
     with pytest.raises(ConfigError, match=r"0% of its values .* The config \(MODEL.ARCH, RESNET, X3D, SLOWFAST\)"):
@@ -249,6 +257,30 @@ def test_a_base_network_leaves_only_sgs_new_and_the_log_says_so(network, caplog,
     assert report.matched == tuple(weights_of(source)) and set(report.missing) == set(sgs) and report.share == 1
     assert set(report.of_sgs) == {name for name, _ in target.named_parameters() if "_sgs." in name}
     assert same(weights_of(target), weights_of(source) | sgs)
+
+
+@pytest.mark.parametrize(
+    ("config", "pairs", "words"),
+    [
+        ("I3D_8x8_R50", [], r"11 have another shape .*% of the model's values are .*CHECKPOINT_INFLATE True repeats"),
+        ("SLOW_NLN_8x8_R50", [], r"60 are missing .*\. 8\d% of the model's values are the file's"),
+        ("SLOW_8x8_R50", ["RESNET.DEPTH", "101", "RESNET.NUM_BLOCK_TEMP_KERNEL", "[[3],[4],[23],[3]]"], "5.% of the"),
+    ],
+)
+def test_what_is_only_in_part_that_of_the_file_is_a_warning(network, caplog, config, pairs, words):
+    caplog.set_level(logging.INFO, logger="slowfast_atfr")
+    source = network("SLOW_8x8_R50")
+    load_weights(of_torch(source.state_dict()), network(config, *pairs))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and re.search(f"^loaded file.pyth in part: .*{words}", record.getMessage())
+
+
+def test_what_has_no_place_is_a_warning_and_a_new_classifier_is_none(network, caplog):
+    caplog.set_level(logging.INFO, logger="slowfast_atfr")
+    load_weights(of_torch(network("SLOW_NLN_8x8_R50").state_dict()), network("SLOW_8x8_R50"))
+    load_weights(of_torch(network("SLOW_8x8_R50", classes=7).state_dict()), network("SLOW_8x8_R50_ATFR"))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "60 are unexpected" in caplog.messages[0]
 
 
 def test_a_base_network_is_not_tested_as_if_it_had_sgs(network):

@@ -111,6 +111,19 @@ def test_the_class_of_arrays_is_not_called(tmp_path):
         load_arrays(tmp_path / "file")
 
 
+def test_a_number_does_not_become_as_many_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(pickle.dumps(Call(bytes, (2**20,)), 5))
+    with pytest.raises(TypeError):
+        load_arrays(tmp_path / "file")
+
+
+def test_an_array_of_no_type_is_told(tmp_path):
+    hostile = Call(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), "f4", False, EIGHT_BYTES))
+    (tmp_path / "file").write_bytes(pickle.dumps(hostile, 5))
+    with pytest.raises(pickle.UnpicklingError, match="an array is of the type 'f4'"):
+        load_arrays(tmp_path / "file")
+
+
 def test_bytes_are_encoded_as_latin1_alone(tmp_path):
     (tmp_path / "file").write_bytes(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00utf-7\x86R.")
     with pytest.raises(pickle.UnpicklingError, match="encodes text as 'utf-7'"):
