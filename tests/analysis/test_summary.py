@@ -113,6 +113,39 @@ def test_networks_of_others_are_summarised(repo, monkeypatch):
     assert half.gflops < all_maps.gflops and half.params == all_maps.params
 
 
+class Unusual(nn.Module):
+    """One layer twice, one by name, one that gives a dict, one for training alone, and a matrix of its own."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.twice, self.named, self.auxiliary = nn.Conv3d(3, 3, 1), nn.Linear(3, 4), nn.Linear(3, 7)
+        self.boxed = Boxed()
+        self.matrix = nn.Parameter(torch.ones(4, 2))
+
+    def forward(self, pathways):
+        x = self.boxed(self.twice(self.twice(pathways[0])))["maps"].mean((2, 3, 4))
+        scores = self.named(input=x) @ self.matrix
+        return (scores, self.auxiliary(x)) if self.training else scores
+
+
+class Boxed(nn.Module):
+    def forward(self, x):
+        return {"maps": x}
+
+
+def test_unusual_networks_of_others_add_up(repo, monkeypatch):
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, "Unusual", Unusual)
+    summary = model_summary(load(repo, "Kinetics/SLOW_8x8_R50", "MODEL.MODEL_NAME", "Unusual"), crop=32)
+    assert {row.layer: (row.macs, row.params) for row in summary.rows} == {
+        "twice": (2 * 9 * 8 * 32 * 32, 12),
+        "named": (12, 16),
+        "auxiliary": (0, 28),
+        "boxed": (0, 0),
+        "Unusual": (8, 8),
+    }
+    assert {row.layer: row.output for row in summary.rows if row.output} == {"twice": (3, 8, 32, 32)}
+
+
 @pytest.mark.parametrize("active", [[], [0], [1, 2]])
 def test_bins_that_cannot_be_are_told(repo, active):
     with pytest.raises(ConfigError, match="takes 1 or 1 numbers of bins, each at least 1"):
