@@ -146,6 +146,7 @@ def test_truncated_files_are_told(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.load. received a zip file:UserWarning")
 def test_torchscript_is_told(tmp_path):
     torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(2)), tmp_path / "file.pt")
     with pytest.raises(ConfigError, match="file.pt cannot be .* it is TorchScript; .* save its state dict alone"):
