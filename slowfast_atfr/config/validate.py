@@ -88,6 +88,12 @@ def _network(cfg: CfgNode) -> None:
     transform = cfg.RESNET.TRANS_FUNC
     rule = f"x3d_transform goes with MODEL.ARCH x3d, the others with the rest, but MODEL.ARCH is {cfg.MODEL.ARCH!r}"
     _fail_unless((transform == "x3d_transform") == (cfg.MODEL.ARCH == "x3d"), "RESNET.TRANS_FUNC", transform, rule)
+    strided = cfg.RESNET.STRIDE_1X1
+    rule = "PySlowFast passes over it where MODEL.ARCH is slowfast; False is the network that it builds"
+    _fail_unless(not strided or cfg.MODEL.ARCH != "slowfast", "RESNET.STRIDE_1X1", strided, rule)
+    grouped = transform == "basic_transform" and groups > 1
+    rule = "basic_transform has no groups; choose 1, which is the network that PySlowFast builds"
+    _fail_unless(not grouped, "RESNET.NUM_GROUPS", groups, rule)
     for leaf in ("WIDTH_FACTOR", "DEPTH_FACTOR", "BOTTLENECK_FACTOR"):
         _fail_unless(cfg.X3D[leaf] > 0, f"X3D.{leaf}", cfg.X3D[leaf], "it is above 0")
     for leaf in ("DIM_C1", "DIM_C5"):

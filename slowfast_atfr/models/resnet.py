@@ -102,7 +102,10 @@ class SqueezeExcitation(nn.Module):
 
 
 class BasicTransform(nn.Module):
-    """conv Tx3x3 -> 1x3x3, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s)."""
+    """conv Tx3x3 -> 1x3x3, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s).
+
+    The second convolution has the block's dilation; only a bottleneck has groups and inner channels.
+    """
 
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
@@ -110,7 +113,10 @@ class BasicTransform(nn.Module):
         self.a = nn.Conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), (1, stride, stride), padding, bias=False)
         self.a_bn = norm(block.dim_out)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
-        self.b = nn.Conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        dilated = (block.dilation, block.dilation)
+        self.b = nn.Conv3d(
+            block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated), bias=False
+        )
         self.b_bn = norm(block.dim_out)
 
     @property

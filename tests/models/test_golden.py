@@ -1,6 +1,7 @@
-"""The networks are PySlowFast's: keys, shapes, parameter counts, outputs and the means of every stage."""
+"""The networks are PySlowFast's: keys, shapes, parameter counts, outputs, gradients and the means of every stage."""
 
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def pairs_of(pathways):
     return [[x.mean().item(), x.abs().mean().item()] for x in pathways]
 
 
+def watch_stages(model):
+    """Means of what leaves each stage, as they come."""
+    means = {}
+    for stage in ("s1", "s2", "s3", "s4", "s5"):
+        getattr(model, stage).register_forward_hook(
+            lambda _, __, out, stage=stage: means.update({stage: pairs_of(out)})
+        )
+    return means
+
+
 @pytest.mark.parametrize(("network", "case", "config"), CASES)
 def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, network, case, config):
     golden = GOLDEN[network]["cases"][case]
@@ -33,11 +44,7 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, n
     assert golden["num_frames"] == cfg.DATA.NUM_FRAMES and golden["alpha"] in (None, cfg.SLOWFAST.ALPHA)
     model = golden_fill(build_model(cfg)).eval()
     assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
-    means = {}
-    for stage in golden["stage_mean_and_absmean"]:
-        getattr(model, stage).register_forward_hook(
-            lambda _, __, out, stage=stage: means.update({stage: pairs_of(out)})
-        )
+    means = watch_stages(model)
     with torch.inference_mode():
         clips = golden_clips(len(golden["output_argmax"]), golden["num_frames"], golden["crop"])
         out = model(to_pathways(cfg, clips))
@@ -65,6 +72,49 @@ def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
     for key in ("head.projection.weight", "head.projection.bias"):
         expected[key][0] = classes
     assert found == list(expected.items())
+
+
+VARIANTS = GOLDEN.pop("variants")
+
+
+def filled_in_float64(cfg, golden_fill, scale):
+    """Golden weights, those whose name contains a key of scale times its value.
+
+    Attention by dot_product is of the third degree in what comes in, and large weights of the classifier make a softmax
+    of ones and zeros.
+    """
+    model = golden_fill(build_model(cfg)).double()
+    for key, value in model.state_dict().items():
+        for part, factor in scale.items():
+            if part in key:
+                value.mul_(factor)
+    return model
+
+
+# Computed in float64, so that nothing but rounding may differ. Crops beyond the 64 of training have several windows.
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_in_float64(repo, golden_fill, golden_clips, to_pathways, variant):
+    golden = VARIANTS[variant]
+    pairs = ["DATA.TRAIN_CROP_SIZE", "64", "MODEL.NUM_CLASSES", "8", "MODEL.DROPOUT_RATE", "0.0", *golden["pairs"]]
+    cfg = load_cfg(str(repo / "configs" / f"{golden['config']}.yaml"), pairs)
+    model = filled_in_float64(cfg, golden_fill, golden["scale"]).train(golden["train"])
+    assert sum(p.numel() for p in model.parameters()) == golden["num_params"]
+    keys = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
+    assert zlib.crc32(repr(keys).encode()) == golden["keys_crc32"], "another key, shape or order"
+    means = {}
+    for stage in golden["stage_absmean"]:
+        getattr(model, stage).register_forward_hook(
+            lambda _, __, out, stage=stage: means.update({stage: [x.abs().mean().item() for x in out]})
+        )
+    clips = golden_clips(golden["clips"], cfg.DATA.NUM_FRAMES, golden["crop"]).double()
+    out = model(to_pathways(cfg, clips))
+    expected = torch.tensor(golden["output"], dtype=torch.float64)
+    assert means == {stage: pytest.approx(mean, rel=1e-7) for stage, mean in golden["stage_absmean"].items()}
+    torch.testing.assert_close(out, expected, rtol=1e-7, atol=1e-30)
+    if "grad_norms" in golden:
+        (out * torch.arange(out.numel(), dtype=torch.float64).sin().view_as(out)).sum().backward()
+        norms = {key: model.get_parameter(key).grad.norm().item() for key in golden["grad_norms"]}
+        assert norms == pytest.approx(golden["grad_norms"], rel=1e-6)
 
 
 def nonlocal_keys(name, dim):

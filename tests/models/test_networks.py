@@ -216,6 +216,17 @@ def test_depths_and_transforms_run(thin_cfg, to_pathways, depth, transform):
     assert out.shape == (1, 7)
 
 
+@pytest.mark.parametrize("transform", ["bottleneck_transform", "basic_transform"])
+def test_dilation_reaches_the_convolutions_over_space_behind_the_stride(thin_cfg, transform):
+    dilations = ("RESNET.SPATIAL_DILATIONS", "[[1], [1], [2], [3]]")
+    model = build_model(thin_cfg("Kinetics/SLOW_8x8_R50.yaml", "RESNET.TRANS_FUNC", transform, *dilations))
+    for stage, dilation in ((model.s3, 1), (model.s4, 2), (model.s5, 3)):
+        for block in stage.children():
+            assert block.branch2.b.dilation == (1, dilation, dilation)
+            assert block.branch2.b.padding[1:] == (dilation, dilation)
+            assert block.branch2.a.dilation == (1, 1, 1)
+
+
 def test_the_wrong_name_for_an_architecture_says_which_go_together(repo):
     cfg = load_cfg(str(repo / "configs/Kinetics/SLOWFAST_8x8_R50.yaml"), ["MODEL.MODEL_NAME", "ResNet"])
     with pytest.raises(ConfigError, match="'ResNet', which goes with MODEL.ARCH slow, c2d, .*; .* is 'slowfast'"):
