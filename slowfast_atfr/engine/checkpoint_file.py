@@ -111,7 +111,7 @@ def _check_weight(weight: Tensor, name: Any, path: str) -> None:
     """What torch would copy into a network with an error of its own, or without one though it is another thing."""
     if not isinstance(name, str):
         raise ConfigError(f"{path} is no checkpoint: a weight is called {name!r}, which is no text")
-    if weight.layout != torch.strided or weight.is_complex() or weight.is_quantized or weight.is_meta:
+    if weight.layout != torch.strided or weight.is_complex() or weight.is_meta:
         kind = f"{weight.dtype}, {weight.layout}, on {weight.device}".replace("torch.", "")
         raise ConfigError(f"{path} is no checkpoint: {name} is a tensor of another kind ({kind}) than weights are")
 

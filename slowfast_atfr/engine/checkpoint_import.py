@@ -130,7 +130,7 @@ def load_weights(
             reasons.append("The file lacks weights of SGS: it is of the base network, or of other SGS.STAGES")
         if not strict:
             reasons.append(f"{report.share:.0%} of its values fit (SGS and classifier apart), {MIN_SHARE:.0%} must")
-            remedy = _hint(report, own, inflate) or "The config (MODEL.ARCH, RESNET, X3D, SLOWFAST) must fit the file"
+            remedy = _hint(report, own) or "The config (MODEL.ARCH, RESNET, X3D, SLOWFAST) must fit the file"
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
     fitting = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
@@ -138,7 +138,7 @@ def load_weights(
         logger.info("loaded %s: %s", file.path, report)
     else:
         share = f"{math.floor(100 * report.share)}% of the model's values are the file's (SGS and classifier apart)"
-        text = ". ".join(filter(None, [str(report), share, _hint(report, own, inflate)]))
+        text = ". ".join(filter(None, [str(report), share, _hint(report, own)]))
         logger.warning("loaded %s in part: %s", file.path, text)
     return report
 
@@ -224,9 +224,9 @@ def _sgs_layers(network: nn.Module) -> list[str]:
     return [f"{name}." for name, module in network.named_modules() if isinstance(module, SGS)]
 
 
-def _hint(report: LoadReport, own: Mapping[str, Tensor], inflate: bool) -> str:
+def _hint(report: LoadReport, own: Mapping[str, Tensor]) -> str:
     """The key that makes more fit, if there is one."""
-    if not inflate and any(_is_flat(entry) for entry in report.mismatched):
+    if any(_is_flat(entry) for entry in report.mismatched):
         return "Its kernels are those of pictures: TRAIN.CHECKPOINT_INFLATE True repeats them along time"
     for name in report.unexpected:
         prefix = next((name[: -len(known)] for known in own if name.endswith(f".{known}")), None)

@@ -9,6 +9,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs, count_macs
+from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.packed import pack, per_length
 from slowfast_atfr.sgs import SGS, PathwaySGS, insert_sgs
 from tests import foreign
@@ -71,6 +72,9 @@ def test_counting_starts_afresh_after_take_and_ends_with_the_context():
         conv(torch.randn(3, 1, 1, 1, 1))  # one that nobody asks about
         conv(torch.randn(1, 1, 2, 1, 1))
         assert counter.take().tolist() == [2]
+        conv(pack([torch.randn(1, 3, 1, 1)]))
+        conv(pack([torch.randn(1, 4, 1, 1), torch.randn(1, 5, 1, 1)]))
+        assert counter.take().tolist() == [4, 5]
         with pytest.raises(RuntimeError, match="no forward"):
             counter.take()
     assert not conv._forward_hooks and not conv._forward_pre_hooks
@@ -83,6 +87,12 @@ def test_a_forward_that_fails_leaves_no_counter_behind():
             conv(torch.randn(2, 3, 1, 1, 1))
         torch.ones(2, 2) @ torch.ones(2, 2)
         assert counter.take().tolist() == [0, 0]
+    model = Calls(lambda x: x @ torch.ones(7, 7))
+    with count_macs(model) as counter:
+        with pytest.raises(RuntimeError, match="shapes"):
+            model(torch.randn(2, 3))
+        torch.ones(2, 2) @ torch.ones(2, 2)
+        assert counter.take().tolist() == [0, 0] and not _get_current_function_mode_stack()
 
 
 def test_an_interrupt_leaves_no_counter_behind():
@@ -180,6 +190,17 @@ def test_what_runs_once_per_length_is_counted_for_the_clips_of_that_length():
     clips = [torch.randn(3, frames, 2, 2) for frames in (2, 5, 2)]
     macs = clip_macs(Calls(lambda x: per_length(x, attend)), pack(clips))
     assert macs.tolist() == [2 * 3 * 3 * 4 * frames for frames in (2, 5, 2)]
+    macs = clip_macs(Calls(lambda x: per_length(x, attend) @ torch.ones(3, 7)), pack(clips))
+    assert macs.tolist() == [2 * 3 * 3 * 4 * frames + 3 * 7 for frames in (2, 5, 2)]  # dense again: all share
+
+
+def test_temporal_attention_pays_for_what_it_gathers_and_distributes():
+    layer, positions = TemporalAttention(6, 3, norm=nn.BatchNorm3d), 4 * 5
+    per_map = 2 * 6 * 3 + 2 * 3 * 6 * positions  # two times scores of a map, two times its share of the sums
+    expected = [frames * per_map + 3 * 6 * 6 * positions for frames in (5, 2)]
+    together = clip_macs(layer, pack([torch.randn(6, frames, 4, 5) for frames in (5, 2)]))
+    assert together.tolist() == expected
+    assert clip_macs(layer, torch.randn(3, 6, 5, 4, 5)).tolist() == [expected[0]] * 3
 
 
 def test_a_transposed_convolution_pays_for_its_input():
@@ -193,6 +214,24 @@ def test_a_transposed_convolution_pays_for_its_input():
 def test_a_layer_whose_weight_is_computed_is_counted():
     conv = parametrizations.weight_norm(nn.Conv3d(2, 3, 1))
     assert clip_macs(nn.Sequential(conv), torch.randn(2, 2, 4, 1, 1)).tolist() == [4 * 6] * 2
+
+
+def test_a_layer_that_stands_in_two_places_is_counted_once_a_call():
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(nn.Sequential(layer), nn.Sequential(layer))
+    assert clip_macs(model, torch.randn(2, 4)).tolist() == [2 * 4 * 4] * 2
+
+
+def test_arguments_may_be_named():
+    class Named(nn.Sequential):
+        def forward(self, *, clips):
+            return self[0](input=clips)
+
+    Named.__module__ = nn.Sequential.__module__  # so that the layer is heard, not the functions that it calls
+    model = Named(nn.Linear(4, 5))
+    with count_macs(model) as counter:
+        model(clips=torch.randn(2, 4))
+        assert counter.take().tolist() == [4 * 5] * 2
 
 
 def test_a_module_that_calls_itself_is_counted_once_a_call():

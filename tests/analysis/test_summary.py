@@ -31,6 +31,14 @@ def test_sums_are_those_of_the_network(repo, name):
     assert [row.layer for row in summary.rows if row.pathway != "fast"] == [name for name, _ in model.named_children()]
 
 
+def test_a_summary_forms_no_process_groups(repo, monkeypatch):
+    def form(size):
+        raise AssertionError("only some processes summarise")
+
+    monkeypatch.setattr("slowfast_atfr.models.norm.sync_group", form)
+    model_summary(load(repo, "Kinetics/X3D_S", "BN.NORM_TYPE", "sync_batchnorm"), crop=32)
+
+
 def test_sgs_with_all_its_bins_costs_the_base_and_its_embedding(repo):
     base, atfr = (model_summary(load(repo, f"Kinetics/SLOWFAST_4x16_R50{suffix}")) for suffix in ("", "_ATFR"))
     added = [row for row in atfr.rows if row.layer == "s2_sgs"]

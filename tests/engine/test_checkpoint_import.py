@@ -231,6 +231,35 @@ def test_a_prefix_is_found_and_removed(network):
     assert same(weights_of(target), weights_of(source))
 
 
+def test_the_prefix_of_ddp_goes_once_and_from_the_front():
+    file = of_torch({"module.a.module.b": torch.ones(1), "module.module.c": torch.ones(1)})
+    assert set(translate(file)) == {"a.module.b", "module.c"}
+
+
+def test_a_new_classifier_is_told_once(network):
+    report = load_weights(of_torch(network("SLOW_8x8_R50", classes=7).state_dict()), network("SLOW_8x8_R50"))
+    assert str(report).count("the classifier is new") == 1
+
+
+def test_a_network_that_is_refused_is_not_called_the_base_of_one_with_sgs(network):
+    source = network("SLOW_8x8_R50", "RESNET.WIDTH_PER_GROUP", "32")
+    with pytest.raises(ConfigError, match="0% of its values") as error:
+        load_weights(of_torch(source.state_dict()), network("SLOW_8x8_R50_ATFR"))
+    assert "lacks weights of SGS" not in str(error.value)
+
+
+def test_a_run_starts_from_pictures_at_epoch_0(tiny_cfg, tmp_path):
+    cfg = tiny_cfg(
+        SGS__ENABLE=False, TRAIN__CHECKPOINT_FILE_PATH=tmp_path / "file.pyth", TRAIN__CHECKPOINT_INFLATE=True
+    )
+    source, target = shuffled(build_model(cfg)), build_model(cfg)
+    flat = {name: value[:, :, 0] if value.ndim == 5 else value for name, value in weights_of(source).items()}
+    torch.save({"model_state": flat, "epoch": 7}, tmp_path / "file.pyth")
+    assert start_from(cfg, target, torch.optim.SGD(target.parameters(), lr=0.1)) == 0
+    kernel = target.s5.pathway0_res0.branch2.a.weight
+    assert kernel.shape[2] == 3 and torch.equal(kernel[:, :, 1], flat["s5.pathway0_res0.branch2.a.weight"] / 3)
+
+
 def test_prefixes_stand_before_foreign_names_too():
     pictures = {f"module.encoder.{name}": value for name, value in imagenet(width=8).items()}
     assert "s5.pathway0_res2.branch2.c.weight" in translate(of_torch(pictures), ["encoder."])

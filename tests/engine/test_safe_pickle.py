@@ -90,6 +90,7 @@ def test_code_is_not_run(tmp_path, wrap, protocol):
         Call(SCALAR, (OBJECT, EIGHT_BYTES)),
         Call(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), OBJECT, False, EIGHT_BYTES)),
         Call(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype([("a", "O")]), False, EIGHT_BYTES)),
+        Call(FROMBUFFER, (EIGHT_BYTES, Call(np.dtype, ("f4",), (3, "2", None, None, None, -1, -1, 0)), (2,), "C")),
         Call(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (9,), np.dtype("f4"), False, EIGHT_BYTES)),
         Call(
             FROMBUFFER,

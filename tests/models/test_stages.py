@@ -58,7 +58,7 @@ def test_c2d_and_i3d_pool_time_behind_res2_and_their_slow_kin_do_not(repo, arch,
 
 def test_non_local_blocks_stand_where_the_config_says(repo):
     pairs = {
-        "NONLOCAL.LOCATION": "[[[], [2]], [[3, 1, 3], []], [[]], [[0]]]",
+        "NONLOCAL.LOCATION": "[[[], [2]], [[3, 1, 3], [0]], [[]], [[0]]]",
         "NONLOCAL.GROUP": "[[1], [2, 4], [1], [8]]",
         "NONLOCAL.POOL": "[[[1, 1, 1], [2, 3, 4]], [[1, 2, 2]], [[1, 2, 2]], [[1, 2, 2]]]",
     }
@@ -68,7 +68,9 @@ def test_non_local_blocks_stand_where_the_config_says(repo):
     res2, res3, res4, res5 = ([vars(block) for block in spec.nonlocal_blocks] for spec in stage_specs(cfg))
     options = {"instantiation": "dot_product", "pool": (1, 2, 2)}
     assert res2 == [options | {"stage": 2, "pathway": 1, "index": 2, "dim": 32, "group": 1, "pool": (2, 3, 4)}]
-    assert res3 == [options | {"stage": 3, "pathway": 0, "index": i, "dim": 512, "group": 2} for i in (1, 3)]
+    assert res3 == [options | {"stage": 3, "pathway": 0, "index": i, "dim": 512, "group": 2} for i in (1, 3)] + [
+        options | {"stage": 3, "pathway": 1, "index": 0, "dim": 64, "group": 4}
+    ]
     assert res4 == []
     assert res5 == [
         options | {"stage": 5, "pathway": pathway, "index": 0, "dim": dim, "group": 8}
