@@ -164,7 +164,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
         if isinstance(layer, torch.jit.ScriptModule) and any(parameter.ndim > 1 for parameter in layer.parameters()):
             what = name or type(model).__name__
             raise TypeError(f"{what} is TorchScript, whose functions nobody hears; count the network it is made from")
-    samplers = [layer for layer in layers.values() if isinstance(layer, SGS)]
+    samplers = [layer for layer in layers.values() if isinstance(layer, (SGS, PathwaySGS))]
     with ExitStack() as stack:
         stack.callback(counter.close)
         begin = model.register_forward_pre_hook(lambda _, *inputs: counter.begin(_num_clips(inputs)), with_kwargs=True)

@@ -1,5 +1,6 @@
 """Every network with and without SGS: parameters, multiply-adds and clips per second."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,14 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from slowfast_atfr.analysis.macs import count_macs
+from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.analysis.timing import in_turn
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.sgs.sampler import PathwaySGS
 
-BATCH = 4  # clips
+BATCH = 2  # clips
 LEFT_OUT = ("Demo", "UCF101", "HMDB51")  # folders of toys, and of networks that stand in another folder as well
 
 
@@ -68,6 +69,7 @@ def benchmark_models(configs: Path, *, rounds: int, device: torch.device) -> lis
     for atfr in tqdm(config_pairs(configs), desc="networks", unit="network", leave=False):
         base = atfr.with_name(atfr.name.replace("_ATFR", ""))
         figures.append(measure_pair(base, atfr, rounds=rounds, device=device))
+        tqdm.write(f"{len(figures)}: {', '.join(figures[-1].cells())}", file=sys.stderr)  # all of them take long
     return figures
 
 
@@ -92,25 +94,19 @@ def measure_pair(
         device: where they run.
         pairs: KEY VALUE pairs for both configs.
     """
-    models, inputs = {}, []
-    for name, path in (("base", base), ("ATFR", atfr)):
-        cfg = load_cfg(str(path), ["BN.NORM_TYPE", "batchnorm", *pairs])
-        models[name] = build_model(cfg).to(device).eval()
-        inputs = inputs or random_inputs(cfg, device)
+    cfgs = [load_cfg(str(path), ["BN.NORM_TYPE", "batchnorm", *pairs]) for path in (base, atfr)]
+    models = {name: build_model(cfg).to(device).eval() for name, cfg in zip(("base", "ATFR"), cfgs, strict=True)}
+    summaries, inputs = [model_summary(cfg) for cfg in cfgs], random_inputs(cfgs[0], device)
     with torch.inference_mode():
-        base_macs = mean_macs(models["base"], inputs)
-        keep_maps(models["ATFR"], half=False)
-        all_macs = mean_macs(models["ATFR"], inputs)
-        keep_maps(models["ATFR"], half=True)
-        half_macs = mean_macs(models["ATFR"], inputs)
+        halve_maps(models["ATFR"])
+        half = mean_gflops(models["ATFR"], inputs)
         tasks = {name: lambda model=model: model(inputs) for name, model in models.items()}
         seconds = in_turn(tasks, rounds=rounds, device=device, title=base.stem)
-    params = [sum(parameter.numel() for parameter in model.parameters()) for model in models.values()]
     return NetworkFigure(
         name=f"{base.parent.name}/{base.stem}",
-        pixels=cfg.DATA.TRAIN_CROP_SIZE,
-        params=(params[0], params[1] - params[0]),
-        gflops=tuple(macs * 1e-9 for macs in (base_macs, all_macs, half_macs)),
+        pixels=cfgs[0].DATA.TRAIN_CROP_SIZE,
+        params=(summaries[0].params, summaries[1].params - summaries[0].params),
+        gflops=(summaries[0].gflops, summaries[1].gflops, half),
         base_seconds=tuple(seconds["base"].tolist()),
         atfr_seconds=tuple(seconds["ATFR"].tolist()),
     )
@@ -123,38 +119,35 @@ def random_inputs(cfg: CfgNode, device: torch.device) -> list[Tensor]:
     return [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips] if num_pathways(cfg) == 2 else [clips]
 
 
-def mean_macs(model: nn.Module, inputs: list[Tensor]) -> float:
-    """Multiply-adds of a clip, mean over the batch."""
+def mean_gflops(model: nn.Module, inputs: list[Tensor]) -> float:
+    """Multiply-adds x 1e-9 of a clip, mean over the batch, from one forward."""
     with count_macs(model) as counter:
         model(inputs)
-        return float(counter.take().mean())
+        return float(counter.take().mean()) * 1e-9
 
 
-def keep_maps(model: nn.Module, *, half: bool) -> None:
-    """Put behind every SGS layer of a network what makes its clips as long as they are to be, in place."""
+def halve_maps(model: nn.Module) -> None:
+    """Have half of the maps go on behind every SGS layer of a network, in place."""
     for name, layer in list(model.named_children()):
-        if isinstance(layer, Lengths):
-            layer.half = half
-        elif isinstance(layer, PathwaySGS):
-            setattr(model, name, Lengths(layer, half=half))
+        if isinstance(layer, PathwaySGS):
+            setattr(model, name, HalfOfMaps(layer))
 
 
-class Lengths(nn.Module):
-    """Runs SGS, so that its cost is there, and then goes on with first maps of what came in, as many as it is told.
+class HalfOfMaps(nn.Module):
+    """Runs SGS, so that its cost is there, and then goes on with first maps of what came in: half of them on average.
 
     What SGS leaves of random clips depends on weights that nobody has trained.
     """
 
-    def __init__(self, layer: PathwaySGS, *, half: bool) -> None:
+    def __init__(self, layer: PathwaySGS) -> None:
         super().__init__()
-        self.layer, self.half = layer, half
+        self.layer = layer
 
     def forward(self, pathways: list[Tensor | PackedClips]) -> list[Tensor | PackedClips]:
         out = self.layer(pathways)
         for pathway in self.layer.sampled:
             clips = unpack(pathways[pathway])
-            frames = max(clip.shape[1] for clip in clips)
-            kept = ragged_lengths(frames, len(clips)) if self.half else (frames,) * len(clips)
+            kept = ragged_lengths(clips[0].shape[1], len(clips))
             out[pathway] = pack([clip[:, :length] for clip, length in zip(clips, kept, strict=True)])
         return out
 

@@ -12,7 +12,10 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs, count_macs
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.models import build_model
 from slowfast_atfr.models.attention import TemporalAttention
+from slowfast_atfr.models.video_resnet import SlowFast
 from slowfast_atfr.packed import pack, per_length
 from slowfast_atfr.sgs import SGS, PathwaySGS, insert_sgs
 from tests import foreign
@@ -299,3 +302,19 @@ def test_torchscript_is_refused_where_it_would_count_as_nothing():
 def test_a_network_that_gets_no_clips_is_told():
     with pytest.raises(TypeError, match="called with no tensor"):
         clip_macs(Calls(lambda n: n), 3)
+
+
+def test_a_network_derived_from_ours_counts_as_ours(repo):
+    class Derived(SlowFast):
+        """Of this file, so that the counter listens to all of it."""
+
+    cfg = load_cfg(str(repo / "configs/Demo/SLOWFAST_R18_ATFR.yaml"))
+    clips = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 32, 32)
+    inputs = [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips]
+    weights = build_model(cfg).state_dict()
+    counted = []
+    for kind in (SlowFast, Derived):
+        model = kind(cfg)
+        model.load_state_dict(weights)
+        counted.append(clip_macs(model, inputs).tolist())
+    assert counted[0] == counted[1]
