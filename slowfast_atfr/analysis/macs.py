@@ -178,7 +178,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
             _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
         see = observed(model, lambda name, seen: counter.add(sgs_macs(layers[name]), seen.measured.lengths))
         stack.enter_context(see)
-        stack.callback(model.register_forward_hook(lambda *_: counter.end(), always_call=True).remove)  # the last hook
+        stack.callback(model.register_forward_hook(lambda *_: counter.end()).remove)  # the last hook
         yield counter
 
 

@@ -146,6 +146,27 @@ def test_unusual_networks_of_others_add_up(repo, monkeypatch):
     assert {row.layer: row.output for row in summary.rows if row.output} == {"twice": (3, 8, 32, 32)}
 
 
+def test_products_of_the_network_itself_have_a_row(repo, monkeypatch):
+    class Gram(nn.Module):
+        def __init__(self, cfg):
+            super().__init__()
+            self.linear = nn.Linear(9, 2)
+
+        def forward(self, pathways):
+            flat = pathways[0].flatten(2)
+            return self.linear((flat @ flat.mT).flatten(1))
+
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, "Gram", Gram)
+    summary = model_summary(load(repo, "Kinetics/SLOW_8x8_R50", "MODEL.MODEL_NAME", "Gram"), crop=32)
+    assert [(row.layer, row.macs) for row in summary.rows] == [("linear", 18), ("Gram", 9 * 8 * 32 * 32)]
+
+
+def test_rows_stand_in_the_order_in_which_a_clip_passes_the_layers(repo):
+    cfg = load(repo, "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION", "SGS.ENABLE", "True")
+    layers = [row.layer for row in model_summary(cfg, crop=64).rows]
+    assert layers == ["s1", "s2", "s2_attention", "s2_sgs", "s3", "s4", "s5", "head"]
+
+
 @pytest.mark.parametrize("active", [[], [0], [1, 2]])
 def test_bins_that_cannot_be_are_told(repo, active):
     with pytest.raises(ConfigError, match="takes 1 or 1 numbers of bins, each at least 1"):
