@@ -84,6 +84,12 @@ def test_non_local_blocks_and_the_pool_of_i3d_have_their_place(repo):
     assert rows["s5"].kernel.startswith("1x1x1, 512; 1x3x3, 512; 1x1x1, 2048; 3x1x1, 512;")
 
 
+def test_rows_come_in_the_order_of_the_clips(repo):
+    cfg = load(repo, "Kinetics/I3D_8x8_R50_ATFR", "TEMPORAL_ATTENTION.ENABLE", "True")
+    rows = model_summary(cfg, crop=32).rows
+    assert [row.layer for row in rows][1:6] == ["s2", "pathway0_pool", "s2_attention", "s2_sgs", "s3"]
+
+
 def test_pathways_and_stages_keep_their_own_bins(repo):
     cfg = load(repo, "Kinetics/SLOWFAST_8x8_R50_ATFR", "SGS.STAGES", "[res2, res3]")
     frames = {(row.layer, row.pathway): row.output[1] for row in model_summary(cfg, [2, 20]).rows if row.output}
