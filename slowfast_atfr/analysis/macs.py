@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from slowfast_atfr.analysis.mac_rules import BY_DISPATCH, LAYERS, RULES
 from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.packed import PackedClips, per_length
-from slowfast_atfr.packed.channels_last import ChannelsLast
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.record import observed
 from slowfast_atfr.sgs.sampler import PathwaySGS
@@ -44,7 +43,7 @@ class MacCounter(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.paused, self._depth = False, 0
-        self._begun = False
+        self._begun, self._running = False, False
         self._num_clips = 0
         self._clips: tuple[int, ...] | None = None  # of the batch, those that dense tensors hold; None: all
         self._of_some: dict[tuple[int, ...] | None, float] = {}  # such clips -> multiply-adds of them together
@@ -70,14 +69,20 @@ class MacCounter(TorchFunctionMode):
 
     def begin(self, num_clips: int) -> None:
         """Forget what has been added: a new forward begins."""
-        self._begun, self._num_clips = True, num_clips
+        self._begun, self._running, self._num_clips = True, True, num_clips
         self._of_some, self._of_lengths = {}, {}
+
+    def end(self) -> None:
+        """The forward has ended: what runs again for the backward, as with activation checkpointing, is not counted."""
+        self._running = False
 
     def add(self, macs: float, lengths: tuple[int, ...] | None = None) -> None:
         """Add the multiply-adds of each frame of clips of these lengths, or those of all clips in dense tensors.
 
         Clips in a dense tensor are of one length, so they share. Sums are kept as few numbers until they are taken.
         """
+        if not self._running:
+            return
         where, key = (self._of_some, self._clips) if lengths is None else (self._of_lengths, lengths)
         where[key] = where.get(key, 0.0) + macs
 
@@ -132,67 +137,6 @@ class MacCounter(TorchFunctionMode):
         return per_length(x, counted, *others)
 
 
-Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
-
-
-def _per_position(x: Any, channels: int, macs: int) -> Counted:
-    """A layer that does the same at every place in time and space of x."""
-    if isinstance(x, Tensor):
-        return (x.numel() / channels * macs,)
-    clips = x.clips if isinstance(x, ChannelsLast) else x
-    return clips.data.shape[3] * clips.data.shape[4] * macs, clips.lengths
-
-
-def _linear(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
-    return _per_position(out, weight.shape[0], weight.numel())
-
-
-def _transposed(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
-    return _per_position(input, weight.shape[0], weight.numel())
-
-
-def _product(out: Tensor, input: Tensor, *_: Any, **__: Any) -> Counted:
-    return (out.numel() * input.shape[-1],)
-
-
-def _added_product(out: Tensor, input: Tensor, *factors: Tensor, **named: Any) -> Counted:
-    left = factors[0] if factors else named["mat1" if "mat1" in named else "batch1"]
-    return (out.numel() * left.shape[-1],)
-
-
-def _attention(out: Tensor, query: Tensor, key: Tensor, *_: Any, **__: Any) -> Counted:
-    """Each query with each key, and with each value."""
-    return ((query.numel() + out.numel()) * key.shape[-2],)
-
-
-def _multi_head(
-    out: tuple, query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, *_: Any, **__: Any
-) -> Counted:
-    """Four projections and the attention; (L, N, width) queries, or (L, width)."""
-    width = embed_dim_to_check
-    queries, keys = query.numel() // width, key.numel() // key.shape[-1]
-    projections = width * (2 * queries * width + keys * (key.shape[-1] + value.shape[-1]))
-    return (projections + 2 * queries * width * key.shape[0],)
-
-
-RULES: dict[Callable, Callable] = {
-    **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d), _linear),
-    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _transposed),
-    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), _product),
-    **dict.fromkeys((torch.bmm, Tensor.bmm, torch.mv, Tensor.mv, torch.linalg.matmul), _product),
-    **dict.fromkeys((torch.addmm, Tensor.addmm, Tensor.addmm_), _added_product),
-    **dict.fromkeys((torch.baddbmm, Tensor.baddbmm, Tensor.baddbmm_), _added_product),
-    F.scaled_dot_product_attention: _attention,
-    F.multi_head_attention_forward: _multi_head,
-}
-LAYERS = {  # whose functions are known without listening to them
-    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _linear),
-    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
-}
-# Several products, in an order that torch decides, or of operands whose axes it moves.
-BY_DISPATCH = (torch.einsum, torch.tensordot, torch.inner, Tensor.inner, torch.linalg.multi_dot, torch.chain_matmul)
-
-
 def scopes(model: nn.Module) -> list[nn.Module]:
     """The modules in which a counter listens; none of them lies within another, or within an SGS layer."""
     if isinstance(model, (SGS, PathwaySGS)):
@@ -234,6 +178,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
             _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
         see = observed(model, lambda name, seen: counter.add(sgs_macs(layers[name]), seen.measured.lengths))
         stack.enter_context(see)
+        stack.callback(model.register_forward_hook(lambda *_: counter.end()).remove)  # the last hook
         yield counter
 
 
@@ -253,7 +198,7 @@ def _nothing(_: Any) -> None:
 
 
 def clip_macs(model: nn.Module, inputs: Any) -> np.ndarray:
-    """Multiply-adds of each clip, from one forward in evaluation mode; the model's mode is left as it was.
+    """Multiply-adds of each clip, from one forward in evaluation mode; each module's mode is left as it was.
 
     Args:
         model: any network; SGS and packed clips may be part of it.
@@ -261,14 +206,15 @@ def clip_macs(model: nn.Module, inputs: Any) -> np.ndarray:
     Returns:
         (N,).
     """
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]  # others may be frozen
     model.eval()
     try:
         with torch.no_grad(), count_macs(model) as counter:
             model(inputs)
             return counter.take()
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True
 
 
 def _num_clips(inputs: Any) -> int:

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
@@ -135,27 +136,35 @@ class _First(nn.Module):
 
 
 def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
-    """A row for each child of the network, or for each pathway of it, from one forward."""
+    """A row for each child of the network, or for each pathway of it, from one forward; one for what else it has.
+
+    A child that this forward does not call, such as a head for training alone, has parameters and costs nothing.
+    """
     groups = [(name, *group) for name, layer in model.named_children() for group in _by_pathway(layer)]
-    seen: dict[nn.Module, tuple[float, Tensor]] = {}
+    macs: dict[nn.Module, float] = {}
+    outputs: dict[nn.Module, tuple[int, ...]] = {}
     with count_macs(model) as counter:
         for layer in model.modules():
             if isinstance(layer, _First):
                 layer.register_forward_hook(lambda m, x, _: counter.add(sgs_macs(m.sampler), lengths_of(x[0])))
         for _, _, parts in groups:
             for part in parts:
-                _watch(part, counter, seen)
+                _watch(part, counter, macs, outputs)
         model(inputs)
+        in_all = counter.take().item()
+    rest = in_all - sum(macs.values())
+    own = sum(parameter.numel() for parameter in model.parameters(recurse=False))
     for name, pathway, parts in groups:
-        output = seen[parts[-1]][1]
         yield Row(
             layer=name,
             pathway=PATHWAY_NAMES[pathway] if pathway is not None and len(inputs) > 1 else "",
             kernel=_kernels(parts),
-            output=tuple(output.shape[1:]) if output.ndim == 5 else (),
-            macs=sum(seen[part][0] for part in parts),
+            output=outputs.get(parts[-1], ()),
+            macs=sum(macs.get(part, 0) for part in parts),
             params=sum(parameter.numel() for part in parts for parameter in part.parameters()),
         )
+    if own or rest > 1e-6 * in_all:  # more than rounding
+        yield Row(layer=type(model).__name__, pathway="", kernel="", output=(), macs=rest, params=own)
 
 
 def _by_pathway(layer: nn.Module) -> Iterator[tuple[int | None, list[nn.Module]]]:
@@ -168,14 +177,18 @@ def _by_pathway(layer: nn.Module) -> Iterator[tuple[int | None, list[nn.Module]]
         yield pathway, [child for _, child in group]
 
 
-def _watch(part: nn.Module, counter: MacCounter, seen: dict[nn.Module, tuple[float, Tensor]]) -> None:
-    """Note what a module has cost and the clips that leave it: of the slow pathway, where there are several."""
+def _watch(
+    part: nn.Module, counter: MacCounter, macs: dict[nn.Module, float], outputs: dict[nn.Module, tuple[int, ...]]
+) -> None:
+    """Note what the calls of a module cost, and (C, T, H, W) that leaves: of slow, where there are several pathways."""
 
     def before(_: nn.Module, args: tuple) -> None:
-        seen[part] = -counter.so_far().item(), args[0]
+        macs[part] = macs.get(part, 0) - counter.so_far().item()
 
-    def after(_: nn.Module, args: tuple, out: Tensor | list[Tensor]) -> None:
-        seen[part] = seen[part][0] + counter.so_far().item(), out if isinstance(out, Tensor) else out[0]
+    def after(_: nn.Module, args: tuple, out: Any) -> None:
+        macs[part] += counter.so_far().item()
+        first = out[0] if isinstance(out, list | tuple) else out
+        outputs[part] = tuple(first.shape[1:]) if isinstance(first, Tensor) and first.ndim == 5 else ()
 
     part.register_forward_pre_hook(before)
     part.register_forward_hook(after)

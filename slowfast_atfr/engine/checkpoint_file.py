@@ -17,6 +17,7 @@ FILE_PATH = "TRAIN.CHECKPOINT_FILE_PATH"
 STATE_NAMES = ("model_state", "state_dict", "model")  # what holds the weights: in PySlowFast's files, in others'
 ZIP = b"PK\x03\x04"  # torch.save since 1.6
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number that torch.save pickled first before that
+STATE_DICT_ALONE = "if you trust it, load it with torch and save its state dict alone"
 PICKLES = (b"\x80", b"(", b"}")  # protocol 2 and later; protocols 0 and 1
 
 
@@ -73,7 +74,9 @@ def _reason(error: Exception) -> str:
     """The first line of an error; of torch's long one about code in a file, what it is about."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
-        return f"it holds {refused[1]}, and only tensors and plain data are admitted"
+        return f"it holds {refused[1]}, and only tensors and plain data are admitted; {STATE_DICT_ALONE}"
+    if "TorchScript" in str(error):
+        return f"it is TorchScript; {STATE_DICT_ALONE}"
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

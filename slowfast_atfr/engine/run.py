@@ -55,13 +55,23 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     """The network on its device; with LOG_MODEL_INFO its structure is logged, and what each layer costs a clip."""
     network = build_model(cfg).to(rank.device)
     if cfg.LOG_MODEL_INFO and rank.rank == 0:
-        summary = model_summary(cfg)
-        bins = ", every bin of SGS active" if cfg.SGS.ENABLE else ""
         logger.info("Model:\n%s", network)
-        logger.info("Params: %s", f"{summary.params:,}")
-        logger.info("Flops: %s G (a clip of %d pixels%s)", f"{summary.gflops:,.4f}", cfg.DATA.TRAIN_CROP_SIZE, bins)
-        logger.info("Layers:\n%s", summary)
+        logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
+        _log_summary(cfg)
     return network
+
+
+def _log_summary(cfg: CfgNode) -> None:
+    """Networks of others may do what has no place on the meta device; that is no reason not to train them."""
+    try:
+        summary = model_summary(cfg)
+    except Exception as error:
+        text = "%s cannot be summarised without running it: %s: %s"
+        logger.warning(text, cfg.MODEL.MODEL_NAME, type(error).__name__, error)
+        return
+    bins = ", every bin of SGS active" if cfg.SGS.ENABLE else ""
+    logger.info("Flops: %s G (a clip of %d pixels%s)", f"{summary.gflops:,.4f}", cfg.DATA.TRAIN_CROP_SIZE, bins)
+    logger.info("Layers:\n%s", summary)
 
 
 def to_inputs(batch: Batch, cfg: CfgNode, device: torch.device) -> list[Tensor]:

@@ -4,6 +4,8 @@ Source: Wang et al., Non-local Neural Networks, CVPR 2018. Parameter names, and 
 are PySlowFast's.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from slowfast_atfr.models.norm import Norm
@@ -47,14 +49,15 @@ class Nonlocal(nn.Module):
     g runs of T / g, each attending to itself. NONLOCAL.POOL makes fewer of the positions that are attended to.
 
     Raises:
-        ValueError: in forward, if the runs or the pool do not fit a clip; names the block, the clip and its length.
+        ValueError: in forward, if the runs or the pool do not fit a clip; names the block, the clip and its length, or
+            the size of its maps.
     """
 
     def __init__(self, spec: NonlocalSpec, *, norm: Norm) -> None:
         super().__init__()
         dim_inner = spec.dim // 2
         self.label, self.group = f"s{spec.stage}.{spec.name}", spec.group
-        self.pool_frames = spec.pool[0]
+        self.pool_frames, *self.pool_sides = spec.pool
         self.attention = ATTENTIONS[spec.instantiation]
         self.conv_theta = nn.Conv3d(spec.dim, dim_inner, 1)
         self.conv_phi = nn.Conv3d(spec.dim, dim_inner, 1)
@@ -70,6 +73,7 @@ class Nonlocal(nn.Module):
 
     def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
         self._check_lengths(lengths_of(x))
+        self._check_sides(x.shape[3:])
         pooled = self._pool(x)
         attended = per_length(self.conv_theta(x), self._attend, self.conv_phi(pooled), self.conv_g(pooled))
         return x + self.bn(self.conv_out(attended))
@@ -102,3 +106,10 @@ class Nonlocal(nn.Module):
                     f"than the {self.pool_frames} that NONLOCAL.POOL makes one of; choose a pool of 1 in time, or put "
                     "SGS behind this block"
                 )
+
+    def _check_sides(self, sides: Sequence[int]) -> None:
+        if any(side < size for side, size in zip(sides, self.pool_sides, strict=True)):
+            raise ValueError(
+                f"{self.label}: maps are {sides[0]}x{sides[1]}, and NONLOCAL.POOL makes one position of "
+                f"{self.pool_sides[0]}x{self.pool_sides[1]}; choose a smaller pool, or a larger crop"
+            )

@@ -1,11 +1,14 @@
 """Multiply-adds: per clip, by hand, and the same together as alone."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis import clip_macs, count_macs
@@ -113,6 +116,23 @@ def test_the_mode_is_left_as_it_was():
     assert model.training
 
 
+def test_frozen_modules_stay_frozen():
+    model = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1)).train()
+    model[1].eval()
+    clip_macs(model, torch.randn(1, 1, 1, 1, 1))
+    assert model.training and model[0].training and not model[1].training
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_runs_again_for_the_backward_is_not_counted(reentrant):
+    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
+    inner.forward = partial(checkpoint, inner.forward, use_reentrant=reentrant)
+    model, x = nn.Sequential(inner, nn.Linear(4, 2)), torch.randn(2, 3, requires_grad=True)
+    with count_macs(model) as counter:
+        model(x).sum().backward()
+        assert counter.take().tolist() == [3 * 4 + 4 * 4 + 4 * 2] * 2
+
+
 # what other libraries call
 
 
@@ -163,6 +183,24 @@ def test_attention_by_hand():
     by_name |= {"out_proj_weight": torch.ones(8, 8), "out_proj_bias": None}
     attend = Calls(lambda x: F.multi_head_attention_forward(x, x, x, **by_name)[0])
     assert clip_macs(attend, torch.randn(5, 1, 8)).sum() == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+
+
+@pytest.mark.parametrize("nonlinearity", ["lstm", "gru", "tanh", "relu"])
+def test_recurrent_layers_by_hand(nonlinearity):
+    gates = {"lstm": 4, "gru": 3}.get(nonlinearity, 1)
+    kind = {"lstm": (nn.LSTM, nn.LSTMCell), "gru": (nn.GRU, nn.GRUCell)}.get(nonlinearity, (nn.RNN, nn.RNNCell))
+    options = {"nonlinearity": nonlinearity} if gates == 1 else {}
+    layer = kind[0](8, 4, num_layers=2, bidirectional=True, batch_first=True, **options)
+    steps = gates * 2 * ((8 * 4 + 4 * 4) + (2 * 4 * 4 + 4 * 4))  # both directions, both layers
+    assert clip_macs(layer, torch.randn(2, 5, 8)).tolist() == [5 * steps] * 2
+    ragged = Calls(lambda x: layer(nn.utils.rnn.pack_sequence([x[0], x[1, :2]])))
+    assert clip_macs(ragged, torch.randn(2, 5, 8)).sum() == (5 + 2) * steps
+    assert clip_macs(kind[1](8, 4, **options), torch.randn(2, 8)).tolist() == [gates * (8 * 4 + 4 * 4)] * 2
+
+
+def test_bilinear_by_hand():
+    layer = nn.Bilinear(3, 4, 5)
+    assert clip_macs(Calls(lambda x: layer(x, torch.ones(2, 4))), torch.randn(2, 3)).tolist() == [3 * 4 * 5] * 2
 
 
 @pytest.mark.parametrize("name", foreign.NETWORKS)

@@ -119,6 +119,60 @@ def test_networks_of_others_are_summarised(repo, monkeypatch):
     assert half.gflops < all_maps.gflops and half.params == all_maps.params
 
 
+class Unusual(nn.Module):
+    """One layer twice, one by name, one that gives a dict, one for training alone, and a matrix of its own."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.twice, self.named, self.auxiliary = nn.Conv3d(3, 3, 1), nn.Linear(3, 4), nn.Linear(3, 7)
+        self.boxed = Boxed()
+        self.matrix = nn.Parameter(torch.ones(4, 2))
+
+    def forward(self, pathways):
+        x = self.boxed(self.twice(self.twice(pathways[0])))["maps"].mean((2, 3, 4))
+        scores = self.named(input=x) @ self.matrix
+        return (scores, self.auxiliary(x)) if self.training else scores
+
+
+class Boxed(nn.Module):
+    def forward(self, x):
+        return {"maps": x}
+
+
+def test_unusual_networks_of_others_add_up(repo, monkeypatch):
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, "Unusual", Unusual)
+    summary = model_summary(load(repo, "Kinetics/SLOW_8x8_R50", "MODEL.MODEL_NAME", "Unusual"), crop=32)
+    assert {row.layer: (row.macs, row.params) for row in summary.rows} == {
+        "twice": (2 * 9 * 8 * 32 * 32, 12),
+        "named": (12, 16),
+        "auxiliary": (0, 28),
+        "boxed": (0, 0),
+        "Unusual": (8, 8),
+    }
+    assert {row.layer: row.output for row in summary.rows if row.output} == {"twice": (3, 8, 32, 32)}
+
+
+def test_products_of_the_network_itself_have_a_row(repo, monkeypatch):
+    class Gram(nn.Module):
+        def __init__(self, cfg):
+            super().__init__()
+            self.linear = nn.Linear(9, 2)
+
+        def forward(self, pathways):
+            flat = pathways[0].flatten(2)
+            return self.linear((flat @ flat.mT).flatten(1))
+
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, "Gram", Gram)
+    summary = model_summary(load(repo, "Kinetics/SLOW_8x8_R50", "MODEL.MODEL_NAME", "Gram"), crop=32)
+    assert [(row.layer, row.macs) for row in summary.rows] == [("linear", 18), ("Gram", 9 * 8 * 32 * 32)]
+
+
+def test_rows_stand_in_the_order_in_which_a_clip_passes_the_layers(repo):
+    cfg = load(repo, "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION", "SGS.ENABLE", "True")
+    layers = [row.layer for row in model_summary(cfg, crop=64).rows]
+    assert layers == ["s1", "s2", "s2_attention", "s2_sgs", "s3", "s4", "s5", "head"]
+
+
 @pytest.mark.parametrize("active", [[], [0], [1, 2]])
 def test_bins_that_cannot_be_are_told(repo, active):
     with pytest.raises(ConfigError, match="takes 1 or 1 numbers of bins, each at least 1"):

@@ -84,7 +84,8 @@ class Evil:
 def test_code_in_a_file_of_torch_is_not_run(tmp_path, zipped):
     content = {"model_state": WEIGHTS, "evil": Evil(tmp_path / "run")}
     torch.save(content, tmp_path / "file.pyth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ConfigError, match=f"cannot be .* it holds {os.mkdir.__module__}.mkdir, and only tensors"):
+    words = f"cannot be .* it holds {os.mkdir.__module__}.mkdir, and only tensors.* save its state dict alone"
+    with pytest.raises(ConfigError, match=words):
         read_checkpoint(str(tmp_path / "file.pyth"))
     assert not (tmp_path / "run").exists()
 
@@ -142,6 +143,14 @@ def test_truncated_files_are_told(tmp_path):
             path.write_bytes(content[:size])
             with pytest.raises(ConfigError, match=f"{name} cannot be read as a checkpoint"):
                 read_checkpoint(str(path))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.load. received a zip file:UserWarning")
+def test_torchscript_is_told(tmp_path):
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(2)), tmp_path / "file.pt")
+    with pytest.raises(ConfigError, match="file.pt cannot be .* it is TorchScript; .* save its state dict alone"):
+        read_checkpoint(str(tmp_path / "file.pt"))
 
 
 def test_files_of_other_kinds_are_told(tmp_path):

@@ -1,0 +1,87 @@
+"""Multiply-adds of torch's functions, from the shapes of what they are called with and give."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from slowfast_atfr.packed.channels_last import ChannelsLast
+
+Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
+
+
+def _per_position(x: Any, channels: int, macs: int) -> Counted:
+    """A layer that does the same at every place in time and space of x."""
+    if isinstance(x, Tensor):
+        return (x.numel() / channels * macs,)
+    clips = x.clips if isinstance(x, ChannelsLast) else x
+    return clips.data.shape[3] * clips.data.shape[4] * macs, clips.lengths
+
+
+def _linear(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
+    return _per_position(out, weight.shape[0], weight.numel())
+
+
+def _transposed(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
+    return _per_position(input, weight.shape[0], weight.numel())
+
+
+def _product(out: Tensor, input: Tensor, *_: Any, **__: Any) -> Counted:
+    return (out.numel() * input.shape[-1],)
+
+
+def _added_product(out: Tensor, input: Tensor, *factors: Tensor, **named: Any) -> Counted:
+    left = factors[0] if factors else named["mat1" if "mat1" in named else "batch1"]
+    return (out.numel() * left.shape[-1],)
+
+
+def _attention(out: Tensor, query: Tensor, key: Tensor, *_: Any, **__: Any) -> Counted:
+    """Each query with each key, and with each value."""
+    return ((query.numel() + out.numel()) * key.shape[-2],)
+
+
+def _multi_head(
+    out: tuple, query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, *_: Any, **__: Any
+) -> Counted:
+    """Four projections and the attention; (L, N, width) queries, or (L, width)."""
+    width = embed_dim_to_check
+    queries, keys = query.numel() // width, key.numel() // key.shape[-1]
+    projections = width * (2 * queries * width + keys * (key.shape[-1] + value.shape[-1]))
+    return (projections + 2 * queries * width * key.shape[0],)
+
+
+def _recurrent(out: tuple, input: Tensor, *given: Any, **_: Any) -> Counted:
+    """Every step goes through every matrix; `given` has them in a list."""
+    (matrices,) = ([weight for weight in arg if weight.ndim > 1] for arg in given if isinstance(arg, list))
+    return (input.numel() / input.shape[-1] * sum(matrix.numel() for matrix in matrices),)
+
+
+def _cell(out: Any, input: Tensor, state: Any, of_input: Tensor, of_state: Tensor, *_: Any, **__: Any) -> Counted:
+    return (input.numel() / input.shape[-1] * (of_input.numel() + of_state.numel()),)
+
+
+def _bilinear(out: Tensor, input1: Tensor, input2: Tensor, weight: Tensor, *_: Any, **__: Any) -> Counted:
+    return _per_position(out, weight.shape[0], weight.numel())
+
+
+RULES: dict[Callable, Callable] = {
+    **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d), _linear),
+    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _transposed),
+    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), _product),
+    **dict.fromkeys((torch.bmm, Tensor.bmm, torch.mv, Tensor.mv, torch.linalg.matmul), _product),
+    **dict.fromkeys((torch.addmm, Tensor.addmm, Tensor.addmm_), _added_product),
+    **dict.fromkeys((torch.baddbmm, Tensor.baddbmm, Tensor.baddbmm_), _added_product),
+    F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: _multi_head,
+    **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), _recurrent),
+    **dict.fromkeys((torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell), _cell),
+    **dict.fromkeys((F.bilinear, torch.bilinear), _bilinear),
+}
+LAYERS = {  # whose functions are known without listening to them
+    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _linear),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
+}
+# Several products, in an order that torch decides, or of operands whose axes it moves.
+BY_DISPATCH = (torch.einsum, torch.tensordot, torch.inner, Tensor.inner, torch.linalg.multi_dot, torch.chain_matmul)

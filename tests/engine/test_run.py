@@ -1,0 +1,60 @@
+"""What a run logs of its network before it starts."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast_atfr.engine.run import build_network
+from slowfast_atfr.models import MODEL_REGISTRY, build_model
+from slowfast_atfr.utils.distributed import RankInfo
+
+ALONE = RankInfo(0, 1, 0, 1, torch.device("cpu"))
+SECOND = RankInfo(1, 2, 1, 2, torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def info(caplog):
+    caplog.set_level(logging.INFO, logger="slowfast_atfr")
+
+
+def test_the_network_and_its_layers_are_logged_on_request(tiny_cfg, caplog):
+    network = build_network(tiny_cfg(LOG_MODEL_INFO=True), ALONE)
+    model, params, flops, layers = caplog.messages
+    assert model == f"Model:\n{network}"
+    assert params == f"Params: {sum(parameter.numel() for parameter in network.parameters()):,}"
+    assert flops.endswith("pixels, every bin of SGS active)") and flops.split()[1] in layers.splitlines()[-1].split()
+    assert layers.startswith("Layers:\nlayer") and params.split()[1] in layers.splitlines()[-1].split()
+
+
+def test_the_log_is_that_of_the_first_process_and_of_those_that_ask(tiny_cfg, caplog):
+    build_network(tiny_cfg(LOG_MODEL_INFO=True), SECOND)
+    build_network(tiny_cfg(LOG_MODEL_INFO=False), ALONE)
+    assert not caplog.messages
+
+
+def test_the_log_does_not_change_the_weights(tiny_cfg):
+    states = []
+    for info in (True, False):
+        torch.manual_seed(0)
+        states.append(build_network(tiny_cfg(LOG_MODEL_INFO=info), ALONE).state_dict())
+        states[-1]["next"] = torch.rand(1)
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_network_that_cannot_be_summarised_is_trained_all_the_same(tiny_cfg, caplog, monkeypatch):
+    class Branches(nn.Module):
+        def __init__(self, cfg):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, pathways):
+            means = pathways[0].mean((2, 3, 4))
+            return self.linear(means if means.sum().item() > 0 else -means)
+
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, "Branches", Branches)
+    cfg = tiny_cfg(LOG_MODEL_INFO=True, MODEL__MODEL_NAME="Branches")
+    assert build_network(cfg, ALONE).state_dict().keys() == build_model(cfg).state_dict().keys()
+    assert "Branches cannot be summarised without running it: RuntimeError: Tensor.item()" in caplog.messages[-1]
+    assert "Params: 8" in caplog.messages
