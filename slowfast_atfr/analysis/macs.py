@@ -183,18 +183,13 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
 
 
 def _see_layer(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
-    (x,) = (*args, *kwargs.values())[:1]
-    counter.add(*LAYERS[type(layer)](out, x, layer.weight))
+    counter.add(*LAYERS[type(layer)](out, (*args, *kwargs.values())[0], layer.weight))
 
 
-def _around(module: nn.Module, before: Callable[[], Any], after: Callable[[], Any], stack: ExitStack) -> None:
+def _around(module: nn.Module, before: Callable[[], None], after: Callable[[], None], stack: ExitStack) -> None:
     """Call these before and after each forward of a module, one that raises included, until the stack is unwound."""
-    stack.callback(module.register_forward_pre_hook(lambda *_: _nothing(before())).remove)
-    stack.callback(module.register_forward_hook(lambda *_: _nothing(after()), always_call=True).remove)
-
-
-def _nothing(_: Any) -> None:
-    """Hooks that return something replace what they see."""
+    stack.callback(module.register_forward_pre_hook(lambda *_: before()).remove)
+    stack.callback(module.register_forward_hook(lambda *_: after(), always_call=True).remove)
 
 
 def clip_macs(model: nn.Module, inputs: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from slowfast_atfr.analysis.macs import MacCounter, count_macs, sgs_macs
-from slowfast_atfr.config import ConfigError, num_pathways
+from slowfast_atfr.config import PATHWAY_NAMES, ConfigError, num_pathways
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.resnet import ResBlock, SqueezeExcitation
@@ -23,7 +23,6 @@ from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.sampler import PathwaySGS
 
 COLUMNS = ("layer", "pathway", "kernel", "output", "GFLOPs", "parameters")
-PATHWAY_NAMES = ("slow", "fast")
 
 
 @dataclass(frozen=True)

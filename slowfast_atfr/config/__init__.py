@@ -3,6 +3,17 @@
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.load import load_cfg
-from slowfast_atfr.config.validate import BLOCKS, MAX_BINS, num_pathways, per_pathway, validate
+from slowfast_atfr.config.validate import BLOCKS, MAX_BINS, PATHWAY_NAMES, STAGES, num_pathways, per_pathway, validate
 
-__all__ = ["BLOCKS", "MAX_BINS", "ConfigError", "get_cfg", "load_cfg", "num_pathways", "per_pathway", "validate"]
+__all__ = [
+    "BLOCKS",
+    "MAX_BINS",
+    "PATHWAY_NAMES",
+    "STAGES",
+    "ConfigError",
+    "get_cfg",
+    "load_cfg",
+    "num_pathways",
+    "per_pathway",
+    "validate",
+]

@@ -9,6 +9,8 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config.errors import ConfigError
 
 _ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
+STAGES = ("conv1", "res2", "res3", "res4")  # that SGS and temporal attention may stand behind: s1 .. s4
+PATHWAY_NAMES = ("slow", "fast")
 PATHWAYS = {"slowfast": 2} | dict.fromkeys(_ONE_PATHWAY, 1)  # of each MODEL.ARCH
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
 MAX_BINS = 2**24  # beyond, float32 does not tell one bin from the next
@@ -174,8 +176,8 @@ def _temporal_attention(cfg: CfgNode) -> None:
 
 def _stages(cfg: CfgNode, section: str) -> None:
     """The stages that something of ours stands after, where it is enabled."""
-    key, stages, choices = f"{section}.STAGES", cfg[section].STAGES, ("conv1", "res2", "res3", "res4")
-    _fail_unless(set(stages) <= set(choices), key, stages, f"it is a list out of {', '.join(choices)}")
+    key, stages = f"{section}.STAGES", cfg[section].STAGES
+    _fail_unless(set(stages) <= set(STAGES), key, stages, f"it is a list out of {', '.join(STAGES)}")
     _fail_unless(len(set(stages)) == len(stages), key, stages, "a stage stands in it once")
     _fail_unless(not cfg[section].ENABLE or stages, key, stages, f"{section}.ENABLE is True, so name a stage")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.analysis import count_macs, model_summary
-from slowfast_atfr.config import num_pathways
+from slowfast_atfr.config import PATHWAY_NAMES, num_pathways
 from slowfast_atfr.datasets.loader import Batch, Loader, build_loader
 from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.losses import loss_from
@@ -22,7 +22,6 @@ from slowfast_atfr.sgs import count_active
 from slowfast_atfr.utils.distributed import RankInfo
 
 logger = logging.getLogger(__name__)
-PATHWAY_NAMES = ("slow", "fast")
 
 
 @dataclass(frozen=True)

@@ -158,14 +158,14 @@ class ResStage(nn.Module):
     def __init__(self, spec: StageSpec, *, trans_func: str, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         self.num_blocks = len(spec.temporal_kernels[0])
-        nonlocal_specs = {nonlocal_spec.name: nonlocal_spec for nonlocal_spec in spec.nonlocal_blocks}
+        nonlocal_specs = {(behind.pathway, behind.index): behind for behind in spec.nonlocal_blocks}
         for pathway in range(len(spec.dim_out)):
             for block in spec.blocks(pathway):
                 layer = ResBlock(block, trans_func=trans_func, norm=norm, inplace_relu=inplace_relu)
                 self.add_module(f"pathway{pathway}_res{block.index}", layer)
-                name = f"pathway{pathway}_nonlocal{block.index}"
-                if name in nonlocal_specs:
-                    self.add_module(name, Nonlocal(nonlocal_specs[name], norm=norm))
+                behind = nonlocal_specs.get((pathway, block.index))
+                if behind is not None:
+                    self.add_module(behind.name, Nonlocal(behind, norm=norm))
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         out = []

@@ -9,7 +9,7 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast_atfr.config import ConfigError, num_pathways
+from slowfast_atfr.config import STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.attention import attention_after
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.fusion import FuseFastToSlow
@@ -19,7 +19,6 @@ from slowfast_atfr.models.resnet import ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
 from slowfast_atfr.sgs import sgs_after
-from slowfast_atfr.sgs.build import STAGES
 
 SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each; X3D 2 five times
 

@@ -17,7 +17,7 @@ from slowfast_atfr.analysis.timing import Figure, busy_share, in_turn, machine, 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
-from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths
+from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
 from slowfast_atfr.sgs import SGS
 
 Clips = Tensor | PackedClips
@@ -60,8 +60,7 @@ def _layer_over_copy(rounds: int, device: torch.device) -> list[Figure]:
 def _share_of_slowfast(configs: Path, rounds: int, device: torch.device) -> Figure:
     cfg = load_cfg(str(configs / "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml"))
     model = build_model(cfg).to(device).eval()
-    clips = torch.randn(2, 3, 32, 224, 224, device=device)
-    inputs = [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips]
+    inputs = random_inputs(cfg, device)
     inside: list[float] = []
     run_layer = model.s2_sgs.forward
 
@@ -74,7 +73,7 @@ def _share_of_slowfast(configs: Path, rounds: int, device: torch.device) -> Figu
     with torch.inference_mode():
         whole = in_turn({"whole": lambda: model(inputs)}, rounds=rounds, device=device, title="SlowFast")["whole"]
     shares = 100 * np.array(inside[-rounds:]) / whole
-    note = f"2 clips at 224; {np.median(whole) * 1e3:.4g} ms in all"
+    note = f"{len(inputs[0])} clips at {cfg.DATA.TRAIN_CROP_SIZE}; {np.median(whole) * 1e3:.4g} ms in all"
     return Figure("SGS's share of a SlowFast-8x8-R50+ATFR forward", tuple(shares.tolist()), "%", 3, note)
 
 

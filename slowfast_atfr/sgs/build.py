@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from slowfast_atfr.config import num_pathways, per_pathway
+from slowfast_atfr.config import STAGES, num_pathways, per_pathway
 from slowfast_atfr.sgs.sampler import SGS, PathwaySGS
-
-STAGES = ("conv1", "res2", "res3", "res4")  # where SGS may stand: behind s1, s2, s3, s4
 
 
 def sgs_after(

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.models import build_model
+from tests.engine.foreign_weights import shuffled
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int = 10) -> None:
@@ -93,3 +95,18 @@ def tiny_cfg(tiny_pairs):
         return load_cfg(None, tiny_pairs(**changes))
 
     return load
+
+
+THIN = ["RESNET.WIDTH_PER_GROUP", "16", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "NUM_GPUS", "0"]
+
+
+@pytest.fixture
+def network(repo):
+    """A thin network of a config of configs/Kinetics, all of whose weights and statistics are random."""
+
+    def build(config, *pairs, classes=5):
+        path = str(repo / "configs" / "Kinetics" / f"{config}.yaml")
+        norm = ["BN.NORM_TYPE", "batchnorm", "MODEL.NUM_CLASSES", str(classes)]
+        return shuffled(build_model(load_cfg(path, [*THIN, *norm, *pairs]))).eval()
+
+    return build

@@ -1,7 +1,13 @@
-"""Checkpoints as others write them: the names of Caffe2's blobs and of torchvision's ResNets, written down by hand."""
+"""Checkpoints as others write them, names of Caffe2 and torchvision written by hand; random networks to fill them."""
 
 from collections.abc import Sequence
 
+import torch
+
+from slowfast_atfr.engine.checkpoint_file import CheckpointFile
+
+R50 = (3, 4, 6, 3)
+COUNTER = "num_batches_tracked"
 CAFFE2_NORM = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
 TORCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -63,3 +69,29 @@ def torchvision_shapes(depths: Sequence[int], *, width: int = 64, classes: int =
             channels = 4 * inner
     shapes |= {"fc.weight": (classes, channels), "fc.bias": (classes,)}
     return shapes
+
+
+@torch.no_grad()
+def shuffled(net):
+    for name, value in net.state_dict().items():
+        if not name.endswith(COUNTER):
+            value.uniform_(0.5, 1.5) if value.ndim < 2 else value.normal_(std=0.1)
+    return net
+
+
+def clips(net, frames=8):
+    """Input of a network: a clip that moves."""
+    fast = torch.randn(1, 3, frames, 32, 32, generator=torch.Generator().manual_seed(1)).cumsum(2)
+    return [fast[:, :, ::4], fast] if hasattr(net, "s1_fuse") else [fast]
+
+
+def weights_of(net):
+    return {name: value for name, value in net.state_dict().items() if not name.endswith(COUNTER)}
+
+
+def same(found, expected):
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def of_torch(weights, **rest):
+    return CheckpointFile("file.pyth", "pytorch", dict(weights), rest)

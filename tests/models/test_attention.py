@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.attention import TemporalAttention, distribute, gather
-from slowfast_atfr.packed import lengths_of, pack, pack_dense, unpack
+from slowfast_atfr.packed import lengths_of, pack_dense, unpack
 from slowfast_atfr.packed.clips import packed_strides
+from tests.alone import assert_each_as_alone
 
 ATTENTION = "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION.yaml"
 ENABLE = ("TEMPORAL_ATTENTION.ENABLE", "True")
@@ -92,15 +93,8 @@ def test_frames_in_another_order_come_out_in_that_order(layer):
 @pytest.mark.parametrize("lengths", [(5, 1, 5, 8), (4, 4), (3,)])
 def test_a_clip_does_not_feel_its_neighbours(layer, lengths):
     clips = [torch.randn(6, frames, 3, 3, dtype=torch.float64, requires_grad=True) for frames in lengths]
-    weights = [torch.randn_like(clip) for clip in clips]
-    together = layer(pack(clips, multiple=2))
+    together = assert_each_as_alone(layer, clips, multiple=2)
     assert lengths_of(together) == lengths and together.multiple == 2
-    together = unpack(together)
-    grads = torch.autograd.grad(sum((w * out).sum() for w, out in zip(weights, together, strict=True)), clips)
-    for clip, weight, out, grad in zip(clips, weights, together, grads, strict=True):
-        alone = layer(clip[None])[0]
-        torch.testing.assert_close(out, alone)
-        torch.testing.assert_close(grad, torch.autograd.grad((weight * alone).sum(), clip)[0])
 
 
 def test_in_training_packed_clips_of_one_length_are_the_dense_batch(layer):

@@ -10,7 +10,8 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.models.resnet import SqueezeExcitation
 from slowfast_atfr.models.stages import round_width
 from slowfast_atfr.models.x3d import X3DHead, x3d_stage_specs, x3d_stem_spec
-from slowfast_atfr.packed import pack, unpack
+from slowfast_atfr.packed import pack
+from tests.alone import assert_each_as_alone
 
 CONFIG = "Kinetics/X3D_S.yaml"
 
@@ -76,13 +77,7 @@ def test_widths_lose_at_most_a_tenth(width, rounded):
 def test_squeeze_and_excitation_sees_a_clips_own_frames():
     layer = SqueezeExcitation(6).double()
     clips = [torch.randn(6, frames, 3, 3, dtype=torch.float64, requires_grad=True) for frames in (5, 1, 5, 8)]
-    weights = [torch.randn_like(clip) for clip in clips]
-    together = unpack(layer(pack(clips)))
-    grads = torch.autograd.grad(sum((w * out).sum() for w, out in zip(weights, together, strict=True)), clips)
-    for clip, weight, out, grad in zip(clips, weights, together, grads, strict=True):
-        alone = layer(clip[None])[0]
-        torch.testing.assert_close(out, alone)
-        torch.testing.assert_close(grad, torch.autograd.grad((weight * alone).sum(), clip)[0])
+    assert_each_as_alone(layer, clips)
 
 
 def test_every_other_block_squeezes(x3d_cfg):
