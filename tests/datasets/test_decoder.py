@@ -66,8 +66,8 @@ def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, monkeypatch, 
     decoded = []
     original = Video._decoded_from
 
-    def counted(self, entry):
-        for index, frame in original(self, entry):
+    def counted(self, entry, times):
+        for index, frame in original(self, entry, times):
             decoded.append(index)
             yield index, frame
 
@@ -76,7 +76,8 @@ def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, monkeypatch, 
         keys = video._table.seekable
         entry = video._table.first_from(keys[keys <= video._table.pts[50]][-1])
         video.read([2, 50, 57])
-    assert entry >= 44 and decoded == [0, 1, 2, *range(entry, 58)]  # key frames stand about every 12
+    assert entry >= 44 and {2, 50, 57} <= set(decoded) <= {0, 1, 2, *range(entry, 58)}  # a key frame about every 12
+    assert decoded == sorted(decoded)
 
 
 def test_only_wanted_frames_are_converted_each_once(numbered, numbers):
