@@ -182,9 +182,8 @@ class Video:
             raise TableContradicted
         following = self._table.first_from(key.pts)
         for packet in _chain(key, packets):
-            if self._passes_over:
-                unwanted = packet is not None and packet.pts not in times
-                self._stream.codec_context.skip_frame = "NONREF" if unwanted else "DEFAULT"
+            unwanted = self._passes_over and packet is not None and packet.pts not in times
+            self._stream.codec_context.skip_frame = "NONREF" if unwanted else "DEFAULT"
             for frame in self._stream.decode(packet):
                 index = self._table.index_of(frame.pts)
                 if index is None or index < following or (index > following and not self._passes_over):
