@@ -51,6 +51,7 @@ KINDS = {
     "vfr": ("e.mp4", {"options": X264, "pts": VFR}),
     "no_frame_count": ("f.mkv", {"options": X264}),
     "b_pyramid": ("m.mov", {"options": {"preset": "veryfast", "bf": "5", "b-pyramid": "normal", "b-adapt": "0"}}),
+    "interlaced": ("s.mp4", {"options": {**X264, "x264-params": "tff=1"}}),
     "vfr_without_frame_count": ("n.mkv", {"options": X264, "pts": VFR}),
     "late_start": ("o.mp4", {"options": X264, "pts": 3000 + 40 * np.arange(60)}),
     "mpeg4": ("p.mp4", {"codec": "mpeg4", "options": {"g": "12", "bf": "2"}}),

@@ -22,6 +22,7 @@ KINDS = (
     "vfr",
     "no_frame_count",
     "b_pyramid",
+    "interlaced",
     "vfr_without_frame_count",
     "late_start",
     "mpeg4",
