@@ -34,7 +34,7 @@ def flipped(data, rng):
 
 
 def write_copies(folder, out, count):
-    """Paths of the files of a folder, and of `count` copies of them in turn: one cut, one with flipped bits, and so on."""
+    """Paths of the files of a folder, and of `count` copies of them in turn, cut and with flipped bits by turns."""
     originals = sorted(Path(folder).iterdir())
     paths, rng = list(originals), np.random.default_rng(0)
     for number in range(count):

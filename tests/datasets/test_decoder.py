@@ -83,6 +83,12 @@ def test_only_wanted_frames_are_converted_each_once(numbered, numbers):
     np.testing.assert_array_equal(frames[0], frames[2])
 
 
+@pytest.mark.parametrize("kind", ["b_frames", "avi_with_b_frames"])
+def test_a_fault_of_a_transform_is_not_blamed_on_the_video(numbered, kind):
+    with open_video(numbered(kind)) as video, pytest.raises(ValueError, match="the crop is wrong"):
+        video.read([3], lambda frame: (_ for _ in ()).throw(ValueError("the crop is wrong")))
+
+
 def test_frames_that_an_edit_list_hides_do_not_count(tmp_path, numbered, numbers):
     """A cut without encoding: the container keeps the frames from the key frame on, and hides those before the cut."""
     path = numbered.write(tmp_path / "cut.mp4", count=40, pts=np.arange(-5, 35) * 40, options={"g": "20", "bf": "0"})
@@ -147,11 +153,6 @@ def test_a_file_of_sound_has_no_video(tmp_path):
     _sound(tmp_path / "x.wav")
     with pytest.raises(DecodeError, match="no video stream"):
         probe(tmp_path / "x.wav")
-
-
-def test_the_error_survives_the_way_between_processes():
-    error = pickle.loads(pickle.dumps(DecodeError("a.mp4", "bad")))
-    assert (error.path, error.reason, str(error)) == ("a.mp4", "bad", "a.mp4: bad")
 
 
 def test_a_closed_video_lets_go_of_the_file(numbered):
