@@ -3,21 +3,23 @@
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, check_range, gather
+from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Miscounted, check_range, gather
 from slowfast_atfr.datasets.pyav_video import Video, VideoInfo
 from slowfast_atfr.datasets.torchcodec_video import TorchcodecVideo, load_decoder
 
 __all__ = [
     "DecodeError",
     "FrameTransform",
+    "Miscounted",
     "Video",
     "VideoInfo",
+    "VideoOpener",
     "check_range",
     "gather",
     "open_video",
@@ -40,8 +42,12 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) ->
     Raises:
         DecodeError: for a file, or a wanted frame of it, that cannot be decoded.
     """
-    with open_video(path) as video:
-        return video.read(indices)
+    try:
+        with open_video(path) as video:
+            return video.read(indices)
+    except Miscounted:
+        with open_video(path, counts=True) as video:
+            return video.read(indices)
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:
@@ -51,23 +57,49 @@ def probe(path: str | os.PathLike) -> VideoInfo:
 
 
 @contextmanager
-def open_video(path: str | os.PathLike, backend: str = "pyav") -> Iterator[Video]:
-    """A video, opened once for everything that is read of it, by pyav or torchcodec. Raises DecodeError if it fails."""
-    video = TorchcodecVideo(path) if backend == "torchcodec" else Video(path)
+def open_video(path: str | os.PathLike, backend: str = "pyav", *, counts: bool = False) -> Iterator[Video]:
+    """A video, opened once for everything that is read of it.
+
+    Args:
+        path: any file that FFmpeg reads; its first video stream is taken.
+        backend: pyav, torchcodec.
+        counts: decode the whole video to count its frames, whatever its packets tell.
+    Raises:
+        DecodeError: if it cannot be opened.
+    """
+    video = (TorchcodecVideo if backend == "torchcodec" else Video)(path, counts=counts)
     try:
         yield video
     finally:
         video.close()
 
 
-def video_opener(cfg: CfgNode) -> Callable[[str], AbstractContextManager[Video]]:
-    """`open_video` by the backend that DATA.DECODING_BACKEND names. Raises ConfigError if that does not load."""
+class VideoOpener:
+    """`open_video` for a data set. It remembers videos that turned out to be miscounted: opened again, they count."""
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+        self._miscounted: set[str] = set()
+
+    @contextmanager
+    def __call__(self, path: str) -> Iterator[Video]:
+        """The video, opened. Raises DecodeError; Miscounted where another try will do."""
+        try:
+            with open_video(path, self._backend, counts=path in self._miscounted) as video:
+                yield video
+        except Miscounted:
+            self._miscounted.add(path)
+            raise
+
+
+def video_opener(cfg: CfgNode) -> VideoOpener:
+    """An opener by the backend that DATA.DECODING_BACKEND names. Raises ConfigError if that does not load."""
     backend = cfg.DATA.DECODING_BACKEND
     if backend == "torchvision":
         _tell_what_stands_for_torchvision()
     if backend == "torchcodec":
         load_decoder()
-    return functools.partial(open_video, backend=backend)
+    return VideoOpener(backend)
 
 
 @functools.cache  # once for all data sets of a run

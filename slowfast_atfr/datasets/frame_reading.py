@@ -19,6 +19,10 @@ class DecodeError(RuntimeError):
         return f"{self.path}: {self.reason}"
 
 
+class Miscounted(DecodeError):
+    """A video whose packets do not tell its frames, found out while reading it. Opened with `counts` it can be read."""
+
+
 def check_range(path: str, indices: Sequence[int] | np.ndarray, num_frames: int) -> None:
     """Raise ValueError if there are no indices, DecodeError if one of them is no frame of the video."""
     if not len(indices):

@@ -56,7 +56,7 @@ def build_table(packets: Iterable[tuple[int | None, bool, bool]]) -> FrameTable 
     """The table of a stream, or None where packets do not tell their times.
 
     Args:
-        packets: (pts, is it a key packet, is it hidden by an edit list) of each, in the order of the file.
+        packets: (pts, is it a key packet, is it never shown, as by an edit list) of each, in the order of the file.
     Returns:
         the frames from the first key packet on: what is shown before it cannot be decoded. None when a packet has no
         time, two frames share one, or there is no key packet.

@@ -2,8 +2,9 @@
 
 Index i is the i-th frame in the order of presentation. Most containers store the presentation time of every packet, so
 reading the packets (no decoding) gives the number of frames and the place of each; a clip then costs a seek to the key
-frame before it and the decoding from there on, and every decoded frame is checked against the table. On the way the
-decoder passes over pictures that nobody wants and no other picture is built on. Where there is no such table (AVI
+frame before it and the decoding from there on, and every decoded frame is checked against the table. On the way H.264's
+decoder passes over pictures that nobody wants and no other picture is built on; only there, for others may show nothing
+for a packet without an error, which only the check of every frame brings to light. Where there is no such table (AVI
 stores no presentation times, some packets yield no frame), or where the decoded frames contradict it, the whole video
 is decoded, once, and its frames are counted.
 
@@ -26,7 +27,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from slowfast_atfr.datasets.damage import FrameKind, culprits
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, check_range, gather
+from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Miscounted, check_range, gather
 from slowfast_atfr.datasets.frame_table import FrameTable, build_table
 from slowfast_atfr.datasets.picture import to_rgb
 
@@ -57,17 +58,17 @@ class _Counted:
 
 
 class Video:
-    """An open video file: `num_frames`, `fps`, `info`, and `read`."""
+    """An open video file: `num_frames`, `fps`, `info`, and `read`. counts: decode it to count, do not trust packets."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, *, counts: bool = False) -> None:
         self.path = os.fspath(path)
         self._reformatter = VideoReformatter()
         self._container = self._stream = None
-        self._passes_over = True  # unwanted pictures that no other is built on
         with _as_decode_error(self.path):
             try:
                 self._reopen()
-                self._table = self._read_table()
+                self._passes_over = self._stream.codec_context.name == "h264"
+                self._table = None if counts else self._read_table()
                 self.num_frames = len(self._table or self._counted.culprits)
             except BaseException:
                 self.close()
@@ -101,6 +102,7 @@ class Video:
         Returns:
             (T, H, W, 3) uint8 RGB, or (T, ...) of what transform returns.
         Raises:
+            Miscounted: if it turns out that `num_frames` is wrong.
             DecodeError: if not all of them can be decoded soundly.
         """
         check_range(self.path, indices, self.num_frames)
@@ -143,7 +145,13 @@ class Video:
     def _read_table(self) -> FrameTable | None:
         if self._container.format.name == "avi":  # its times are guesses of the demuxer
             return None
-        table = build_table((packet.pts, packet.is_keyframe, packet.is_discard) for packet in self._packets())
+        has_hidden = (
+            self._stream.codec_context.name == "vp8"
+        )  # pictures that others are built on, in packets of their own
+        table = build_table(
+            (packet.pts, packet.is_keyframe, packet.is_discard or (has_hidden and _is_hidden_vp8(packet)))
+            for packet in self._packets()
+        )
         if table is None:
             self._reopen()
         return table
@@ -185,6 +193,8 @@ class Video:
             unwanted = self._passes_over and packet is not None and packet.pts not in times
             self._stream.codec_context.skip_frame = "NONREF" if unwanted else "DEFAULT"
             for frame in self._stream.decode(packet):
+                if frame.pts is not None and frame.pts < key.pts:
+                    continue  # built on what stands before the key frame
                 index = self._table.index_of(frame.pts)
                 if index is None or index < following or (index > following and not self._passes_over):
                     raise TableContradicted
@@ -223,7 +233,7 @@ class Video:
         """The frames at `wanted` (increasing), counted from the start."""
         count, kept = len(self._counted.culprits), self._counted.kept
         if count != self.num_frames:
-            raise DecodeError(self.path, f"its packets promise {self.num_frames} frames, but {count} can be decoded")
+            raise Miscounted(self.path, f"its packets promise {self.num_frames} frames, but {count} can be decoded")
         with _as_decode_error(self.path):
             for target in wanted:
                 self._refuse_spoiled(target, self._counted.culprits[target])
@@ -239,6 +249,11 @@ class Video:
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
         return to_rgb(frame, self._reformatter)
+
+
+def _is_hidden_vp8(packet: av.Packet) -> bool:
+    """Whether the bit show_frame of a VP8 picture's first byte (RFC 6386, 9.1) is off."""
+    return not memoryview(packet)[0] >> 4 & 1
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from slowfast_atfr.datasets import pyav_video
-from slowfast_atfr.datasets.decoder import open_video, read_frames
-from slowfast_atfr.datasets.pyav_video import DecodeError, Video
+from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames
+from slowfast_atfr.datasets.frame_reading import DecodeError, Miscounted
+from slowfast_atfr.datasets.kinetics import Kinetics
+from slowfast_atfr.datasets.pyav_video import Video
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "open_gop", "hevc_open_gop", "no_frame_count"])
@@ -82,7 +84,7 @@ def test_a_cut_file_gives_the_frames_that_are_left(tmp_path, numbered, numbers):
     assert seen == list(range(len(seen)))
 
 
-@pytest.mark.parametrize("kind", ["b_frames", "b_pyramid", "mpeg4", "hevc_open_gop"])
+@pytest.mark.parametrize("kind", ["b_frames", "b_pyramid", "no_frame_count"])
 def test_unwanted_pictures_that_no_other_is_built_on_are_passed_over(numbered, numbers, monkeypatch, kind):
     decoded = []
     original = Video._decoded_from
@@ -131,17 +133,66 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
         assert len(passes) == (3 if kept == 0 else len(passes))
 
 
-def test_packets_that_promise_more_frames_than_there_are(tmp_path, numbered):
-    """Frames are then counted, and if the count is another one, their numbers mean nothing."""
-    path = numbered("b_frames")
+@pytest.fixture
+def silent_packet(tmp_path, numbered):
+    """A Matroska file of 60 frames, with a 61st packet in the middle that shows nothing, as some of VP8 do."""
+    path, empty = tmp_path / "silent.mkv", b"\0\0\1\xb6\x50\x4f"  # a picture of MPEG-4 part 2 whose vop_coded is 0
+    whole = numbered.write(
+        tmp_path / "whole.mkv", count=60, codec="mpeg4", options={"g": "60", "sc_threshold": "1000000000"}
+    )
+    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            if number == 30:
+                extra = av.Packet(empty)
+                extra.pts, extra.dts, extra.time_base = packet.pts - 20, packet.dts - 20, packet.time_base
+                extra.stream = stream
+                container.mux(extra)
+            packet.stream = stream
+            container.mux(packet)
+    return path
+
+
+def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers):
+    """Frames are then counted; numbers that were chosen by the wrong count are refused, and chosen anew."""
+    with open_video(silent_packet) as video:
+        assert video.num_frames == 61
+        assert numbers(video.read([3, 20])).tolist() == [3, 20]
+        with pytest.raises(Miscounted, match="its packets promise 61 frames, but 60 can be decoded"):
+            video.read([3, 59])
+    assert numbers(read_frames(silent_packet, [3, 59])).tolist() == [3, 59]
+    opener = VideoOpener("pyav")
+    with pytest.raises(Miscounted), opener(str(silent_packet)) as video:
+        video.read([59])
+    with opener(str(silent_packet)) as video:
+        assert video.num_frames == 60 and numbers(video.read([59])).tolist() == [59]
+
+
+def test_hidden_pictures_of_vp8_are_no_frames(tmp_path, numbered, numbers):
+    """They stand in packets of their own, with times of their own; here a shown one is made one of them."""
+    path = tmp_path / "hidden.webm"
+    with av.open(str(numbered("vp8"))) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            data = bytearray(bytes(packet))
+            data[0] &= 0xFF if number != 30 else 0xEF
+            copy = av.Packet(bytes(data))
+            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
+            copy.is_keyframe = packet.is_keyframe
+            container.mux(copy)
     with open_video(path) as video:
-        table = video._table
-        longer = np.append(table.pts, table.pts[-1] + 512)
-        video._table = type(table)(longer, np.append(table.order, 60), table.seekable, table.seekable_order)
-        video.num_frames = 61
-        assert video.read([59]).shape == (1, 48, 144, 3)
-        with pytest.raises(DecodeError, match="its packets promise 61 frames, but 60 can be decoded"):
-            video.read([60])
+        assert video.num_frames == 59
+        assert numbers(video.read(range(59))).tolist() == [number for number in range(60) if number != 30]
+        assert video._table is not None
+
+
+def test_a_data_set_reads_a_miscounted_video(silent_packet, cfg, numbers, tmp_path):
+    (tmp_path / "test.csv").write_text(f"{silent_packet} 0\n")
+    cfg.DATA.PATH_TO_DATA_DIR, cfg.TEST.NUM_ENSEMBLE_VIEWS = str(tmp_path), 2
+    data = Kinetics(cfg, "test")
+    assert data[0].skipped == () and data[0].frames.shape == (6, 4, 32, 32, 3)
+    with data.open(0) as video:
+        assert video.num_frames == 60
 
 
 def _write_streams(path, numbered, codecs_and_heights, sound=False):
