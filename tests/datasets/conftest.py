@@ -59,7 +59,10 @@ KINDS = {
     "hevc_open_gop": ("g.mp4", {"codec": "libx265", "options": {"x265-params": "keyint=12:log-level=none"}}),
     "vp8": ("h.webm", {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "9", "cpu-used": "8"}}),
     "transport_stream": ("i.ts", {"options": X264}),
-    "av1": ("r.mkv", {"codec": "libsvtav1", "options": {"preset": "12", "g": "20", "svtav1-params": "lp=1"}}),
+    "av1": (
+        "r.mkv",
+        {"codec": "libsvtav1", "options": {"preset": "12", "g": "20", "svtav1-params": "lp=1"}, "height": 64},
+    ),
     "avi_without_b_frames": ("j.avi", {"codec": "mpeg4", "options": {"g": "12"}}),
     "avi_with_b_frames": ("k.avi", {"options": X264}),
     "no_pts": ("l.h264", {"options": X264}),
