@@ -133,3 +133,13 @@ def test_an_odd_angle_is_an_error(tmp_path, numbered):
     turned(tmp_path / "x.mp4", numbered, numbered.draw_number, [round(ONE * x) for x in (0.8, 0.6, -0.6, 0.8)])
     with pytest.raises(DecodeError, match="turned by 37 degrees; quarter turns and mirrors can be shown"):
         read_frames(tmp_path / "x.mp4", [0])
+
+
+@pytest.mark.parametrize("codec, pix_fmt", [("ffv1", "bgr0"), ("ffv1", "gbrp10le"), ("libx264rgb", "rgb24")])
+def test_pictures_that_are_rgb_already(tmp_path, codec, pix_fmt):
+    with av.open(str(tmp_path / "x.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"crf": "0"} if codec == "libx264rgb" else {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), RGB, np.uint8), format="rgb24")
+        container.mux([*stream.encode(picture.reformat(format=pix_fmt)), *stream.encode()])
+    assert (read_frames(tmp_path / "x.mkv", [0]) == RGB).all()
