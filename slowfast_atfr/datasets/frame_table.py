@@ -1,5 +1,6 @@
 """Where the frames of a stream stand, read from its packets without decoding one."""
 
+import functools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -33,8 +34,11 @@ class FrameTable:
 
     def index_of(self, pts: int | None) -> int | None:
         """Index of the frame that is shown at `pts`, None if there is none."""
-        index = len(self) if pts is None else self.first_from(pts)
-        return index if index < len(self) and self.pts[index] == pts else None
+        return self._index.get(pts)
+
+    @functools.cached_property
+    def _index(self) -> dict[int, int]:
+        return {pts: index for index, pts in enumerate(self.pts.tolist())}
 
     def culprit(self, index: int, damaged: Collection[int]) -> int | None:
         """The first of the `damaged` frames that frame `index` may be built on (itself included), None without one.

@@ -79,9 +79,10 @@ class Video:
     @functools.cached_property
     def fps(self) -> float:
         """Frames a second on average. Raises DecodeError if nothing tells."""
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        if not rate and self._table and self.num_frames > 1:
-            rate = (self.num_frames - 1) / ((self._table.pts[-1] - self._table.pts[0]) * self._stream.time_base)
+        rate, table = self._stream.average_rate, self._table
+        if not rate and table and len(table) > 1:
+            rate = (len(table) - 1) / (int(table.pts[-1] - table.pts[0]) * self._stream.time_base)
+        rate = rate or self._stream.guessed_rate
         if not rate:
             raise DecodeError(self.path, "it does not tell its frame rate")
         return float(rate)
@@ -145,13 +146,8 @@ class Video:
     def _read_table(self) -> FrameTable | None:
         if self._container.format.name == "avi":  # its times are guesses of the demuxer
             return None
-        has_hidden = (
-            self._stream.codec_context.name == "vp8"
-        )  # pictures that others are built on, in packets of their own
-        table = build_table(
-            (packet.pts, packet.is_keyframe, packet.is_discard or (has_hidden and _is_hidden_vp8(packet)))
-            for packet in self._packets()
-        )
+        is_hidden = _is_hidden_vp8 if self._stream.codec_context.name == "vp8" else lambda packet: packet.is_discard
+        table = build_table((packet.pts, packet.is_keyframe, is_hidden(packet)) for packet in self._packets())
         if table is None:
             self._reopen()
         return table
@@ -174,7 +170,7 @@ class Video:
                     raise TableContradicted
                 yield self._rgb(frame)
             damaged += self._damaged_ahead(index)
-            for target in wanted:
+            for target in wanted if damaged else ():
                 self._refuse_spoiled(target, self._table.culprit(target, damaged))
 
     def _decoded_from(self, entry: int, times: Collection[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -214,11 +210,12 @@ class Video:
 
     @functools.cached_property
     def _counted(self) -> _Counted:
-        kinds, kept = [], []
+        kinds, kept, size = [], [], 0
         with _as_decode_error(self.path):
             for frame in self._decoded():
                 kinds.append(FrameKind(frame.key_frame, frame.pict_type == PictureType.B, frame.is_corrupt))
-                if len(kinds) * sum(plane.buffer_size for plane in frame.planes) <= KEPT_BYTES:
+                size += sum(plane.buffer_size for plane in frame.planes)
+                if size <= KEPT_BYTES:
                     kept.append(frame)
         return _Counted(culprits(kinds), kept)
 
@@ -239,7 +236,10 @@ class Video:
                 self._refuse_spoiled(target, self._counted.culprits[target])
             frames = enumerate(kept if wanted[-1] < len(kept) else self._decoded())
             for target in wanted:
-                yield self._rgb(next(frame for index, frame in frames if index == target))
+                frame = next((frame for index, frame in frames if index == target), None)
+                if frame is None:
+                    raise DecodeError(self.path, f"frame {target} can no longer be decoded; it could just now")
+                yield self._rgb(frame)
 
     def _refuse_spoiled(self, index: int, culprit: int | None) -> None:
         if culprit == index:
@@ -252,8 +252,8 @@ class Video:
 
 
 def _is_hidden_vp8(packet: av.Packet) -> bool:
-    """Whether the bit show_frame of a VP8 picture's first byte (RFC 6386, 9.1) is off."""
-    return not memoryview(packet)[0] >> 4 & 1
+    """Whether it holds a picture that others are built on and nobody sees: show_frame is off (RFC 6386, 9.1)."""
+    return packet.is_discard or not memoryview(packet)[0] >> 4 & 1
 
 
 def _is_cover(stream: av.VideoStream) -> bool:
