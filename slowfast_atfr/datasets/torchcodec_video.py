@@ -19,9 +19,10 @@ FRAMES_AT_A_TIME = 16  # full pictures that are held in memory before `transform
 class TorchcodecVideo(Video):
     """A `Video` whose frames torchcodec decodes where packets tell their times; all else is as there.
 
-    The same frames, by the same numbers. Pixels differ by at most 2 of 255, for both leave the conversion to FFmpeg,
-    each to the one that it finds. Videos without a table of frames (AVI) and mirrored ones are read by PyAV, since
-    torchcodec counts packets and turns, but does not mirror. It does not tell damaged pictures from sound ones.
+    The same frames, by the same numbers. Pixels of 8-bit videos of even size differ by at most 2 of 255. With odd sizes
+    or more bits FFmpeg goes another way to RGB here than there and the colour of fine detail differs, on noise by 3 of
+    255 in the mean. Videos without a table of frames (AVI) and mirrored ones are read by PyAV, since torchcodec counts
+    packets and turns, but does not mirror. It does not tell damaged pictures from sound ones.
     """
 
     def _seeking(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
