@@ -145,6 +145,7 @@ def _data(cfg: CfgNode) -> None:
     cfg.DATA.PATH_TO_DATA_DIR = ""  # folder of the lists
     cfg.DATA.PATH_PREFIX = ""  # folder that the paths in the lists start from
     cfg.DATA.PATH_LABEL_SEPARATOR = " "
+    cfg.DATA.DECODING_BACKEND = "pyav"  # pyav, torchcodec; torchvision, PySlowFast's default, is read as pyav
     cfg.DATA.NUM_FRAMES = 8
     cfg.DATA.SAMPLING_RATE = 8
     cfg.DATA.TARGET_FPS = 30

@@ -40,7 +40,6 @@ _SECTION_SWITCHES = {
 # Single keys of sections that we do have, with the values at which they change nothing.
 _HARMLESS = {
     "BN.NUM_SPLITS": (1,),
-    "DATA.DECODING_BACKEND": ("pyav", "torchvision"),  # names a library; here all decoding goes one way
     "DATA.MULTI_LABEL": (False,),
     "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": (True, False),
     "MODEL.DROPCONNECT_RATE": (0.0,),

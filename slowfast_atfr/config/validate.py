@@ -67,6 +67,7 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "SGS.COORDINATES", ("all", "angular", "radial"))
     _one_of(cfg, "SGS.BATCHING", ("packed", "padded"))
     _one_of(cfg, "SGS.FUSION_PAD", ("center", "end"))
+    _one_of(cfg, "DATA.DECODING_BACKEND", ("pyav", "torchcodec", "torchvision"))
     _one_of(cfg, "DATA.ENSEMBLE_METHOD", ("sum", "max"))
     _one_of(cfg, "TRAIN.CHECKPOINT_TYPE", ("pytorch", "caffe2"))
     _one_of(cfg, "TEST.CHECKPOINT_TYPE", ("pytorch", "caffe2"))

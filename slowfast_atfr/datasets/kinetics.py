@@ -10,7 +10,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import DATASET_REGISTRY
 from slowfast_atfr.datasets.clip_sampling import random_start, view_start, window_indices, window_length
-from slowfast_atfr.datasets.decoder import Video, open_video
+from slowfast_atfr.datasets.decoder import Video, video_opener
 from slowfast_atfr.datasets.string_table import StringTable
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 
@@ -27,12 +27,13 @@ class Kinetics(VideoDataset):
         )
         super().__init__(cfg, split, np.array(labels, np.int64))
         self._paths = StringTable(os.path.join(cfg.DATA.PATH_PREFIX, path) for path in paths)
+        self._open_video = video_opener(cfg)
 
     def path(self, index: int) -> str:
         return self._paths[index]
 
     def open(self, index: int) -> AbstractContextManager[Video]:
-        return open_video(self.path(index))
+        return self._open_video(self.path(index))
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
         window = self._window(video)

@@ -17,7 +17,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import DATASET_REGISTRY
 from slowfast_atfr.datasets.clip_sampling import segment_indices
-from slowfast_atfr.datasets.decoder import open_video
+from slowfast_atfr.datasets.decoder import video_opener
 from slowfast_atfr.datasets.frame_folder import scan_folder
 from slowfast_atfr.datasets.frame_lists import FrameFolders, read_frame_list
 from slowfast_atfr.datasets.string_table import StringTable
@@ -47,6 +47,7 @@ class Ssv2(VideoDataset):
         else:
             self._paths = StringTable(find_videos(prefix or folder, names))
         super().__init__(cfg, split, np.array(labels, np.int64))
+        self._open_video = video_opener(cfg)
 
     def path(self, index: int) -> str:
         return self._paths[index] if self._folders is None else self._folders[index].path
@@ -55,7 +56,7 @@ class Ssv2(VideoDataset):
         if self._folders is not None:
             return nullcontext(self._folders[index])
         path = self._paths[index]
-        return nullcontext(scan_folder(path)) if os.path.isdir(path) else open_video(path)
+        return nullcontext(scan_folder(path)) if os.path.isdir(path) else self._open_video(path)
 
     def random_indices(self, video: FrameSource, rng: np.random.Generator) -> np.ndarray:
         return segment_indices(video.num_frames, count=self.cfg.DATA.NUM_FRAMES, rng=rng)

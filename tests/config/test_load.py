@@ -98,7 +98,8 @@ def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
     DATA: {DECODING_BACKEND: torchvision}
     TENSORBOARD: {ENABLE: False}
     """
-    assert load_cfg(write(tmp_path, "theirs.yaml", text)).MODEL.ARCH == "slowfast"
+    cfg = load_cfg(write(tmp_path, "theirs.yaml", text))
+    assert (cfg.MODEL.ARCH, cfg.DATA.DECODING_BACKEND) == ("slowfast", "torchvision")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ BAD = [
     ("NONLOCAL.GROUP", "[[1, 1]]", "four stages"),
     ("NONLOCAL.POOL", "[[1, 2, 2], [1, 2, 2], [1, 2, 2], [1, 2, 2]]", "(T, H, W)"),
     ("NONLOCAL.POOL", "[[[1, 2]], [[1, 2]], [[1, 2]], [[1, 2]]]", "three sizes"),
+    ("DATA.DECODING_BACKEND", "decord", "pyav, torchcodec, torchvision"),
     ("BN.NORM_TYPE", "layernorm", "batchnorm, sync_batchnorm"),
     ("SGS.STAGES", "[res5]", "conv1, res2, res3, res4"),
     ("SGS.PATHWAYS", "[2]", "0 (slow), 1 (fast)"),

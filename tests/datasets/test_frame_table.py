@@ -40,3 +40,25 @@ def test_hidden_packets_are_no_frames_but_decoding_begins_there():
 )
 def test_packets_that_do_not_tell_the_frames(packets):
     assert build_table(packets) is None
+
+
+OPEN_GOP = [(0, 1), (40, 0), (10, 0), (20, 0), (80, 1), (50, 0), (60, 0), (120, 0), (90, 0)]  # in the order of the file
+
+
+def test_what_a_frame_may_be_built_on():
+    """Frames 0 10 20 40 50 60 80 90 120; 50 and 60 are shown before key frame 80 and decoded after it."""
+    table = build_table([(pts, bool(key), False) for pts, key in OPEN_GOP])
+    assert table.order.tolist() == [0, 2, 3, 1, 5, 6, 4, 8, 7] and table.seekable_order.tolist() == [0, 4]
+    for damaged, spoiled in ((3, {1, 2, 3, 4, 5}), (1, {1, 2, 4, 5}), (6, {4, 5, 6, 7, 8}), (8, {7, 8}), (7, {7})):
+        assert {index for index in range(9) if table.culprit(index, [damaged]) == damaged} == spoiled
+    assert table.culprit(8, []) is None and table.culprit(5, [6, 3]) == 3
+
+
+def test_frames_that_are_decoded_and_not_shown_yet():
+    table = build_table([(pts, bool(key), False) for pts, key in OPEN_GOP])
+    assert [table.looks_ahead(index) for index in range(9)] == [0, 1, 1, 0, 1, 1, 0, 1, 0]
+
+
+def test_a_time_at_which_no_frame_is_shown_has_no_index():
+    table = build_table(GOPS)
+    assert [table.index_of(pts) for pts in (0, 30, 40, 15, -1, 41, None)] == [0, 3, 4, None, None, None, None]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets import kinetics
 from slowfast_atfr.datasets.decoder import open_video
 from slowfast_atfr.datasets.kinetics import Kinetics, read_video_list
 
@@ -113,10 +112,11 @@ def test_frames_of_clips(video_list, numbered, cfg):
 
 def test_a_test_item_opens_its_video_once(video_list, cfg, monkeypatch):
     video_list(5)
-    opened = []
-    monkeypatch.setattr(kinetics, "open_video", lambda path: opened.append(path) or open_video(path))
-    views = Kinetics(cfg, "test")[3]
-    assert len(opened) == 1 and views.frames.shape == (30, 4, 32, 32, 3) and views.label == 3
+    data, opened = Kinetics(cfg, "test"), []
+    original = data.open
+    monkeypatch.setattr(data, "open", lambda index: opened.append(index) or original(index))
+    views = data[3]
+    assert opened == [3] and views.frames.shape == (30, 4, 32, 32, 3) and views.label == 3
 
 
 def test_a_missing_video_is_named(video_list, cfg):
