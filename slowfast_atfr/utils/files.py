@@ -28,10 +28,14 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 
 def write_whole(path: str | os.PathLike, data: bytes | str) -> None:
-    """Write a file, text as UTF-8, on the disk when it returns; folders above it are made. Raises OSError."""
+    """Write a file, text as UTF-8 (names of files as they are), on the disk when it returns. Folders are made.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(path) as part, open(part, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
         file.flush()
         os.fsync(file.fileno())
 
