@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 def collect_kinetics(request: Request) -> VideoSet:
-    """train, val and, where its labels are there, test, of the clips whose files are there.
+    """train, val and, where it has labels and videos, test, of the clips whose files are there.
 
     A file is called {id}_{start:06d}_{end:06d} or {id}, and may be anywhere below the folder: in train/, in a folder of
     its class, or in replacement/, which goes before.
@@ -50,12 +50,15 @@ def collect_kinetics(request: Request) -> VideoSet:
             missing[row.part].append(row.name)
         else:
             lists[row.part].append(Entry(path, label_of[row.label]))
-    named = [part for part in lists if lists[part] or missing[part]]
+    if not lists["test"]:  # many do without; testing then takes val
+        if missing["test"]:
+            more.append(f"none of the {len(missing['test'])} test videos is there, so there is no test list")
+        del lists["test"], missing["test"]
     return VideoSet(
         request.folder,
         classes,
-        {part: tuple(lists[part]) for part in named},
-        {part: tuple(missing[part]) for part in named},
+        {part: tuple(entries) for part, entries in lists.items()},
+        {part: tuple(names) for part, names in missing.items()},
         sources=tuple(sources),
         notes=(*notes, *more),
     )

@@ -78,7 +78,16 @@ def test_a_test_list_needs_labels(annotated):
     (folder / "annotations" / "test.csv").write_text("youtube_id,time_start,time_end,split\nbbbbbbbbbbb,0,10,test\n")
     touch(folder / "aaaaaaaaaaa.mp4")
     videos = collect(folder)
-    assert list(videos.lists) == ["train"] and videos.notes == ("left out: 1 lines without a label",)
+    assert list(videos.lists) == ["train", "val"] and videos.notes == ("left out: 1 lines without a label",)
+
+
+def test_nobody_needs_the_test_videos(annotated):
+    folder = annotated("a,aaaaaaaaaaa,5,15,train", "a,bbbbbbbbbbb,0,10,test")
+    touch(folder / "aaaaaaaaaaa.mp4")
+    videos = collect(folder)
+    assert list(videos.lists) == list(videos.missing) == ["train", "val"] and "none of the 1 test" in videos.notes[0]
+    touch(folder / "test" / "bbbbbbbbbbb.mp4")
+    assert collect(folder).lists["test"] == (Entry("test/bbbbbbbbbbb.mp4", 0),)
 
 
 def test_a_line_that_comes_twice_counts_once(annotated):
