@@ -3,6 +3,7 @@
 import csv
 import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from slowfast_atfr.config import ConfigError
@@ -82,9 +83,17 @@ def _annotation_files(place: str | None, folder: str) -> list[str]:
 
 
 def _header(path: str) -> list[str]:
+    return [column.strip() for column in next(_lines(path, first=1), (1, []))[1]]
+
+
+def _lines(path: str, first: int = 2) -> Iterator[tuple[int, list[str]]]:
+    """Numbers and cells of the lines that are not empty."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            return [column.strip() for column in next(csv.reader(file), [])]
+            reader = csv.reader(file)
+            for cells in reader:
+                if cells and reader.line_num >= first:
+                    yield reader.line_num, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
 
@@ -98,21 +107,16 @@ def _read_rows(paths: list[str]) -> tuple[list[Row], list[str]]:
         lacking = [column for column in COLUMNS if column not in columns]
         if lacking:
             raise ConfigError(f"{path}, line 1: the header lacks {', '.join(lacking)}; it is label,{','.join(COLUMNS)}")
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            next(reader)
-            for cells in reader:
-                if not cells:
-                    continue
-                row = _row(path, reader.line_num, dict(zip(columns, cells, strict=False)), len(cells) - len(columns))
-                if row.part not in LIST_OF.values():
-                    left_out[f"of the split {row.part!r}"] += 1
-                elif not row.label:
-                    left_out["without a label"] += 1
-                elif row in rows:
-                    left_out["that stand there twice"] += 1
-                else:
-                    rows[row] = None
+        for number, cells in _lines(path):
+            row = _row(path, number, dict(zip(columns, cells, strict=False)), len(cells) - len(columns))
+            if row.part not in LIST_OF.values():
+                left_out[f"of the split {row.part!r}"] += 1
+            elif not row.label:
+                left_out["without a label"] += 1
+            elif row in rows:
+                left_out["that stand there twice"] += 1
+            else:
+                rows[row] = None
     return list(rows), [f"left out: {count} lines {what}" for what, count in left_out.items()]
 
 

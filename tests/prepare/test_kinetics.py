@@ -106,6 +106,14 @@ def test_a_wrong_line_is_named(annotated, line):
         collect(folder)
 
 
+def test_a_file_that_is_no_text_is_told(annotated):
+    folder = annotated("a,aaaaaaaaaaa,5,15,train")
+    with open(folder / "annotations" / "train.csv", "ab") as file:
+        file.write(b"caf\xe9,bbbbbbbbbbb,5,15,train\n")
+    with pytest.raises(ConfigError, match="cannot read .*train.csv: .*can't decode"):
+        collect(folder)
+
+
 def test_a_header_that_lacks_a_column_is_told(annotated):
     with pytest.raises(ConfigError, match="line 1: the header lacks time_end, split"):
         collect(annotated(header="label,youtube_id,time_start\n"))
