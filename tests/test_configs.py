@@ -58,6 +58,7 @@ def test_x3d_is_trained_as_in_pyslowfast(size):
 def test_fine_tuning_starts_from_weights_at_epoch_0(folder, classes):
     cfg = load_cfg(str(FOLDER / folder / "3DRESNET50.yaml"), ["TRAIN.CHECKPOINT_FILE_PATH", "kinetics.pyth"])
     assert cfg.TRAIN.CHECKPOINT_EPOCH_RESET and classes == cfg.MODEL.NUM_CLASSES
+    assert cfg.TRAIN.DATASET == cfg.TEST.DATASET == folder.lower()
     pretrained = sections("Kinetics/3DRESNET50.yaml")
     assert pretrained["MODEL"]["NUM_CLASSES"] == 400
     for section in ("RESNET", "DATA", "BN"):

@@ -1,11 +1,21 @@
 """The pages' examples run and print what they say, and their pictures are what the code draws."""
 
 import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
 from slowfast_atfr.analysis import model_summary
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.datasets import build_dataset
+from slowfast_atfr.engine.cli import parse_args
+from slowfast_atfr.prepare.cli import main as prepare_data
+from slowfast_atfr.prepare.recipes import RECIPES
+from tests.tiny_sets import write_clips, write_hmdb51, write_kinetics, write_ssv2, write_ucf101
 
 PAGES = ["docs/sgs.md"]
 POSITIONS = [5, 4.8, 1, 1.2, 1, 8, 7, 5.2]  # of the worked example
@@ -33,3 +43,50 @@ def test_the_table_of_layers_is_what_the_function_prints(repo):
     cfg = load_cfg(str(repo / "configs/Mini_Kinetics/3DRESNET18_ATFR.yaml"))
     table = str(model_summary(cfg, active=[16]))
     assert f"```\n{table}\n```" in (repo / "docs/getting_started.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch, repo):
+    """What the page of data sets names, tiny, in the working folder."""
+    for name in ("k400", "k600", "k700-2020"):
+        write_kinetics(tmp_path / name)
+    ids = tmp_path / "Mini-Kinetics-200"
+    ids.mkdir()
+    for part in ("train", "val"):
+        (ids / f"{part}_ytid_list.txt").write_text("".join(f"-{label}_{part[:2]}00000_\n" for label in range(3)))
+    write_ssv2(tmp_path / "something")
+    write_ucf101(tmp_path / "ucf")
+    write_hmdb51(tmp_path / "hmdb")
+    write_clips(tmp_path / "my_videos", [(f"{label}/{n}.mp4", label) for label in range(3) for n in range(2)])
+    (tmp_path / "configs").symlink_to(repo / "configs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_for_data_sets_can_be_run(downloads, repo):
+    page = (repo / "docs" / "datasets.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    commands = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    ran = set()
+    for command in commands:
+        program, script, *argv = shlex.split(command)
+        if script == "tools/prepare_data.py":
+            assert prepare_data(argv) == 0, command
+            ran.add(argv[0])
+        elif script in ("tools/run_net.py", "tools/run_splits.py"):
+            args, pairs = parse_args(argv, prog=script, description="")
+            cfg = load_cfg(args.cfg_file, [*pairs, "MODEL.NUM_CLASSES", "3"])
+            for split in ("train", "val", "test"):
+                data = build_dataset(cfg.TRAIN.DATASET, cfg, split)
+                assert all(os.path.exists(data.path(index)) for index in range(len(data))), command
+        else:
+            assert program == "python" and script == "-c", command
+            subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
+    assert ran == set(RECIPES)
+
+
+def test_the_counts_on_the_page_are_those_that_the_command_prints(repo):
+    page = (repo / "docs" / "datasets.md").read_text(encoding="utf-8")
+    for recipe in RECIPES.values():
+        for count in (recipe.num_classes, *recipe.counts.values()):
+            assert count is None or re.search(rf"(?<![\d,]){count:,}(?![\d])", page), f"{recipe.title}: {count}"

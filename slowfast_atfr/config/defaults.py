@@ -144,6 +144,7 @@ def _data(cfg: CfgNode) -> None:
     cfg.DATA = CfgNode()
     cfg.DATA.PATH_TO_DATA_DIR = ""  # folder of the lists
     cfg.DATA.PATH_PREFIX = ""  # folder that the paths in the lists start from
+    cfg.DATA.SPLIT = 1  # which of the official splits of ucf101 and hmdb51: 1, 2, 3; ours
     cfg.DATA.PATH_LABEL_SEPARATOR = " "
     cfg.DATA.DECODING_BACKEND = "pyav"  # pyav, torchcodec; torchvision, PySlowFast's default, is read as pyav
     cfg.DATA.NUM_FRAMES = 8

@@ -32,7 +32,7 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     if path is not None:
-        for key, value in _flatten(_read_yaml(path, seen=())):
+        for key, value in flatten(_read_yaml(path, seen=())):
             _set(cfg, key, value, source=path)
     if len(opts) % 2:
         raise ConfigError(
@@ -79,11 +79,12 @@ def _overlay(base: dict[str, Any], diff: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested dict or config."""
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from _flatten(value, f"{name}.")
+            yield from flatten(value, f"{name}.")
         else:
             yield name, value
 
@@ -179,7 +180,7 @@ def _unknown(cfg: CfgNode, key: str) -> str:
         return f"{key} was the old release's name; the key is now {successor}{f' ({hint})' if hint else ''}"
     if key.startswith("TEMPORAL_SAMPLING"):
         return f"{key} belongs to the old release; its settings are now under SGS.*: {', '.join(cfg.SGS)}"
-    known = [name for name, _ in _flatten(cfg)]
+    known = [name for name, _ in flatten(cfg)]
     near = difflib.get_close_matches(key.upper(), known, n=3, cutoff=0.6)
     leaf = key.rpartition(".")[2].upper()
     near += [name for name in known if name.rpartition(".")[2] == leaf and name not in near]

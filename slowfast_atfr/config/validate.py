@@ -187,7 +187,7 @@ def _data(cfg: CfgNode) -> None:
     pools = cfg.MODEL.ARCH in ("c2d", "i3d")
     rule = f"{cfg.MODEL.ARCH} makes one frame of two behind res2, so it is at least 2"
     _fail_unless(cfg.DATA.NUM_FRAMES >= 2 or not pools, "DATA.NUM_FRAMES", cfg.DATA.NUM_FRAMES, rule)
-    for leaf in ("NUM_FRAMES", "SAMPLING_RATE", "TARGET_FPS", "TRAIN_CROP_SIZE", "TEST_CROP_SIZE"):
+    for leaf in ("NUM_FRAMES", "SAMPLING_RATE", "TARGET_FPS", "TRAIN_CROP_SIZE", "TEST_CROP_SIZE", "SPLIT"):
         _fail_unless(cfg.DATA[leaf] >= 1, f"DATA.{leaf}", cfg.DATA[leaf], "it is at least 1")
     for leaf in ("MEAN", "STD"):
         _fail_unless(len(cfg.DATA[leaf]) == 3, f"DATA.{leaf}", cfg.DATA[leaf], "it takes a number each for R, G, B")

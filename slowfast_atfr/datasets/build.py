@@ -1,5 +1,7 @@
 """Data sets by name."""
 
+from collections.abc import Callable
+
 from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 
@@ -7,7 +9,9 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 
 DATASET_REGISTRY = Registry("DATASET")
-DATASET_REGISTRY.__doc__ = "Classes of data sets, made from (cfg, split)."
+DATASET_REGISTRY.__doc__ = (
+    "Classes of data sets, made from (cfg, split). `num_splits`, if they have it, is the highest DATA.SPLIT."
+)
 
 
 def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
@@ -18,10 +22,27 @@ def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
         cfg: of the run.
         split: train, val or test.
     Raises:
-        ConfigError: if there is no such data set, or its lists cannot be read.
+        ConfigError: if there is no such data set, it has no split DATA.SPLIT, or its lists cannot be read.
     """
-    known = {key.lower(): dataset for key, dataset in DATASET_REGISTRY}
+    key = "TEST.DATASET" if split == "test" else "TRAIN.DATASET"
+    last = num_splits(name, key)
+    if last < cfg.DATA.SPLIT:
+        has = f"the splits 1 to {last}" if last > 1 else "one split only, 1"
+        raise ConfigError(f"DATA.SPLIT is {cfg.DATA.SPLIT}; {name} has {has}")
+    return _find(name, key)(cfg, split)
+
+
+def num_splits(name: str, key: str = "TRAIN.DATASET") -> int:
+    """How many official splits into training and testing a data set has; `key` is where its name stands.
+
+    Raises:
+        ConfigError: if there is no such data set.
+    """
+    return getattr(_find(name, key), "num_splits", 1)
+
+
+def _find(name: str, key: str) -> Callable[[CfgNode, str], VideoDataset]:
+    known = {entry.lower(): dataset for entry, dataset in DATASET_REGISTRY}
     if name.lower() not in known:
-        key = "TEST.DATASET" if split == "test" else "TRAIN.DATASET"
         raise ConfigError(f"{key} is {name!r}; choose one of {', '.join(sorted(known))}")
-    return known[name.lower()](cfg, split)
+    return known[name.lower()]

@@ -22,12 +22,15 @@ class Kinetics(VideoDataset):
     """Videos of DATA.PATH_TO_DATA_DIR/{train,val,test}.csv; clips are windows of a fixed duration."""
 
     def __init__(self, cfg: CfgNode, split: str) -> None:
-        paths, labels = read_video_list(
-            _find_list(cfg, split), separator=cfg.DATA.PATH_LABEL_SEPARATOR, num_classes=cfg.MODEL.NUM_CLASSES
-        )
+        paths, labels = self.read_list(cfg, split)
         super().__init__(cfg, split, np.array(labels, np.int64))
         self._paths = StringTable(os.path.join(cfg.DATA.PATH_PREFIX, path) for path in paths)
         self._open_video = video_opener(cfg)
+
+    @classmethod
+    def read_list(cls, cfg: CfgNode, split: str) -> tuple[list[str], list[int]]:
+        """Paths, from DATA.PATH_PREFIX on, and labels of the videos of a split. Raises ConfigError."""
+        return read_split(cfg, cfg.DATA.PATH_TO_DATA_DIR, split)
 
     def path(self, index: int) -> str:
         return self._paths[index]
@@ -74,7 +77,7 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
         ConfigError: naming file and line.
     """
     paths, labels = [], []
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
         columns = [line.rpartition(mark) for mark in (separator, ",") if mark in line]
@@ -96,16 +99,8 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
     return paths, labels
 
 
-def _read_lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the list {path}: {error}") from None
-
-
-def _find_list(cfg: CfgNode, split: str) -> str:
-    folder = cfg.DATA.PATH_TO_DATA_DIR
+def read_split(cfg: CfgNode, folder: str, split: str) -> tuple[list[str], list[int]]:
+    """Paths and labels of {split}.csv in a folder of lists; of val.csv, if there is no test.csv. Raises ConfigError."""
     path = os.path.join(folder, f"{split}.csv")
     if split == "test" and not os.path.isfile(path):
         path = os.path.join(folder, "val.csv")
@@ -114,4 +109,13 @@ def _find_list(cfg: CfgNode, split: str) -> str:
         missing = f"there is no file {path}" if os.path.isdir(folder) else "there is no such folder"
         expected = "train.csv, val.csv and, if testing takes another, test.csv, with a line `path label` for each video"
         raise ConfigError(f"DATA.PATH_TO_DATA_DIR is {folder!r}, but {missing}; expected are {expected}")
-    return path
+    return read_video_list(path, separator=cfg.DATA.PATH_LABEL_SEPARATOR, num_classes=cfg.MODEL.NUM_CLASSES)
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 text file, without the blanks around them. Raises ConfigError."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the list {path}: {error}") from None

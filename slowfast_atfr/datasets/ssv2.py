@@ -25,6 +25,7 @@ from slowfast_atfr.datasets.video_dataset import FrameSource, VideoDataset
 
 logger = logging.getLogger(__name__)
 
+PREFIX = "something-something-v2-"  # of the json files
 VIDEO_ENDINGS = (".webm", ".mp4", ".mkv", ".avi", ".mov", "")  # in order of preference; "" is a folder of pictures
 
 
@@ -68,18 +69,19 @@ class Ssv2(VideoDataset):
         return np.tile(self.middle_indices(video), (self.cfg.TEST.NUM_ENSEMBLE_VIEWS, 1))
 
 
-def read_labels(folder: str, part: str, num_classes: int) -> tuple[list[str], list[int]]:
+def read_labels(folder: str, part: str, num_classes: int, *, prefix: str = PREFIX) -> tuple[list[str], list[int]]:
     """Ids and labels of the videos of one of Something-Something's lists.
 
     Args:
         folder: DATA.PATH_TO_DATA_DIR.
         part: train or validation.
         num_classes: labels are below it.
+        prefix: what stands before labels.json and {part}.json in the names of the files.
     Raises:
         ConfigError: naming the file, and the entry, that is wrong.
     """
-    labels_path = os.path.join(folder, "something-something-v2-labels.json")
-    list_path = os.path.join(folder, f"something-something-v2-{part}.json")
+    labels_path = os.path.join(folder, f"{prefix}labels.json")
+    list_path = os.path.join(folder, f"{prefix}{part}.json")
     label_of, entries = _read_json(labels_path, dict), _read_json(list_path, list)
     names, labels = [], []
     for number, entry in enumerate(entries):

@@ -1,14 +1,15 @@
-"""The command line of tools/run_net.py, as PySlowFast's: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
+"""The command line of tools/run_net.py and its like: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.launch import TOLD, launch
+from slowfast_atfr.engine.launch import TOLD, Main, launch
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
@@ -16,11 +17,11 @@ from slowfast_atfr.utils.distributed import RankInfo
 logger = logging.getLogger(__name__)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and the config's KEY VALUE pairs; later ones win: those of --opts, then those of the shards."""
     parser = argparse.ArgumentParser(
-        prog="run_net.py",
-        description="Train (TRAIN.ENABLE) and test (TEST.ENABLE) the network of a config.",
+        prog=prog,
+        description=description,
         epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, such as NUM_GPUS 0 OUTPUT_DIR out",
     )
     parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help="YAML config")
@@ -39,20 +40,25 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, l
     return args, pairs
 
 
-def train_and_test(cfg: CfgNode, rank: RankInfo) -> None:
-    """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say."""
+def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
+    """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say; the figures of the test, if there is one."""
     logger.info("Run with config:\n%s", cfg)
     if cfg.TRAIN.ENABLE:
         train(cfg, rank)
-    if cfg.TEST.ENABLE:
-        test(cfg, rank)
+    return test(cfg, rank) if cfg.TEST.ENABLE else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; what the user can mend is told in a paragraph, without a traceback."""
-    args, pairs = parse_args(argv)
+    """Run the command line of tools/run_net.py; 0, or 1 after an error."""
+    description = "Train (TRAIN.ENABLE) and test (TEST.ENABLE) the network of a config."
+    return run_command(train_and_test, argv, prog="run_net.py", description=description)
+
+
+def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description: str) -> int:
+    """Launch `fn` by a command line; what the user can mend is told in a paragraph, without a traceback."""
+    args, pairs = parse_args(argv, prog=prog, description=description)
     try:
-        launch(train_and_test, load_cfg(args.cfg_file, pairs), args.init_method)
+        launch(fn, load_cfg(args.cfg_file, pairs), args.init_method)
     except TOLD as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

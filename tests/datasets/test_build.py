@@ -3,7 +3,7 @@
 import pytest
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets import DATASET_REGISTRY, Kinetics, Ssv2, build_dataset
+from slowfast_atfr.datasets import DATASET_REGISTRY, Hmdb51, Kinetics, Ssv2, Ucf101, build_dataset
 
 
 @pytest.mark.parametrize("name", ["kinetics", "Kinetics", "KINETICS"])
@@ -14,10 +14,10 @@ def test_capitals_do_not_matter(video_list, cfg, name):
 
 
 def test_registered_names():
-    assert dict(DATASET_REGISTRY) == {"Kinetics": Kinetics, "Ssv2": Ssv2}
+    assert dict(DATASET_REGISTRY) == {"Kinetics": Kinetics, "Ssv2": Ssv2, "Ucf101": Ucf101, "Hmdb51": Hmdb51}
 
 
 @pytest.mark.parametrize("split, key", [("train", "TRAIN"), ("val", "TRAIN"), ("test", "TEST")])
 def test_an_unknown_name(cfg, split, key):
-    with pytest.raises(ConfigError, match=f"{key}.DATASET is 'kinetic'; choose one of kinetics, ssv2"):
+    with pytest.raises(ConfigError, match=f"{key}.DATASET is 'kinetic'; choose one of hmdb51, kinetics, ssv2, ucf101"):
         build_dataset("kinetic", cfg, split)

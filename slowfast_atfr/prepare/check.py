@@ -1,0 +1,47 @@
+"""Whether videos can be read, and the report of those that cannot."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+import numpy as np
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.decoder import open_video
+from slowfast_atfr.datasets.frame_folder import scan_folder
+from slowfast_atfr.utils.files import write_whole
+
+HEADER = ["path", "reason"]
+
+
+def check_video(path: str, *, quick: bool) -> None:
+    """Decode every frame of a video, or of a folder of pictures; with `quick` the first and the last.
+
+    Raises:
+        DecodeError: if it cannot be.
+    """
+    with nullcontext(scan_folder(path)) if os.path.isdir(path) else open_video(path) as video:
+        wanted = [0, video.num_frames - 1] if quick else np.arange(video.num_frames)
+        video.read(wanted, lambda frame: frame[:1, :1, :1])
+
+
+def write_report(path: str, reasons: Mapping[str, str]) -> None:
+    """Write a csv with path and reason of each bad video. Raises OSError."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([HEADER, *sorted(reasons.items())])
+    write_whole(path, text.getvalue())
+
+
+def read_report(path: str) -> dict[str, str]:
+    """Reasons by path. Raises ConfigError if it is no report."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            header, *rows = csv.reader(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the report {path}: {error}; --check writes it") from None
+    if header != HEADER or any(len(row) != 2 for row in rows):
+        raise ConfigError(f"{path} is no report of --check, a csv with the columns {', '.join(HEADER)}")
+    return dict(rows)

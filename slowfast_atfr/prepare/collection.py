@@ -1,0 +1,47 @@
+"""What a data set on the disk consists of: the videos of its lists, and what its annotations name in vain."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A video of a list: its path from the root on, with `/`, and its label."""
+
+    path: str
+    label: int
+
+
+@dataclass(frozen=True)
+class VideoSet:
+    """The lists of a data set.
+
+    root: folder that all paths start from. classes: names by label. lists: videos by name of the list, such as train or
+    split1/val. missing: names that the annotations have and the folder has not, by list. sources: the annotation files.
+    notes: sentences for the user.
+    """
+
+    root: str
+    classes: tuple[str, ...]
+    lists: dict[str, tuple[Entry, ...]]
+    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def paths(self) -> list[str]:
+        """Every path once, in the order of the lists."""
+        return list(dict.fromkeys(entry.path for entries in self.lists.values() for entry in entries))
+
+    def moved(self, root: str, rename: Callable[[str], str]) -> "VideoSet":
+        """The same videos elsewhere: `rename` gives the new path of each."""
+        lists = {
+            name: tuple(Entry(rename(path), label) for path, label in entries) for name, entries in self.lists.items()
+        }
+        return replace(self, root=root, lists=lists)
+
+    def without(self, paths: Collection[str]) -> "VideoSet":
+        """The lists without some videos."""
+        lists = {
+            name: tuple(entry for entry in entries if entry.path not in paths) for name, entries in self.lists.items()
+        }
+        return replace(self, lists=lists)

@@ -1,0 +1,45 @@
+"""Videos as folders of pictures: 00001.jpg, 00002.jpg, ..."""
+
+import os
+
+import cv2
+import numpy as np
+
+from slowfast_atfr.datasets.decoder import open_video
+from slowfast_atfr.prepare.scale import pour
+from slowfast_atfr.utils.files import replacing
+
+PATTERN = "%05d.jpg"
+QUALITY = 95
+
+
+def extract_frames(job: tuple[str, str], *, short_side: int) -> None:
+    """Write every frame of a video as a JPEG picture, the folder whole or not at all; small ones keep their size.
+
+    Args:
+        job: the file, and the folder to be written, which is not there yet.
+        short_side: pixels, even.
+    Raises:
+        DecodeError: if not every frame can be decoded.
+        OSError: if the folder cannot be written.
+    """
+    source, target = job
+    with open_video(source) as video:
+        jpegs = pour(video, short_side, _Jpegs).files
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with replacing(target) as part:
+        os.mkdir(part)
+        for number, jpeg in enumerate(jpegs, start=1):
+            with open(os.path.join(part, PATTERN % number), "wb") as file:
+                file.write(jpeg)
+
+
+class _Jpegs:
+    """The files of all pictures, in memory: what cannot be written is then no fault of the video."""
+
+    def __init__(self) -> None:
+        self.files: list[bytes] = []
+
+    def take(self, frame: np.ndarray) -> None:
+        options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+        self.files.append(cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)[1].tobytes())

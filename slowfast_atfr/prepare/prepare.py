@@ -1,0 +1,152 @@
+"""From a downloaded data set to one that can be trained on: find, convert, check, list, tell."""
+
+import os
+import shlex
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.prepare.check import check_video, read_report, write_report
+from slowfast_atfr.prepare.collection import VideoSet
+from slowfast_atfr.prepare.jobs import run_jobs
+from slowfast_atfr.prepare.lists import check_sources, write_classes, write_missing
+from slowfast_atfr.prepare.pictures import extract_frames
+from slowfast_atfr.prepare.recipes import RECIPES, Recipe
+from slowfast_atfr.prepare.request import Request
+from slowfast_atfr.prepare.resize import resize_video
+from slowfast_atfr.utils.errors import RunError
+from slowfast_atfr.utils.files import remove_parts
+
+REPORT = "bad.csv"
+
+
+def prepare(request: Request) -> bool:
+    """Do what a request asks for, and tell on the screen.
+
+    Returns:
+        whether every video of the lists is good as far as was looked.
+    Raises:
+        ConfigError: if the request, or what it names, is wrong.
+        RunError: if something cannot be written.
+    """
+    recipe = RECIPES[request.name]
+    videos = recipe.collect(request)
+    check_sources(videos, request.out, _list_files(videos))
+    print(counts(recipe, videos))
+    for note in videos.notes:
+        print(note)
+    _check_not_empty(videos, "no file of it is there; is the folder right?")
+    try:
+        if request.resize or request.frames:
+            videos, unreadable = _converted(request, videos)
+        else:
+            unreadable = {}
+        bad = _bad_videos(request, videos)
+        if request.check or unreadable:
+            write_report(os.path.join(request.out, REPORT), unreadable | bad)
+        listed = videos.without(bad) if request.drop_bad else videos
+        _check_not_empty(listed, f"all of its videos are bad; the reasons: {os.path.join(request.out, REPORT)}")
+        recipe.write(listed, request.out)
+        write_classes(listed, request.out)
+        if write_missing(listed, request.out):
+            print(f"what is missing: {os.path.join(request.out, 'missing.csv')}")
+    except OSError as error:
+        raise RunError(f"cannot write {error.filename or request.out}: {error.strerror}") from None
+    if unreadable or bad:
+        kept = 0 if request.drop_bad else len(bad)
+        told = f"{len(unreadable) + len(bad)} bad videos, {kept} of them in the lists"
+        print(
+            f"{told}; the reasons: {os.path.join(request.out, REPORT)}{'; --drop-bad leaves them out' if kept else ''}"
+        )
+    print(_how_to_go_on(recipe, request, listed))
+    return request.drop_bad or not bad
+
+
+def counts(recipe: Recipe, videos: VideoSet) -> str:
+    """A table of the lists: videos found, missing, and what the authors of the data set count."""
+    classes = f"{len(videos.classes)} classes"
+    if recipe.num_classes:
+        classes += f" (official: {recipe.num_classes})"
+    rows = [("list", "videos", "missing", "official")]
+    for name, entries in videos.lists.items():
+        official = recipe.counts.get(name)
+        missing = len(videos.missing.get(name, ()))
+        rows.append((name, f"{len(entries):,}", f"{missing:,}", f"{official:,}" if official else "-"))
+    lines = [f"{row[0]:<14}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows]
+    return "\n".join([f"{recipe.title}: {classes}", *lines])
+
+
+def _list_files(videos: VideoSet) -> list[str]:
+    """Whatever may be written in the output folder."""
+    lists = [f"{name}.csv" for name in (*videos.lists, "train", "val", "test")]
+    jsons = [f"something-something-v2-{part}.json" for part in ("labels", "train", "validation")]
+    return [*lists, *jsons, "classes.json", "missing.csv", REPORT]
+
+
+def _check_not_empty(videos: VideoSet, why: str) -> None:
+    empty = [name for name, entries in videos.lists.items() if not entries]
+    if empty or not videos.lists:
+        raise ConfigError(f"the list {empty[0] if empty else 'train'} would be empty: {why}")
+
+
+def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, str]]:
+    """The small copies, and the reasons for videos that have none. Copies that are there already are kept."""
+    if request.frames:
+        folder, ending, function = f"frames_{request.frames}", "", partial(extract_frames, short_side=request.frames)
+    else:
+        folder, ending, function = f"videos_{request.resize}", ".mp4", partial(resize_video, short_side=request.resize)
+    root = os.path.join(request.out, folder)
+
+    def rename(path: str) -> str:
+        return os.path.splitext(path)[0] + ending
+
+    sources: dict[str, str] = {}
+    for path in videos.paths():
+        other = sources.setdefault(rename(path), path)
+        if other != path:
+            raise ConfigError(f"{other} and {path} would both become {rename(path)}; rename one of them")
+    remove_parts(root)
+    todo = [target for target in sources if not os.path.exists(os.path.join(root, target))]
+    done = len(sources) - len(todo)
+    if done:
+        print(f"{done:,} of {len(sources):,} are in {root} already")
+    failed = _run_on(
+        function,
+        {(os.path.join(videos.root, sources[target]), os.path.join(root, target)): sources[target] for target in todo},
+        request.workers,
+        folder,
+        done,
+    )
+    return videos.without(failed).moved(root, rename), failed
+
+
+def _bad_videos(request: Request, videos: VideoSet) -> dict[str, str]:
+    """The reasons for the bad ones, by a check now or, for --drop-bad alone, by the report of an earlier one."""
+    if request.check:
+        jobs = {os.path.join(videos.root, path): path for path in videos.paths()}
+        return _run_on(partial(check_video, quick=request.quick), jobs, request.workers, "check", 0)
+    if not request.drop_bad:
+        return {}
+    paths = set(videos.paths())
+    reasons = read_report(os.path.join(request.out, REPORT))
+    return {path: reason for path, reason in reasons.items() if path in paths}
+
+
+def _run_on(
+    function: Callable[[Any], None], path_of: dict[Any, str], workers: int, title: str, done: int
+) -> dict[str, str]:
+    """Reasons of the jobs that fail, by the path that each is about."""
+    failed = run_jobs(function, list(path_of), workers=workers, title=title, done=done)
+    return {path_of[job]: reason for job, reason in failed.items()}
+
+
+def _how_to_go_on(recipe: Recipe, request: Request, videos: VideoSet) -> str:
+    pairs = {
+        "DATA.PATH_TO_DATA_DIR": request.out,
+        "DATA.PATH_PREFIX": videos.root,
+        "TRAIN.DATASET": recipe.dataset,
+        "TEST.DATASET": recipe.dataset,
+        "MODEL.NUM_CLASSES": str(len(videos.classes)),
+    }
+    return "to train, give a config these: " + " ".join(f"{key} {shlex.quote(value)}" for key, value in pairs.items())

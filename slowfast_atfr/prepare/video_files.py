@@ -1,0 +1,63 @@
+"""The video files below a folder, and finding those that annotations name."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+
+from slowfast_atfr.config import ConfigError
+
+VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
+
+
+PREPARED = "prepared"  # folder that is made in that of a data set, unless --out names another
+
+
+def walk_files(folder: str, skip: str) -> Iterator[str]:
+    """Paths of all files below a folder, relative to it, sorted. Links are followed.
+
+    Left out are hidden files and folders, `skip`, and what was prepared in the folder before.
+    Raises:
+        ConfigError: if there is no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise ConfigError(f"there is no folder {folder}")
+    seen = {os.path.realpath(skip), os.path.realpath(os.path.join(folder, PREPARED))}
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:  # a link may lead round in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield os.path.relpath(os.path.join(where, name), folder).replace(os.sep, "/")
+
+
+def is_video(path: str) -> bool:
+    """Whether a file is a video by the ending of its name."""
+    return path.lower().endswith(VIDEO_ENDINGS)
+
+
+class VideoFiles:
+    """The videos below a folder, by their names without folder and ending."""
+
+    def __init__(self, folder: str, skip: str) -> None:
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for path in walk_files(folder, skip):
+            if is_video(path):
+                self._by_stem[os.path.splitext(os.path.basename(path))[0]].append(path)
+        if not self._by_stem:
+            raise ConfigError(f"there is no video below {folder}; known endings are {', '.join(VIDEO_ENDINGS)}")
+
+    def find(self, stem: str, *folders: str) -> str | None:
+        """The video of a name; of several, the one that has the most of `folders`, earlier ones first, in its path."""
+        found = self._by_stem.get(stem, ())
+        if len(found) < 2:
+            return found[0] if found else None
+
+        def rank(path: str) -> tuple:
+            above = path.split("/")[:-1]
+            return tuple(folder not in above for folder in folders), len(above), path
+
+        return min(found, key=rank)

@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Train and test a network on all official splits: run_splits.py --cfg FILE [KEY VALUE ...]. See docs/datasets.md."""
+
+from slowfast_atfr.reproduce.splits import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
