@@ -136,8 +136,8 @@ class VideoDataset(Dataset, ABC):
         clips = where.reshape(indices.shape)
         out = np.empty((len(clips), len(windows), clips.shape[1], *frames.shape[2:]), np.uint8)
         for clip, rows in enumerate(clips):
-            for crop in range(len(windows)):
-                out[clip, crop] = frames[rows, crop]
+            for t, row in enumerate(rows):  # frames[rows] at once would be one more copy of them all
+                out[clip, :, t] = frames[row]
         return torch.from_numpy(out.reshape(-1, *out.shape[2:]))
 
 
