@@ -22,6 +22,7 @@ class Figure:
     unit: "" for a ratio, else such as "s" or "maps".
     target: what it is to be at most; None for a figure that is only told.
     note: shapes, counts and absolute times that a reader needs beside it.
+    least: whether the target is what it is to be at least.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Figure:
     unit: str = ""
     target: float | None = None
     note: str = ""
+    least: bool = False
 
     COLUMNS: ClassVar[dict[str, str]] = {  # and how a table aligns them
         "what": "---",
@@ -46,8 +48,10 @@ class Figure:
     def cells(self) -> tuple[str, ...]:
         """What a table shows, in the order of COLUMNS."""
         spread = f"{min(self.rounds):.3g} to {max(self.rounds):.3g}" if len(self.rounds) > 1 else ""
-        target = "" if self.target is None else f"at most {self.target:g}"
-        met = "" if self.target is None else ("yes" if self.median <= self.target else "no")
+        target = met = ""
+        if self.target is not None:
+            target = f"at {'least' if self.least else 'most'} {self.target:g}"
+            met = "yes" if (self.median >= self.target if self.least else self.median <= self.target) else "no"
         return self.name, f"{self.median:.3g}{' ' + self.unit if self.unit else ''}", spread, target, met, self.note
 
 
@@ -89,11 +93,11 @@ def seconds_of(task: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def ratio(name: str, over: np.ndarray, under: np.ndarray, **told: Any) -> Figure:
+def ratio(name: str, over: np.ndarray, under: np.ndarray, target: float | None = None, **told: Any) -> Figure:
     """over / under, round by round; the note ends with the median times of both."""
     times = f"{np.median(over) * 1e3:.4g} ms over {np.median(under) * 1e3:.4g} ms"
     note = "; ".join(filter(None, (told.pop("note", ""), times)))
-    return Figure(name, tuple((over / under).tolist()), note=note, **told)
+    return Figure(name, tuple((over / under).tolist()), target=target, note=note, **told)
 
 
 def machine(device: torch.device) -> str:

@@ -1,5 +1,6 @@
 """Configuration: PySlowFast's keys, `SGS.*`, and `load_cfg`, which returns a validated, frozen node."""
 
+from slowfast_atfr.config.augmentation import MAX_MAGNITUDE, RandAugmentPolicy, parse_rand_augment
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.load import load_cfg
@@ -8,12 +9,15 @@ from slowfast_atfr.config.validate import BLOCKS, MAX_BINS, PATHWAY_NAMES, STAGE
 __all__ = [
     "BLOCKS",
     "MAX_BINS",
+    "MAX_MAGNITUDE",
     "PATHWAY_NAMES",
     "STAGES",
     "ConfigError",
+    "RandAugmentPolicy",
     "get_cfg",
     "load_cfg",
     "num_pathways",
+    "parse_rand_augment",
     "per_pathway",
     "validate",
 ]

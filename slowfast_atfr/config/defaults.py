@@ -11,6 +11,7 @@ def get_cfg() -> CfgNode:
     _sgs(cfg)
     _temporal_attention(cfg)
     _data(cfg)
+    _augmentation(cfg)
     _run(cfg)
     return cfg
 
@@ -155,16 +156,39 @@ def _data(cfg: CfgNode) -> None:
     cfg.DATA.INPUT_CHANNEL_NUM = [3, 3]
     cfg.DATA.REVERSE_INPUT_CHANNEL = False
     cfg.DATA.TRAIN_JITTER_SCALES = [256, 320]
+    cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE = []  # [least, most] area of a crop over the frame's; [] is no such crop
+    cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []  # [least, most] width over height of such a crop
     cfg.DATA.TRAIN_CROP_SIZE = 224
     cfg.DATA.TEST_CROP_SIZE = 256
     cfg.DATA.INV_UNIFORM_SAMPLE = False
-    cfg.DATA.RANDOM_FLIP = True
+    cfg.DATA.RANDOM_FLIP = True  # mirror every second training clip; in ssv2 none whose label says left or right
     cfg.DATA.USE_OFFSET_SAMPLING = False
     cfg.DATA.ENSEMBLE_METHOD = "sum"  # sum, max: how the views of a video are brought together
 
     cfg.DATA_LOADER = CfgNode()
     cfg.DATA_LOADER.NUM_WORKERS = 8
     cfg.DATA_LOADER.PIN_MEMORY = True
+
+
+def _augmentation(cfg: CfgNode) -> None:
+    cfg.AUG = CfgNode()
+    cfg.AUG.ENABLE = False  # all of this section
+    cfg.AUG.NUM_SAMPLE = 1  # training clips of one decoded clip, each augmented anew: so many times larger a batch
+    cfg.AUG.COLOR_JITTER = 0.4  # brightness, contrast, saturation change by up to this share, where AA_TYPE is empty
+    cfg.AUG.AA_TYPE = "rand-m9-mstd0.5-inc1"  # RandAugment; "" is none
+    cfg.AUG.INTERPOLATION = "bicubic"  # bilinear, bicubic, random (of the two): where RandAugment moves pixels
+    cfg.AUG.RE_PROB = 0.25  # of erasing rectangles of a clip
+    cfg.AUG.RE_MODE = "pixel"  # pixel: noise; rand: a random colour for each frame; const: the mean colour
+    cfg.AUG.RE_COUNT = 1  # most rectangles
+    cfg.AUG.RE_SPLIT = False
+
+    cfg.MIXUP = CfgNode()
+    cfg.MIXUP.ENABLE = False
+    cfg.MIXUP.ALPHA = 0.8  # of the beta distribution of mixup's shares; 0 is no mixup
+    cfg.MIXUP.CUTMIX_ALPHA = 1.0  # of that of cutmix's areas; 0 is no cutmix
+    cfg.MIXUP.PROB = 1.0  # of mixing a batch
+    cfg.MIXUP.SWITCH_PROB = 0.5  # of cutmix, where both are on
+    cfg.MIXUP.LABEL_SMOOTH_VALUE = 0.1  # share of a label that is spread over all classes
 
 
 def _run(cfg: CfgNode) -> None:

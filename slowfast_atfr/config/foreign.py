@@ -25,22 +25,32 @@ RENAMED = {
 # Sections of PySlowFast that this package does not have, each with the key that switches it on and what "off" means.
 # A section whose switch is off (or that has none of its own) is accepted and left out.
 _SECTION_SWITCHES = {
-    "AUG": ("ENABLE", lambda value: value is False),
     "AVA": (None, None),
     "BENCHMARK": (None, None),
     "CONTRASTIVE": (None, None),
     "DEMO": ("ENABLE", lambda value: value is False),
     "DETECTION": ("ENABLE", lambda value: value is False),
     "MASK": ("ENABLE", lambda value: value is False),
-    "MIXUP": ("ENABLE", lambda value: value is False),
     "MULTIGRID": (("SHORT_CYCLE", "LONG_CYCLE"), lambda value: value is False),
     "MVIT": (None, None),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
 }
 # Single keys of sections that we do have, with the values at which they change nothing.
 _HARMLESS = {
+    "AUG.GEN_MASK_LOADER": (False,),
+    "AUG.MASK_FRAMES": None,  # this and those below are read where GEN_MASK_LOADER is True
+    "AUG.MASK_RATIO": None,
+    "AUG.MASK_TUBE": None,
+    "AUG.MASK_WINDOW_SIZE": None,
+    "AUG.MAX_MASK_PATCHES_PER_BLOCK": None,
     "BN.NUM_SPLITS": (1,),
     "DATA.MULTI_LABEL": (False,),
+    "DATA.TRAIN_CROP_NUM_SPATIAL": (1,),
+    "DATA.TRAIN_CROP_NUM_TEMPORAL": (1,),
+    "DATA.TRAIN_JITTER_FPS": (0, 0.0),
+    "DATA.TRAIN_JITTER_MOTION_SHIFT": (False,),
+    "DATA.TRAIN_PCA_EIGVAL": None,  # read by the data sets AVA and ImageNet only
+    "DATA.TRAIN_PCA_EIGVEC": None,
     "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": (True, False),
     "MODEL.DROPCONNECT_RATE": (0.0,),
     "MODEL.MULTI_PATHWAY_ARCH": None,

@@ -6,7 +6,8 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.config.errors import ConfigError
+from slowfast_atfr.config.augmentation import validate_augmentation
+from slowfast_atfr.config.errors import fail_unless as _fail_unless
 
 _ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
 STAGES = ("conv1", "res2", "res3", "res4")  # that SGS and temporal attention may stand behind: s1 .. s4
@@ -40,12 +41,8 @@ def validate(cfg: CfgNode) -> None:
     _sgs(cfg)
     _temporal_attention(cfg)
     _data(cfg)
+    validate_augmentation(cfg)
     _run(cfg)
-
-
-def _fail_unless(holds: bool, key: str, value: Any, rule: str) -> None:
-    if not holds:
-        raise ConfigError(f"{key} is {value!r}; {rule}")
 
 
 def _one_of(cfg: CfgNode, key: str, choices: Sequence[Any]) -> None:

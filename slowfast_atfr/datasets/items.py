@@ -80,9 +80,15 @@ class Batch:
         tensors = {name: getattr(self, name) for name in ("frames", "labels", "index", "view")}
         return replace(self, **{name: t.pin_memory() for name, t in tensors.items() if t is not None})
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same with frames and labels on a device; asynchronously, where this one is pinned."""
+        frames = None if self.frames is None else self.frames.to(device, non_blocking=True)
+        return replace(self, frames=frames, labels=self.labels.to(device, non_blocking=True))
 
-def collate_clips(clips: list[Clip]) -> Batch:
-    """The readable ones of several clips as a batch."""
+
+def collate_clips(items: list[Clip | tuple[Clip, ...]]) -> Batch:
+    """The readable ones of several clips as a batch; those of a tuple come side by side."""
+    clips = [clip for item in items for clip in (item if isinstance(item, tuple) else (item,))]
     read = [clip for clip in clips if clip.frames is not None]
     return Batch(
         frames=torch.stack([clip.frames for clip in read]) if read else None,

@@ -17,6 +17,7 @@ from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.datasets.items import Batch, Skip, Views, collate_clips
 from slowfast_atfr.datasets.sampler import TrainBatches, rank_indices
 from slowfast_atfr.datasets.video_dataset import VideoDataset
+from slowfast_atfr.datasets.worker_errors import told_plainly
 from slowfast_atfr.utils.distributed import RankInfo
 
 
@@ -32,7 +33,7 @@ class Loader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _told_plainly(self._batches)
+        return told_plainly(self._batches)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the random clips of the next iteration; they depend on nothing else."""
@@ -55,7 +56,7 @@ class ViewLoader(Loader):
         return math.ceil(len(self._batches) * self._views_per_video / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return chunk_views(_told_plainly(self._batches), self._batch_size)
+        return chunk_views(told_plainly(self._batches), self._batch_size)
 
 
 def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
@@ -97,14 +98,6 @@ def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
     videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
     return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=views)
-
-
-def _told_plainly(items: Iterable[Any]) -> Iterator[Any]:
-    """The items; an error of a worker process is raised with its own message, without the worker's traceback."""
-    try:
-        yield from items
-    except ConfigError as error:
-        raise ConfigError(str(error).rpartition(f"{ConfigError.__name__}: ")[2].strip()) from None
 
 
 def chunk_views(videos: Iterable[Views], batch_size: int) -> Iterator[Batch]:

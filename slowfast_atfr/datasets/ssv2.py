@@ -8,6 +8,7 @@ train.csv and val.csv beside them list, as for PySlowFast, or, where there are n
 import json
 import logging
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -26,6 +27,7 @@ from slowfast_atfr.datasets.video_dataset import FrameSource, VideoDataset
 logger = logging.getLogger(__name__)
 
 PREFIX = "something-something-v2-"  # of the json files
+_LEFT_OR_RIGHT = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 VIDEO_ENDINGS = (".webm", ".mp4", ".mkv", ".avi", ".mov", "")  # in order of preference; "" is a folder of pictures
 
 
@@ -49,6 +51,13 @@ class Ssv2(VideoDataset):
             self._paths = StringTable(find_videos(prefix or folder, names))
         super().__init__(cfg, split, np.array(labels, np.int64))
         self._open_video = video_opener(cfg)
+        self._directed = directed_labels(folder)
+        if split == "train" and cfg.DATA.RANDOM_FLIP and self._directed:
+            text = "DATA.RANDOM_FLIP mirrors clips, except those of %d labels that say left or right"
+            logger.info(text, len(self._directed))
+
+    def may_flip(self, index: int) -> bool:
+        return int(self.labels[index]) not in self._directed
 
     def path(self, index: int) -> str:
         return self._paths[index] if self._folders is None else self._folders[index].path
@@ -99,6 +108,13 @@ def read_labels(folder: str, part: str, num_classes: int, *, prefix: str = PREFI
     if not names:
         raise ConfigError(f"{list_path} lists no video")
     return names, labels
+
+
+def directed_labels(folder: str) -> frozenset[int]:
+    """Labels whose text says left or right: a mirrored clip shows another one. folder: DATA.PATH_TO_DATA_DIR."""
+    label_of = _read_json(os.path.join(folder, "something-something-v2-labels.json"), dict)
+    found = (label for text, label in label_of.items() if _LEFT_OR_RIGHT.search(text))
+    return frozenset(int(label) for label in found if str(label).isdecimal())
 
 
 def find_videos(folder: str, names: list[str]) -> list[str]:

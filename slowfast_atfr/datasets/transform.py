@@ -1,10 +1,11 @@
-"""From decoded pictures to network input: which square of a frame, at which size (CPU, uint8), and normalisation.
+"""From decoded pictures to network input: which part of a frame, at which size (CPU, uint8), and normalisation.
 
-A `Window` says what to take of a frame of any size. Its square is found in the coordinates of the source, so a frame is
-cut first and resized once, where PySlowFast resizes all of it and then cuts. The square is the same one, rounded to
-whole source pixels.
+A `Window` or a `ResizedCrop` says what to take of a frame of any size. It is found in the coordinates of the source, so
+a frame is cut first and resized once, where PySlowFast resizes all of it for a window and then cuts. The square of a
+window is the same one, rounded to whole source pixels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.config import num_pathways
+
+CROP_TRIALS = 10  # shapes that a ResizedCrop tries
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,66 @@ class Window:
     across: float = 0.5
     flip: bool = False
 
-    def square(self, height: int, width: int) -> tuple[int, int, int]:
-        """(top, left, side) of the square, in whole pixels of a frame of this size."""
+    def part(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """(top, left, side, side) of the square, in whole pixels of a frame of this size."""
         side = max(1, round(min(height, width) * min(1.0, self.size / self.short_side)))
         down, right = (self.along, self.across) if height > width else (self.across, self.along)
-        return int(down * (height - side) + 0.5), int(right * (width - side) + 0.5), side
+        return int(down * (height - side) + 0.5), int(right * (width - side) + 0.5), side, side
 
 
-def train_window(cfg: CfgNode, rng: np.random.Generator) -> Window:
-    """A random window: scale, place, and mirroring if DATA.RANDOM_FLIP.
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A rectangle of a frame, stretched to a square of `size` pixels.
+
+    shapes: (area in areas of the frame, width over height); the first that fits is taken, or else the largest one in
+    the middle whose width over height is within `aspects`. down, right: where, as a fraction of the free way. flip:
+    mirror left and right.
+    Source: PySlowFast, `random_resized_crop`.
+    """
+
+    size: int
+    shapes: tuple[tuple[float, float], ...]
+    aspects: tuple[float, float]
+    down: float
+    right: float
+    flip: bool = False
+
+    def part(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the rectangle, in whole pixels of a frame of this size."""
+        for area, aspect in self.shapes:
+            pixels = area * height * width
+            high, wide = round(math.sqrt(pixels / aspect)), round(math.sqrt(pixels * aspect))
+            if 0 < high <= height and 0 < wide <= width:
+                return int(self.down * (height - high + 1)), int(self.right * (width - wide + 1)), high, wide
+        least, most = self.aspects
+        high, wide = min(height, max(1, round(width / least))), min(width, max(1, round(height * most)))
+        return (height - high) // 2, (width - wide) // 2, high, wide
+
+
+def train_window(cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True) -> Window | ResizedCrop:
+    """A random part of a frame: scale, place, and mirroring if DATA.RANDOM_FLIP and `may_flip`.
 
     The short side is uniform between DATA.TRAIN_JITTER_SCALES, or its inverse is with DATA.INV_UNIFORM_SAMPLE; rounded.
+    Instead, with DATA.TRAIN_JITTER_SCALES_RELATIVE, the area is uniform between these, the logarithm of width over
+    height between those of DATA.TRAIN_JITTER_ASPECT_RELATIVE.
     """
-    low, high = cfg.DATA.TRAIN_JITTER_SCALES
-    if cfg.DATA.INV_UNIFORM_SAMPLE:
+    data = cfg.DATA
+    if data.TRAIN_JITTER_SCALES_RELATIVE:
+        areas = rng.uniform(*data.TRAIN_JITTER_SCALES_RELATIVE, CROP_TRIALS).tolist()
+        aspects = np.exp(rng.uniform(*np.log(data.TRAIN_JITTER_ASPECT_RELATIVE), CROP_TRIALS)).tolist()
+        shapes = tuple(zip(areas, aspects, strict=True))
+    elif data.INV_UNIFORM_SAMPLE:
+        low, high = data.TRAIN_JITTER_SCALES
         short_side = round(1 / rng.uniform(1 / high, 1 / low))
     else:
-        short_side = round(rng.uniform(low, high))
-    along, across, coin = rng.random(3).tolist()
-    return Window(cfg.DATA.TRAIN_CROP_SIZE, short_side, along, across, flip=bool(cfg.DATA.RANDOM_FLIP and coin < 0.5))
+        short_side = round(rng.uniform(*data.TRAIN_JITTER_SCALES))
+    first, second, coin = rng.random(3).tolist()
+    flip = bool(data.RANDOM_FLIP and may_flip and coin < 0.5)
+    if data.TRAIN_JITTER_SCALES_RELATIVE:
+        return ResizedCrop(
+            data.TRAIN_CROP_SIZE, shapes, tuple(data.TRAIN_JITTER_ASPECT_RELATIVE), first, second, flip=flip
+        )
+    return Window(data.TRAIN_CROP_SIZE, short_side, first, second, flip=flip)
 
 
 def val_window(cfg: CfgNode) -> Window:
@@ -65,7 +109,7 @@ def view_windows(cfg: CfgNode) -> tuple[Window, ...]:
     return tuple(Window(size, size, along=place) for place in places)
 
 
-def cut(frame: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+def cut(frame: np.ndarray, windows: Sequence[Window | ResizedCrop]) -> np.ndarray:
     """Windows of one size out of a frame.
 
     Args:
@@ -76,11 +120,17 @@ def cut(frame: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     size = windows[0].size
     out = np.empty((len(windows), size, size, 3), np.uint8)
     for row, window in zip(out, windows, strict=True):
-        top, left, side = window.square(*frame.shape[:2])
-        square = frame[top : top + side, left : left + side]
-        resized = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
-        row[...] = resized[:, ::-1] if window.flip else resized
+        cut_into(row, frame, window)
     return out
+
+
+def cut_into(out: np.ndarray, frame: np.ndarray, window: Window | ResizedCrop) -> None:
+    """Write one window of a (H, W, 3) uint8 frame to `out`, (size, size, 3) uint8 and contiguous, without a copy."""
+    top, left, high, wide = window.part(*frame.shape[:2])
+    source = frame[top : top + high, left : left + wide]
+    cv2.resize(source, (window.size, window.size), dst=out, interpolation=cv2.INTER_LINEAR)
+    if window.flip:
+        cv2.flip(out, 1, dst=out)
 
 
 def normalize(

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.augment import cut_planned, draw_plans, erase_planned
 from slowfast_atfr.datasets.decoder import DecodeError, FrameTransform
 from slowfast_atfr.datasets.items import Clip, Skip, Views
-from slowfast_atfr.datasets.transform import cut, train_window, val_window, view_windows
+from slowfast_atfr.datasets.transform import cut, val_window, view_windows
 
+T = TypeVar("T")
 SPLITS = ("train", "val", "test")
 MAX_REPLACEMENTS = 10  # unreadable videos in a row, after the one asked for, before training stops
 
@@ -32,9 +34,9 @@ class FrameSource(Protocol):
 class VideoDataset(Dataset, ABC):
     """Labelled videos. A data set says where a video is and which of its frames make a clip; the rest is here.
 
-    `dataset[index]` or `dataset[index, epoch]` is a `Clip` (train, val) or the `Views` of a video (test). Everything
-    random comes from a generator seeded with (RNG_SEED, epoch, index), so an item does not depend on the process that
-    makes it.
+    `dataset[index]` or `dataset[index, epoch]` is a `Clip` (train, val) or the `Views` of a video (test); a tuple of
+    clips of one decoded clip in training with AUG.NUM_SAMPLE above 1. Everything random comes from a generator seeded
+    with (RNG_SEED, epoch, index), so an item does not depend on the process that makes it.
     """
 
     def __init__(self, cfg: CfgNode, split: str, labels: np.ndarray) -> None:
@@ -64,13 +66,18 @@ class VideoDataset(Dataset, ABC):
     def view_indices(self, video: FrameSource) -> np.ndarray:
         """Frame numbers of the clips that testing takes, (NUM_ENSEMBLE_VIEWS, NUM_FRAMES) int64."""
 
+    def may_flip(self, index: int) -> bool:
+        """Whether a mirrored clip of a video still shows what its label says; DATA.RANDOM_FLIP mirrors no other."""
+        return True
+
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Clip | Views:
+    def __getitem__(self, key: int | tuple[int, int]) -> Clip | tuple[Clip, ...] | Views:
         index, epoch = key if isinstance(key, tuple) else (key, 0)
         if self.split == "train":
-            return self._random_clip(index, epoch)
+            clips = self._random_clips(index, epoch)
+            return clips if len(clips) > 1 else clips[0]
         item, read = (Clip, self._read_middle) if self.split == "val" else (Views, self._read_views)
         label = int(self.labels[index])
         try:
@@ -78,8 +85,8 @@ class VideoDataset(Dataset, ABC):
         except DecodeError as error:
             return item(None, label, index, (Skip(index, error.path, error.reason),))
 
-    def _random_clip(self, index: int, epoch: int) -> Clip:
-        """A clip of the video, or of another where it cannot be read.
+    def _random_clips(self, index: int, epoch: int) -> tuple[Clip, ...]:
+        """Clips of the video, or of another where it cannot be read; the first of them says which were skipped.
 
         Raises:
             ConfigError: if MAX_REPLACEMENTS others cannot be read either.
@@ -89,8 +96,10 @@ class VideoDataset(Dataset, ABC):
         for _ in range(1 + MAX_REPLACEMENTS):
             seed = int(rng.integers(2**63))
             try:
-                frames = _twice(partial(self._read_random, index, seed))
-                return Clip(frames, int(self.labels[index]), index, tuple(skipped))
+                first, *others = _twice(partial(self._read_random, index, seed))
+                label = int(self.labels[index])
+                rest = (Clip(frames, label, index) for frames in others)
+                return Clip(first, label, index, tuple(skipped)), *rest
             except DecodeError as error:
                 skipped.append(Skip(index, error.path, error.reason))
                 index = int(rng.integers(len(self)))
@@ -100,11 +109,17 @@ class VideoDataset(Dataset, ABC):
             f"and the lists in DATA.PATH_TO_DATA_DIR ({self.cfg.DATA.PATH_TO_DATA_DIR!r}):{failures}"
         )
 
-    def _read_random(self, index: int, seed: int) -> Tensor:
+    def _read_random(self, index: int, seed: int) -> list[Tensor]:
+        """(T, H, W, 3) of each plan: the frames are decoded once."""
         rng = np.random.default_rng(seed)
         with self.open(index) as video:
-            frames = video.read(self.random_indices(video, rng), partial(cut, windows=[train_window(self.cfg, rng)]))
-        return torch.from_numpy(frames[:, 0])
+            indices = self.random_indices(video, rng)
+            plans = draw_plans(self.cfg, rng, may_flip=self.may_flip(index))
+            frames = video.read(indices, partial(cut_planned, plans=plans))  # (T, plans, H, W, 3)
+        clips = [np.ascontiguousarray(frames[:, number]) for number in range(len(plans))]
+        for clip, plan in zip(clips, plans, strict=True):
+            erase_planned(clip, plan, self.cfg)
+        return [torch.from_numpy(clip) for clip in clips]
 
     def _read_middle(self, index: int) -> Tensor:
         with self.open(index) as video:
@@ -121,12 +136,12 @@ class VideoDataset(Dataset, ABC):
         clips = where.reshape(indices.shape)
         out = np.empty((len(clips), len(windows), clips.shape[1], *frames.shape[2:]), np.uint8)
         for clip, rows in enumerate(clips):
-            for crop in range(len(windows)):
-                out[clip, crop] = frames[rows, crop]
+            for t, row in enumerate(rows):  # frames[rows] at once would be one more copy of them all
+                out[clip, :, t] = frames[row]
         return torch.from_numpy(out.reshape(-1, *out.shape[2:]))
 
 
-def _twice(read: Callable[[], Tensor]) -> Tensor:
+def _twice(read: Callable[[], T]) -> T:
     """The result of a read that is tried again once: storage over a network fails now and then."""
     try:
         return read()

@@ -9,6 +9,7 @@ import torch
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.datasets.loader import build_loader
+from slowfast_atfr.datasets.prefetch import prefetch
 from slowfast_atfr.engine.checkpoint import load_for_test
 from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
@@ -38,7 +39,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     meter, skips, seconds = TestMeter(len(names), num_views, len(loader), cfg, names=names), SkipLog(), 0.0
     meter.iter_tic()
     with watch_cost(network, cfg) as cost:
-        for iteration, batch in enumerate(progress(loader, "test")):
+        for iteration, batch in enumerate(prefetch(progress(loader, "test"), rank.device)):
             meter.data_toc()
             skips.add(batch.skipped)
             if batch.frames is not None:

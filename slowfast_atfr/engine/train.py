@@ -8,6 +8,8 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.datasets.items import Batch
+from slowfast_atfr.datasets.mixup import Mix, batch_rng, draw_mix
+from slowfast_atfr.datasets.prefetch import prefetch
 from slowfast_atfr.engine.checkpoint import is_checkpoint_epoch, is_eval_epoch, save_checkpoint, start_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.optimizer import set_lr
@@ -50,18 +52,26 @@ def train_epoch(run: Run, epoch: int, meter: TrainMeter, cost: Cost, skips: Skip
     run.train_loader.set_epoch(epoch)
     meter.reset()
     meter.iter_tic()
-    for iteration, batch in enumerate(progress(run.train_loader, f"epoch {epoch + 1}")):
+    batches = prefetch(progress(run.train_loader, f"epoch {epoch + 1}"), run.rank.device)
+    for iteration, batch in enumerate(batches):
         meter.data_toc()
         skips.add(batch.skipped)
         lr = lr_at_epoch(run.cfg, epoch + iteration / len(run.train_loader))
         set_lr(run.optimizer, lr)
-        labels = batch.labels.to(run.rank.device, non_blocking=True)
-        scores = run.model(to_inputs(batch, run.cfg, run.rank.device))
-        loss = run.loss(scores, labels)
+        labels = targets = batch.labels
+        inputs = to_inputs(batch, run.cfg, run.rank.device)
+        mix = _mix(run, inputs, epoch, iteration)
+        if mix is not None:
+            mix.mix_clips(inputs)
+            targets = mix.mix_labels(labels, run.cfg.MODEL.NUM_CLASSES, run.cfg.MIXUP.LABEL_SMOOTH_VALUE)
+        scores = run.model(inputs)
+        loss = run.loss(scores, targets)
         _check_finite(loss, batch, run, epoch, iteration)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
+        if mix is not None:
+            scores, labels = mix.one_label(scores, labels)
         meter.update(loss=loss, scores=scores, labels=labels, lr=lr, extra=cost.take())
         meter.iter_toc()
         meter.log_iter_stats(epoch, iteration)
@@ -75,13 +85,13 @@ def eval_epoch(run: Run, epoch: int, meter: ValMeter, cost: Cost, skips: SkipLog
     run.network.eval()
     meter.reset()
     meter.iter_tic()
-    for iteration, batch in enumerate(progress(run.val_loader, f"validation {epoch + 1}")):
+    batches = prefetch(progress(run.val_loader, f"validation {epoch + 1}"), run.rank.device)
+    for iteration, batch in enumerate(batches):
         meter.data_toc()
         skips.add(batch.skipped)
         if batch.frames is not None:
-            labels = batch.labels.to(run.rank.device, non_blocking=True)
             scores = run.network(to_inputs(batch, run.cfg, run.rank.device))
-            meter.update(scores=scores, labels=labels, extra=cost.take())
+            meter.update(scores=scores, labels=batch.labels, extra=cost.take())
         meter.iter_toc()
         meter.log_iter_stats(epoch, iteration)
         meter.iter_tic()
@@ -89,10 +99,18 @@ def eval_epoch(run: Run, epoch: int, meter: ValMeter, cost: Cost, skips: SkipLog
 
 
 def _train_inputs(run: Run, epoch: int) -> Iterator[list[Tensor]]:
-    """The clips of the epoch once more."""
+    """The clips of the epoch once more, not mixed."""
     run.train_loader.set_epoch(epoch)
-    for batch in progress(run.train_loader, f"precise batch norm {epoch + 1}"):
+    for batch in prefetch(progress(run.train_loader, f"precise batch norm {epoch + 1}"), run.rank.device):
         yield to_inputs(batch, run.cfg, run.rank.device)
+
+
+def _mix(run: Run, inputs: list[Tensor], epoch: int, iteration: int) -> Mix | None:
+    """How this process mixes its batch; None without MIXUP.ENABLE."""
+    if not run.cfg.MIXUP.ENABLE:
+        return None
+    rng = batch_rng(run.cfg.RNG_SEED, epoch=epoch, iteration=iteration, rank=run.rank.rank)
+    return draw_mix(run.cfg, *inputs[0].shape[-2:], rng)
 
 
 def _check_finite(loss: Tensor, batch: Batch, run: Run, epoch: int, iteration: int) -> None:

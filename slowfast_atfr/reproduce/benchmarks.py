@@ -1,4 +1,4 @@
-"""The benchmarks of tools/benchmark.py: what SGS costs, what packed clips cost and save, and whole networks."""
+"""The benchmarks of tools/benchmark.py: what SGS costs, what packed clips cost and save, whole networks, and data."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ from slowfast_atfr.analysis.timing import Figure, busy_share, in_turn, machine, 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
+from slowfast_atfr.reproduce.data_benchmark import benchmark_data
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
 from slowfast_atfr.sgs import SGS
 
@@ -143,7 +144,7 @@ def _step(model: nn.Module, x: Clips) -> None:
     model.zero_grad(set_to_none=True)
 
 
-BENCHMARKS = {"sgs": benchmark_sgs, "packed": benchmark_packed, "models": benchmark_models}
+BENCHMARKS = {"sgs": benchmark_sgs, "packed": benchmark_packed, "models": benchmark_models, "data": benchmark_data}
 
 
 def _device(text: str) -> torch.device:

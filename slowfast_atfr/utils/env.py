@@ -45,6 +45,13 @@ def gpu_memory() -> str:
     return f"{peak / 1024**3:.2f}G"
 
 
+def private_memory(pid: int) -> int:
+    """Bytes of memory that a process has to itself, those shared with others left out; of Linux' /proc."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        resident, shared = map(int, file.read().split()[1:3])
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
 def host_memory() -> str:
     """Used and total memory of this machine, such as "12.00/64.00G"; "unknown" where there is no /proc/meminfo."""
     if not os.path.exists("/proc/meminfo"):

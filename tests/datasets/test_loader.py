@@ -49,6 +49,44 @@ def test_workers_change_nothing(video_list, cfg, split):
         assert_same(list(alone), list(helped))
 
 
+def augment(cfg, samples=2):
+    """Everything that changes clips in the data workers."""
+    cfg.AUG.ENABLE, cfg.AUG.NUM_SAMPLE, cfg.AUG.RE_PROB, cfg.AUG.RE_COUNT = True, samples, 0.7, 3
+    cfg.AUG.AA_TYPE, cfg.AUG.INTERPOLATION = "rand-m7-n4-mstd0.5-inc1", "random"
+    cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE, cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE = [0.08, 1.0], [0.75, 1.3333]
+
+
+def test_augmented_clips_do_not_depend_on_the_workers(video_list, cfg, monkeypatch):
+    video_list(9, bad=[3])
+    augment(cfg)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(8), raising=False)  # as many as are asked for
+    loaders = []
+    for workers in (0, 1, 4):
+        cfg.DATA_LOADER.NUM_WORKERS = workers
+        loaders.append(build_loader(cfg, "train", RankInfo()))
+    seen = []
+    for epoch in (0, 1):
+        for loader in loaders:
+            loader.set_epoch(epoch)
+        alone, *helped = (list(loader) for loader in loaders)
+        for batches in helped:
+            assert_same(alone, batches)
+        seen += [frames.numpy().tobytes() for batch in alone for frames in batch.frames]
+    assert len(seen) == 2 * 2 * 4 * 2 and len(set(seen)) > 28  # a small crop of these pictures may be blank
+
+
+def test_samples_of_a_video_stand_side_by_side_in_a_larger_batch(video_list, cfg):
+    video_list(8)
+    augment(cfg, samples=3)
+    loader = build_loader(cfg, "train", RankInfo())
+    batches = list(loader)
+    assert len(loader) == len(batches) == 2 and [len(batch) for batch in batches] == [12, 12]
+    order = epoch_order(8, seed=cfg.RNG_SEED, epoch=0).tolist()
+    assert batches[0].index.tolist() == [video for video in order[:4] for _ in range(3)]
+    assert torch.equal(batches[0].labels, batches[0].index % 5)
+    assert [len(batch) for batch in build_loader(cfg, "val", RankInfo())] == [4, 4]
+
+
 def test_a_run_that_resumes_gets_the_same_batches(video_list, cfg):
     video_list(10)
     through, resumed = build_loader(cfg, "train", RankInfo()), build_loader(cfg, "train", RankInfo())

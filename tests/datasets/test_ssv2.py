@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.ssv2 import Ssv2, find_videos
+from slowfast_atfr.datasets.ssv2 import Ssv2, directed_labels, find_videos
 
 
 def write_list(folder, entries, part="train"):
@@ -144,3 +146,22 @@ def test_real_frame_folders(real_clips, cfg):
     assert (len(train), len(val)) == (1, 1) and (train.labels[0], val.labels[0]) == (0, 1)
     with val.open(0) as video:
         assert video.num_frames == 37 and video.read([0, 36]).shape == (2, 100, 176, 3)
+
+
+def test_labels_that_say_left_or_right_are_never_mirrored(frame_folders, cfg, caplog):
+    labels = {"Moving something up": "0", "Turning the camera LEFT": "1", "Bright, leftover": "2", "[x] from right": 4}
+    (frame_folders / "something-something-v2-labels.json").write_text(json.dumps(labels | {"Dropping it": "1"}))
+    assert directed_labels(str(frame_folders)) == {1, 4}
+    caplog.set_level("INFO")
+    train = Ssv2(cfg, "train")
+    assert [train.may_flip(index) for index in range(2)] == [True, False]
+    assert "except those of 2 labels that say left or right" in caplog.text
+    for path in frame_folders.glob("*/*.png"):
+        cv2.imwrite(str(path), np.broadcast_to(np.arange(144, dtype=np.uint8)[None, :, None], (48, 144, 3)))
+    clips = [[train[index, epoch].frames for epoch in range(30)] for index in range(2)]  # brighter to the right
+    mirrored = [[bool(frames[0, 0, 0, 0] > frames[0, 0, -1, 0]) for frames in video] for video in clips]
+    assert 5 < sum(mirrored[0]) < 25 and not any(mirrored[1])
+    caplog.clear()
+    cfg.DATA.RANDOM_FLIP = False
+    Ssv2(cfg, "train")
+    assert "left" not in caplog.text

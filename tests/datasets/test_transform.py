@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowfast_atfr.datasets.transform import (
+    CROP_TRIALS,
+    ResizedCrop,
     Window,
     cut,
     normalize,
@@ -38,8 +40,8 @@ def ramp():
     across=st.floats(0, 1),
 )
 def test_the_square_lies_in_the_frame(height, width, size, enlarge, along, across):
-    top, left, side = Window(size, size * enlarge, along, across).square(height, width)
-    assert side >= 1 and top >= 0 and left >= 0 and top + side <= height and left + side <= width
+    top, left, side, wide = Window(size, size * enlarge, along, across).part(height, width)
+    assert side == wide >= 1 and top >= 0 and left >= 0 and top + side <= height and left + side <= width
     assert abs(side - max(1, min(height, width) / enlarge)) <= 0.5 + 1e-6
 
 
@@ -103,6 +105,60 @@ def test_no_mirroring_where_left_and_right_differ(cfg):
     cfg.DATA.RANDOM_FLIP = False
     rng = np.random.default_rng(0)
     assert not any(train_window(cfg, rng).flip for _ in range(100))
+
+
+@given(
+    height=st.integers(1, 500),
+    width=st.integers(1, 500),
+    shapes=st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.5, 2)), max_size=3),
+    down=st.floats(0, 1, exclude_max=True),
+    right=st.floats(0, 1, exclude_max=True),
+)
+def test_a_rectangle_lies_in_the_frame(height, width, shapes, down, right):
+    crop = ResizedCrop(32, tuple(shapes), (0.5, 2.0), down, right)
+    top, left, high, wide = crop.part(height, width)
+    assert high >= 1 and wide >= 1 and 0 <= top <= height - high and 0 <= left <= width - wide
+    for area, aspect in shapes[:1]:
+        pixels = area * height * width
+        expected = (pixels / aspect) ** 0.5, (pixels * aspect) ** 0.5
+        if 1 <= expected[0] <= height - 1 and 1 <= expected[1] <= width - 1:
+            assert abs(high - expected[0]) <= 0.5 and abs(wide - expected[1]) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "part"),
+    [(100, 400, (0, 133, 100, 133)), (400, 100, (133, 0, 133, 100)), (100, 120, (0, 0, 100, 120))],
+)
+def test_where_no_rectangle_fits_the_largest_in_the_middle_is_taken(height, width, part):
+    assert ResizedCrop(32, ((1.0, 30.0),) * 10, (0.75, 1.3333), 0.9, 0.9).part(height, width) == part
+
+
+def test_a_rectangle_is_stretched_and_mirrored(ramp):
+    frame = ramp(60, 80)
+    crop = ResizedCrop(30, ((0.25, 4 / 3),), (0.75, 4 / 3), down=0.5, right=0.99)
+    top, left, high, wide = crop.part(60, 80)
+    assert (high, wide) == (30, 40) and (top, left) == (15, 40)
+    (out,) = cut(frame, [crop])
+    assert abs(int(out[0, 0, 0]) - 40) <= 1 and abs(int(out[-1, -1, 0]) - 79) <= 1 and out[-1, 0, 1] in (43, 44)
+    (mirrored,) = cut(frame, [ResizedCrop(30, crop.shapes, crop.aspects, 0.5, 0.99, flip=True)])
+    np.testing.assert_array_equal(mirrored, out[:, ::-1])
+
+
+def test_training_rectangles(cfg):
+    cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE, cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE = [0.2, 0.6], [0.5, 2.0]
+    rng = np.random.default_rng(0)
+    crops = [train_window(cfg, rng) for _ in range(2000)]
+    areas, aspects = np.array([crop.shapes for crop in crops]).reshape(-1, 2).T
+    assert len(areas) == 2000 * CROP_TRIALS and {crop.size for crop in crops} == {32}
+    assert areas.min() >= 0.2 and areas.max() <= 0.6 and areas.mean() == pytest.approx(0.4, abs=0.01)
+    assert aspects.min() >= 0.5 and aspects.max() <= 2 and np.median(aspects) == pytest.approx(1, abs=0.03)
+    tops = np.array([crop.part(200, 300)[0] for crop in crops])
+    assert tops.min() == 0 and np.mean([crop.flip for crop in crops]) == pytest.approx(0.5, abs=0.04)
+
+
+def test_what_may_not_be_mirrored_is_not(cfg):
+    rng = np.random.default_rng(0)
+    assert not any(train_window(cfg, rng, may_flip=False).flip for _ in range(100))
 
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]

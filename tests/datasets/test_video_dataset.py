@@ -76,6 +76,48 @@ def test_a_training_clip(cfg):
     assert (clip.label, clip.index, clip.skipped) == (1, 4, ())
 
 
+def augment(cfg, samples=2):
+    cfg.AUG.ENABLE, cfg.AUG.NUM_SAMPLE, cfg.AUG.RE_PROB = True, samples, 1.0
+    cfg.AUG.AA_TYPE = "rand-m7-n4-mstd0.5-inc1"
+
+
+def test_several_clips_of_one_decoded_clip(cfg):
+    augment(cfg, samples=3)
+    data = Fake(cfg, "train", count=100, fails={7: ALWAYS})
+    clips = data[4, 2]
+    assert data.opened == [4] and len(clips) == 3
+    assert {(clip.label, clip.index, clip.skipped) for clip in clips} == {(1, 4, ())}
+    assert len({clip.frames.numpy().tobytes() for clip in clips}) == 3
+    assert all(clip.frames.shape == (4, 32, 32, 3) and clip.frames.is_contiguous() for clip in clips)
+    for clip, again in zip(clips, Fake(cfg, "train", count=100)[4, 2], strict=True):
+        assert torch.equal(clip.frames, again.frames)
+    replaced = data[7, 1]
+    assert [len(clip.skipped) for clip in replaced] == [1, 0, 0] and len({clip.index for clip in replaced}) == 1
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluation_is_not_augmented(cfg, split):
+    plain = Fake(cfg, split)[3]
+    augment(cfg)
+    cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE, cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE = [0.1, 0.2], [1, 2]
+    assert torch.equal(Fake(cfg, split)[3].frames, plain.frames)
+
+
+def test_only_videos_that_may_be_mirrored_are(cfg):
+    class Directed(Fake):
+        def may_flip(self, index):
+            return index != 2
+
+    data = Directed(cfg, "train")  # frames grow brighter to the right
+    falling = {
+        index: [
+            bool(clip.frames[0, 0, 0, 0] > clip.frames[0, 0, -1, 0]) for clip in (data[index, e] for e in range(60))
+        ]
+        for index in (1, 2)
+    }
+    assert 15 < sum(falling[1]) < 45 and sum(falling[2]) == 0
+
+
 def test_a_validation_clip(cfg):
     clip = Fake(cfg, "val")[4]
     expected = [cut(FakeVideo().frames[i], [val_window(cfg)])[0] for i in (3, 4, 5, 6)]

@@ -90,6 +90,37 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeyp
     assert losses[0] == losses[1] and len(losses[0]) == 9
 
 
+MIXED = {
+    "AUG__ENABLE": True, "AUG__NUM_SAMPLE": 2, "AUG__RE_PROB": 0.5, "MIXUP__ENABLE": True,
+    "MODEL__LOSS_FUNC": "soft_cross_entropy", "SOLVER__MAX_EPOCH": 2,
+}  # fmt: skip
+
+
+def test_augmented_and_mixed_batches_are_larger_and_the_same_after_a_resume(tiny_cfg, tmp_path, monkeypatch):
+    sizes, shares = [], []
+    forward, draw = train_module.to_inputs, train_module.draw_mix
+    monkeypatch.setattr(
+        train_module, "to_inputs", lambda batch, *rest: sizes.append(len(batch)) or forward(batch, *rest)
+    )
+    monkeypatch.setattr(train_module, "draw_mix", lambda *args: shares.append(draw(*args)) or shares[-1])
+    launch(train, tiny_cfg(OUTPUT_DIR=tmp_path / "whole", BN__USE_PRECISE_STATS=False, **MIXED))
+    assert sizes == ([8] * 3 + [4, 1]) * 2  # 12 videos by 4, two samples of each; 5 to validate
+    assert len(set(shares)) == len(shares) == 6
+    parts = {"OUTPUT_DIR": tmp_path / "parts", "BN__USE_PRECISE_STATS": False}
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(train_module, "eval_epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            launch(train, tiny_cfg(**parts, **MIXED))
+    launch(train, tiny_cfg(**parts, **MIXED))
+    assert shares[:6] == shares[6:]
+    losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("whole", "parts")]
+    assert losses[0] == losses[1] and len(losses[0]) == 6
+
+
 @pytest.mark.parametrize("launcher", ["shards", "torchrun"])
 def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(repo, tiny_pairs, tmp_path, launcher):
     shared = {"MODEL__DROPOUT_RATE": 0.0, "SOLVER__MAX_EPOCH": 1, "SGS__KERNEL": "linear_mean"}
