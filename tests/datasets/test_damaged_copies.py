@@ -45,4 +45,4 @@ def test_damaged_copies_give_a_clip_or_a_reason(real_clips, repo, tmp_path, copi
     assert number + 1 == 15 + copies and 2 * SOUND < read < 2 * (15 + copies)
     assert lines[-1]["open_files"] < 12
     memory = lines[-1]["mib"]
-    assert max(memory[-5:]) - max(memory[:15]) < 20, memory
+    assert max(memory[-5:]) - max(memory[:15]) < 60, memory  # a file kept open holds 10 and more; the heap moves by 30
