@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Miscounted, check_range, gather
+from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Miscounted
 from slowfast_atfr.datasets.pyav_video import Video, VideoInfo
 from slowfast_atfr.datasets.torchcodec_video import TorchcodecVideo, load_decoder
 
@@ -20,8 +20,6 @@ __all__ = [
     "Video",
     "VideoInfo",
     "VideoOpener",
-    "check_range",
-    "gather",
     "open_video",
     "probe",
     "read_frames",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from slowfast_atfr.datasets.decoder import DecodeError, FrameTransform, check_range, gather
+from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Take, check_range, collect, visit
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _LAST_NUMBER = re.compile(r"(\d+)(\D*)$")
@@ -38,8 +38,12 @@ class FrameFolder:
 
     def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
         """Frames in the order of `indices`; arguments, result and errors are those of `decoder.Video.read`."""
-        check_range(self.path, indices, self.num_frames)
-        return gather(self.path, indices, self._pictures, transform)
+        return collect(self.visit, indices, transform)
+
+    def visit(self, wanted: np.ndarray, take: Take) -> None:
+        """Give each frame to `take`; arguments and errors are those of `decoder.Video.visit`."""
+        check_range(self.path, wanted, self.num_frames)
+        visit(self.path, wanted, self._pictures, take)
 
     def _pictures(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         for index in wanted:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 FrameTransform = Callable[[np.ndarray], np.ndarray]
+Take = Callable[[int, np.ndarray], None]  # (row, frame); called again from row 0 on where a reader has to start anew
 
 
 class DecodeError(RuntimeError):
@@ -32,26 +33,44 @@ def check_range(path: str, indices: Sequence[int] | np.ndarray, num_frames: int)
             raise DecodeError(path, f"frame {index} is wanted, but it has frames 0 to {num_frames - 1}")
 
 
-def gather(
-    path: str,
-    indices: Sequence[int] | np.ndarray,
-    frames_at: Callable[[np.ndarray], Iterator[np.ndarray]],
-    transform: FrameTransform | None,
-) -> np.ndarray:
-    """Frames in the order of `indices` from a function that yields them in increasing order, each once.
+def visit(path: str, wanted: np.ndarray, frames_at: Callable[[np.ndarray], Iterator[np.ndarray]], take: Take) -> None:
+    """Give each frame to `take(row, frame)`: frame number wanted[row], by a function that yields them in order.
 
     Raises:
         DecodeError: naming `path`, if the size of the picture changes.
     """
-    wanted, where = np.unique(np.asarray(indices, np.int64), return_inverse=True)
-    out, shape = None, None
+    shape = None
     for row, frame in enumerate(frames_at(wanted)):
         if shape is not None and frame.shape != shape:
             seen = f"{frame.shape[1]}x{frame.shape[0]} after {shape[1]}x{shape[0]}"
             raise DecodeError(path, f"the size of the picture changes at frame {wanted[row]}: {seen}")
         shape = frame.shape
+        take(row, frame)
+
+
+def collect(
+    visit_frames: Callable[[np.ndarray, Take], None],
+    indices: Sequence[int] | np.ndarray,
+    transform: FrameTransform | None,
+) -> np.ndarray:
+    """(T, ...) of what `transform` makes of each frame, in the order of `indices`; each frame is visited once."""
+    wanted, places = places_of(indices)
+    out = None
+
+    def take(row: int, frame: np.ndarray) -> None:
+        nonlocal out
         result = frame if transform is None else transform(frame)
         if out is None:
-            out = np.empty((len(wanted), *result.shape), result.dtype)
-        out[row] = result
-    return out if np.array_equal(wanted, indices) else out[where]
+            out = np.empty((len(indices), *result.shape), result.dtype)
+        for place in places[row]:
+            out[place] = result
+
+    visit_frames(wanted, take)
+    return out
+
+
+def places_of(indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The different ones of (T,) numbers, increasing, and for each of them where it stands."""
+    indices = np.asarray(indices, np.int64)
+    wanted, counts = np.unique(indices, return_counts=True)
+    return wanted, np.split(np.argsort(indices, kind="stable"), np.cumsum(counts)[:-1])

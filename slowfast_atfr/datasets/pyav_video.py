@@ -27,7 +27,15 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from slowfast_atfr.datasets.damage import FrameKind, culprits
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Miscounted, check_range, gather
+from slowfast_atfr.datasets.frame_reading import (
+    DecodeError,
+    FrameTransform,
+    Miscounted,
+    Take,
+    check_range,
+    collect,
+    visit,
+)
 from slowfast_atfr.datasets.frame_table import FrameTable, build_table
 from slowfast_atfr.datasets.picture import to_rgb
 
@@ -106,16 +114,29 @@ class Video:
             Miscounted: if it turns out that `num_frames` is wrong.
             DecodeError: if not all of them can be decoded soundly.
         """
-        check_range(self.path, indices, self.num_frames)
+        return collect(self.visit, indices, transform)
+
+    def visit(self, wanted: np.ndarray, take: Take) -> None:
+        """Give each frame to `take(row, frame)` as soon as it is decoded, (H, W, 3) uint8 RGB.
+
+        Args:
+            wanted: (T,) int64, increasing: numbers of the frames; row i is wanted[i].
+            take: keeps nothing but copies. Where packets turn out to promise other frames it is called from row 0 on
+                again.
+        Raises:
+            Miscounted, DecodeError: as `read`.
+        """
+        check_range(self.path, wanted, self.num_frames)
         while self._table is not None:
             try:
-                return gather(self.path, indices, self._seeking, transform)
+                visit(self.path, wanted, self._seeking, take)
+                return
             except TableContradicted:
                 if self._passes_over:  # perhaps it is a decoder that needs every packet
                     self._passes_over = False
                 else:
                     self._table = None
-        return gather(self.path, indices, self._counting, transform)
+        visit(self.path, wanted, self._counting, take)
 
     def close(self) -> None:
         """Let go of the file."""

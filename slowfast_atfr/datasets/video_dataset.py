@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.augment import cut_planned, draw_plans, erase_planned
-from slowfast_atfr.datasets.decoder import DecodeError, FrameTransform
+from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Take, places_of
 from slowfast_atfr.datasets.items import Clip, Skip, Views
-from slowfast_atfr.datasets.transform import cut, val_window, view_windows
+from slowfast_atfr.datasets.spare_memory import SpareMemory
+from slowfast_atfr.datasets.transform import cut, cut_into, val_window, view_windows
 
 T = TypeVar("T")
 SPLITS = ("train", "val", "test")
@@ -29,6 +30,8 @@ class FrameSource(Protocol):
     num_frames: int
 
     def read(self, indices: np.ndarray, transform: FrameTransform | None = None) -> np.ndarray: ...
+
+    def visit(self, wanted: np.ndarray, take: Take) -> None: ...
 
 
 class VideoDataset(Dataset, ABC):
@@ -45,6 +48,7 @@ class VideoDataset(Dataset, ABC):
         self.cfg = cfg
         self.split = split
         self.labels = labels  # (videos,) int64
+        self._memory = SpareMemory()  # of the views of a video, hundreds of megabytes
 
     @abstractmethod
     def path(self, index: int) -> str:
@@ -127,18 +131,22 @@ class VideoDataset(Dataset, ABC):
         return torch.from_numpy(frames[:, 0])
 
     def _read_views(self, index: int) -> Tensor:
-        """(V, T, H, W, 3): every frame is decoded once, and cut at once, for all the views that show it."""
-        windows = view_windows(self.cfg)
+        """(V, T, H, W, 3): every frame is decoded once, and cut at once into the views that show it."""
+        windows, size = view_windows(self.cfg), self.cfg.DATA.TEST_CROP_SIZE
         with self.open(index) as video:
             indices = self.view_indices(video)  # (clips, T)
-            wanted, where = np.unique(indices, return_inverse=True)
-            frames = video.read(wanted, partial(cut, windows=windows))  # (wanted, crops, H, W, 3)
-        clips = where.reshape(indices.shape)
-        out = np.empty((len(clips), len(windows), clips.shape[1], *frames.shape[2:]), np.uint8)
-        for clip, rows in enumerate(clips):
-            for t, row in enumerate(rows):  # frames[rows] at once would be one more copy of them all
-                out[clip, :, t] = frames[row]
-        return torch.from_numpy(out.reshape(-1, *out.shape[2:]))
+            views = self._memory.array((len(indices), len(windows), indices.shape[1], size, size, 3))
+            wanted, places = places_of(indices.ravel())
+
+            def take(row: int, frame: np.ndarray) -> None:
+                (clip, t), *others = zip(*np.unravel_index(places[row], indices.shape), strict=True)
+                for crop, window in enumerate(windows):
+                    cut_into(views[clip, crop, t], frame, window)
+                for other, when in others:
+                    views[other, :, when] = views[clip, :, t]
+
+            video.visit(wanted, take)
+        return torch.from_numpy(views.reshape(-1, *views.shape[2:]))
 
 
 def _twice(read: Callable[[], T]) -> T:

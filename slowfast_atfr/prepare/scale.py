@@ -6,9 +6,7 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from slowfast_atfr.datasets.decoder import DecodeError, Video
-
-_NOTHING = np.empty(0, np.uint8)
+from slowfast_atfr.datasets.decoder import Video
 
 
 class Sink(Protocol):
@@ -35,18 +33,15 @@ def pour(video: Video, short_side: int, make_sink: Callable[[], SomeSink]) -> So
     Raises:
         DecodeError: if not every frame can be decoded.
     """
-    for _ in range(2):  # where packets promise other frames than there are, the reader starts again and counts them
-        sink, count = make_sink(), 0
+    sink = make_sink()
 
-        def take(frame: np.ndarray) -> np.ndarray:
-            nonlocal count
-            count += 1
-            size = scaled_size(frame.shape[1], frame.shape[0], short_side)
-            same = size == (frame.shape[1], frame.shape[0])
-            sink.take(frame if same else cv2.resize(frame, size, interpolation=cv2.INTER_AREA))  # noqa: B023
-            return _NOTHING
+    def take(row: int, frame: np.ndarray) -> None:
+        nonlocal sink
+        if row == 0:  # also where the reader starts anew
+            sink = make_sink()
+        size = scaled_size(frame.shape[1], frame.shape[0], short_side)
+        same = size == (frame.shape[1], frame.shape[0])
+        sink.take(frame if same else cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
 
-        video.read(np.arange(video.num_frames), take)
-        if count == video.num_frames:
-            return sink
-    raise DecodeError(video.path, f"it tells of {video.num_frames} frames and gives {count}")
+    video.visit(np.arange(video.num_frames), take)
+    return sink

@@ -52,6 +52,11 @@ class FakeVideo:
         assert len(indices) == len(set(indices)), "a frame is read once"
         return np.stack([transform(self.frames[index]) for index in indices])
 
+    def visit(self, wanted, take):
+        assert (np.diff(wanted) > 0).all(), "a frame is read once"
+        for row, index in enumerate(wanted):
+            take(row, self.frames[index])
+
 
 ALWAYS = 10**6
 
