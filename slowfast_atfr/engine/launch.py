@@ -1,14 +1,18 @@
-"""From a command to the processes of a run: those that torchrun started, or NUM_GPUS on each of NUM_SHARDS machines.
+"""From a command to the processes of a run: those of torchrun or srun, or NUM_GPUS on each of NUM_SHARDS machines.
 
 Ranks count machine by machine. Two processes on one CPU are two shards with NUM_GPUS 0, or torchrun with two.
 """
 
 import gc
 import os
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +22,7 @@ import torch.multiprocessing as mp
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
@@ -36,7 +41,8 @@ def launch(
     Args:
         fn: a function at the top level of its module (it is pickled where processes are spawned).
         cfg: reads NUM_GPUS, NUM_SHARDS, SHARD_ID, DIST_BACKEND, OUTPUT_DIR.
-        init_method: tcp://HOST:PORT of the first machine; not looked at under torchrun, nor in a run of one process.
+        init_method: tcp://HOST:PORT of the first machine; not looked at under torchrun or as one of srun's tasks, nor
+            in a run of one process.
         rendezvous_seconds: that processes wait for each other at the start.
     Raises:
         ConfigError: if machine and config do not fit, or the processes do not find each other.
@@ -44,6 +50,10 @@ def launch(
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         _run(fn, cfg, rank_from_torchrun(cfg, os.environ), "env://", rendezvous_seconds)
+        return
+    if cfg.NUM_SHARDS == 1 and is_slurm_task(os.environ):  # with shards, srun starts one task for each machine
+        rank = rank_from_slurm(cfg, os.environ)
+        _run(fn, cfg, rank, meeting_point(os.environ), rendezvous_seconds)
         return
     ranks = ranks_of_shard(cfg)
     if len(ranks) == 1:
@@ -80,19 +90,43 @@ def rank_from_torchrun(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
         )
     rank, world, local, here = (int(env[name]) for name in TORCHRUN)
     _check_gpus(cfg)
+    machines = world // here
+    if machines != cfg.NUM_SHARDS and (cfg.NUM_SHARDS > 1 or cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS):
+        raise ConfigError(f"NUM_SHARDS is {cfg.NUM_SHARDS}, but torchrun runs {machines} machine(s); set it to that")
+    _check_started(cfg, here, "torchrun started LOCAL_WORLD_SIZE =", "--nproc_per_node")
+    return RankInfo(rank, world, local, here, _device(cfg, local))
+
+
+def rank_from_slurm(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
+    """This process as srun's environment variables have it.
+
+    Raises:
+        ConfigError: if one is missing, or NUM_GPUS or a BATCH_SIZE does not fit them.
+    """
+    rank, world, local, here = place_in_slurm(env)
+    if world // here > 1 and cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS:
+        raise ConfigError(
+            f"SOLVER.BASE_LR_SCALE_NUM_SHARDS goes by NUM_SHARDS, which is 1, but srun runs {world // here} machines; "
+            "set SOLVER.BASE_LR itself"
+        )
+    _check_started(cfg, here, "srun started SLURM_STEP_TASKS_PER_NODE =", "--ntasks-per-node")
+    one_each = torch.cuda.device_count() == 1  # as --gpus-per-task 1 shows them
+    if not one_each:
+        _check_gpus(cfg)
+    return RankInfo(rank, world, local, here, _device(cfg, 0 if one_each else local))
+
+
+def _check_started(cfg: CfgNode, here: int, started: str, option: str) -> None:
+    """Whether the config agrees with `here` processes of this machine that something else has started."""
     if cfg.NUM_GPUS not in (0, here):
         raise ConfigError(
-            f"torchrun started LOCAL_WORLD_SIZE = {here} processes on this machine, NUM_GPUS is {cfg.NUM_GPUS}; "
-            f"they must be equal: NUM_GPUS {here}, or --nproc_per_node {cfg.NUM_GPUS} (NUM_GPUS 0 runs on the CPU)"
+            f"{started} {here} processes on this machine, NUM_GPUS is {cfg.NUM_GPUS}; "
+            f"they must be equal: NUM_GPUS {here}, or {option} {cfg.NUM_GPUS} (NUM_GPUS 0 runs on the CPU)"
         )
     for section in ("TRAIN", "TEST"):
         batch = cfg[section].BATCH_SIZE
         if batch % here:
             raise ConfigError(f"{section}.BATCH_SIZE is {batch}, shared by {here} processes: take a multiple of {here}")
-    machines = world // here
-    if machines != cfg.NUM_SHARDS and (cfg.NUM_SHARDS > 1 or cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS):
-        raise ConfigError(f"NUM_SHARDS is {cfg.NUM_SHARDS}, but torchrun runs {machines} machine(s); set it to that")
-    return RankInfo(rank, world, local, here, _device(cfg, local))
 
 
 def _check_gpus(cfg: CfgNode) -> None:
@@ -186,12 +220,35 @@ def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rend
     """The processes of this machine; the first failure ends them all and is told here."""
     failures = mp.get_context("spawn").SimpleQueue()
     try:
-        mp.spawn(_spawned, (fn, cfg, ranks, init_method, rendezvous_seconds, failures), nprocs=len(ranks))
+        arguments = (fn, cfg, ranks, init_method, rendezvous_seconds, failures)
+        context = mp.spawn(_spawned, arguments, nprocs=len(ranks), join=False)
+        with _passing_sigterm_to(context.pids()):
+            while not context.join():
+                pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         if failures.empty():
             raise RuntimeError(f"process {error.error_index} of this machine ended: {error}") from None
         kind, message = failures.get()
         raise kind(message) from None
+
+
+@contextmanager
+def _passing_sigterm_to(pids: Sequence[int]) -> Iterator[None]:
+    """Whoever ends a run by its first process means all of them."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _spawned(
