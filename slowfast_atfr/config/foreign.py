@@ -31,10 +31,13 @@ _SECTION_SWITCHES = {
     "DEMO": ("ENABLE", lambda value: value is False),
     "DETECTION": ("ENABLE", lambda value: value is False),
     "MASK": ("ENABLE", lambda value: value is False),
-    "MULTIGRID": (("SHORT_CYCLE", "LONG_CYCLE"), lambda value: value is False),
     "MVIT": (None, None),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
 }
+# Numbers for which PySlowFast writes None where they are off, which here is 0.
+OFF_IS_NONE = ("SOLVER.CLIP_GRAD_L2NORM", "SOLVER.CLIP_GRAD_VAL")
+# Keys that are no settings: a run sets them itself, and so what a file says of them is left out.
+SET_BY_RUN = ("MULTIGRID.DEFAULT_S", "MULTIGRID.LONG_CYCLE_SAMPLING_RATE")
 # Single keys of sections that we do have, with the values at which they change nothing.
 _HARMLESS = {
     "AUG.GEN_MASK_LOADER": (False,),
@@ -43,7 +46,6 @@ _HARMLESS = {
     "AUG.MASK_TUBE": None,
     "AUG.MASK_WINDOW_SIZE": None,
     "AUG.MAX_MASK_PATCHES_PER_BLOCK": None,
-    "BN.NUM_SPLITS": (1,),
     "DATA.MULTI_LABEL": (False,),
     "DATA.TRAIN_CROP_NUM_SPATIAL": (1,),
     "DATA.TRAIN_CROP_NUM_TEMPORAL": (1,),
@@ -55,10 +57,10 @@ _HARMLESS = {
     "MODEL.DROPCONNECT_RATE": (0.0,),
     "MODEL.MULTI_PATHWAY_ARCH": None,
     "MODEL.SINGLE_PATHWAY_ARCH": None,
-    "SOLVER.GAMMA": None,  # read by no policy that PySlowFast still has
-    "SOLVER.STEP_SIZE": None,
+    "MULTIGRID.DEFAULT_B": None,
+    "MULTIGRID.DEFAULT_T": None,
+    "SOLVER.STEP_SIZE": None,  # read by no policy that PySlowFast still has
     "SOLVER.WARMUP_FACTOR": None,
-    "TRAIN.MIXED_PRECISION": (False,),
 }
 
 
@@ -72,7 +74,5 @@ def is_inert(key: str, value: Any) -> bool | None:
     section, _, leaf = key.partition(".")
     if section not in _SECTION_SWITCHES:
         return None
-    switches, is_off = _SECTION_SWITCHES[section]
-    if switches is not None and leaf in ([switches] if isinstance(switches, str) else switches):
-        return is_off(value)
-    return True
+    switch, is_off = _SECTION_SWITCHES[section]
+    return is_off(value) if leaf == switch else True

@@ -81,7 +81,7 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["SGS", "True"], ["section", "SGS.ENABLE"]),
         (["NUM_GPUS"], ["NUM_GPUS", "no partner"]),
         (["NONLOCAL.LOCATION", "[[[a]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "numbers"]),
-        (["MULTIGRID.LONG_CYCLE", "True"], ["MULTIGRID.LONG_CYCLE", "does not have"]),
+        (["DETECTION.ENABLE", "True"], ["DETECTION.ENABLE", "does not have"]),
         (["DATA.MULTI_LABEL", "True"], ["DATA.MULTI_LABEL", "does not have"]),
     ],
 )
