@@ -13,6 +13,7 @@ from slowfast_atfr.datasets.prefetch import prefetch
 from slowfast_atfr.engine.checkpoint import load_for_test
 from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
+from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TestMeter, progress
@@ -45,7 +46,8 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
             if batch.frames is not None:
                 inputs = to_inputs(batch, cfg, rank.device)
                 start = _now(rank.device)
-                scores = network(inputs)
+                with autocast(cfg, rank.device):
+                    scores = network(inputs)
                 seconds += _now(rank.device) - start
                 meter.update(
                     scores=scores,

@@ -39,6 +39,13 @@ class _Meter(Stopwatch):
         self._cfg, self._num_iters = cfg, num_iters
         self.reset()
 
+    def start(self, num_iters: int, *, go_on: bool = False) -> None:
+        """An epoch of so many batches begins, or goes on; the first iteration begins."""
+        self._num_iters = num_iters
+        if not go_on:
+            self.reset()
+        self.iter_tic()
+
     def reset(self) -> None:
         """Forget the batches: a new epoch begins."""
         self._sums = ClipSums(self._cfg.LOG_PERIOD)
@@ -82,6 +89,18 @@ def _sums_over_clips(values: PerClip, num_clips: int) -> dict[str, Tensor]:
 class TrainMeter(_Meter):
     """Reports of training. Every process calls every method, at the same iterations."""
 
+    def __init__(self, num_iters: int, cfg: CfgNode) -> None:
+        super().__init__(num_iters, cfg)
+        self._lr = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch so far, of this process."""
+        return {"sums": self._sums.state_dict(), "lr": self._lr}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sums.load_state_dict(state["sums"])
+        self._lr = state["lr"]
+
     def update(
         self, *, loss: float | Tensor, scores: Tensor, labels: Tensor, lr: float, extra: PerClip | None = None
     ) -> None:
@@ -122,6 +141,13 @@ class ValMeter(_Meter):
     def __init__(self, num_iters: int, cfg: CfgNode) -> None:
         super().__init__(num_iters, cfg)
         self._best = {"min_top1_err": 100.0, "min_top5_err": 100.0}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The least errors so far, which are those of all processes."""
+        return dict(self._best)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._best = dict(state)
 
     def update(self, *, scores: Tensor, labels: Tensor, extra: PerClip | None = None) -> None:
         """Count a batch of this process; arguments as those of TrainMeter."""
