@@ -98,6 +98,8 @@ def _network(cfg: CfgNode) -> None:
     cfg.MODEL.DROPOUT_RATE = 0.5
     cfg.MODEL.FC_INIT_STD = 0.01
     cfg.MODEL.HEAD_ACT = "softmax"
+    cfg.MODEL.ACT_CHECKPOINT = False  # keep no activations of the stages below: run them again in the backward pass
+    cfg.MODEL.ACT_CHECKPOINT_STAGES = ["res2", "res3", "res4", "res5"]  # ours
 
     cfg.RESNET = CfgNode()
     cfg.RESNET.TRANS_FUNC = "bottleneck_transform"  # bottleneck_transform, basic_transform, x3d_transform

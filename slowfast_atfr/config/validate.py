@@ -11,6 +11,7 @@ from slowfast_atfr.config.errors import fail_unless as _fail_unless
 
 _ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
 STAGES = ("conv1", "res2", "res3", "res4")  # that SGS and temporal attention may stand behind: s1 .. s4
+RESIDUAL_STAGES = ("res2", "res3", "res4", "res5")  # s2 .. s5
 PATHWAY_NAMES = ("slow", "fast")
 PATHWAYS = {"slowfast": 2} | dict.fromkeys(_ONE_PATHWAY, 1)  # of each MODEL.ARCH
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
@@ -103,6 +104,10 @@ def _network(cfg: CfgNode) -> None:
     _fail_unless(cfg.MODEL.NUM_CLASSES >= 1, "MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, "it is at least 1")
     rate = cfg.MODEL.DROPOUT_RATE
     _fail_unless(0 <= rate < 1, "MODEL.DROPOUT_RATE", rate, "it is a probability below 1")
+    again, key = cfg.MODEL.ACT_CHECKPOINT_STAGES, "MODEL.ACT_CHECKPOINT_STAGES"
+    _fail_unless(set(again) <= set(RESIDUAL_STAGES), key, again, f"it is a list out of {', '.join(RESIDUAL_STAGES)}")
+    _fail_unless(len(set(again)) == len(again), key, again, "a stage stands in it once")
+    _fail_unless(again or not cfg.MODEL.ACT_CHECKPOINT, key, again, "MODEL.ACT_CHECKPOINT is True, so name a stage")
     channels = cfg.DATA.INPUT_CHANNEL_NUM
     rule = f"frames have 3 channels, one entry for each pathway of {cfg.MODEL.ARCH}: {[3] * pathways}"
     _fail_unless(channels == [3] * pathways, "DATA.INPUT_CHANNEL_NUM", channels, rule)
