@@ -219,6 +219,7 @@ def _run(cfg: CfgNode) -> None:
     cfg.NUM_SHARDS = 1  # machines
     cfg.SHARD_ID = 0
     cfg.DIST_BACKEND = "nccl"  # gloo is taken where the run is on the CPU
+    cfg.ALLOW_TF32 = True  # float32 convolutions and matrix products in TF32 on GPUs, SGS's own never; ours
     cfg.OUTPUT_DIR = "./tmp"
     cfg.RNG_SEED = 1
     cfg.LOG_PERIOD = 10

@@ -17,6 +17,7 @@ from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TestMeter, progress
+from slowfast_atfr.utils.precision import allow_tf32
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
         views; clips_per_second, views that all processes together take through the network, data loading left out.
     """
     seed_everything(cfg.RNG_SEED, rank.rank)
+    allow_tf32(cfg.ALLOW_TF32, rank.device)
     loader = build_loader(cfg, "test", rank)
     network = build_network(cfg, rank)
     logger.info("testing %s", load_for_test(cfg, network))

@@ -26,6 +26,7 @@ from slowfast_atfr.engine.stop import Stopped, StopRequest, stop_on_sigterm
 from slowfast_atfr.utils.distributed import RankInfo, gather_objects, share_buffers
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TrainMeter, ValMeter, progress
+from slowfast_atfr.utils.precision import allow_tf32
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
     """
     lr_at_epoch(cfg, 0)  # a policy that cannot be is told before anything is built
     seed_everything(cfg.RNG_SEED, rank.rank)
+    allow_tf32(cfg.ALLOW_TF32, rank.device)
     run = build_run(cfg, rank)
     max_epoch = run.schedule.max_epoch
     meters = TrainMeter(len(run.train_loader), run.cfg), ValMeter(len(run.val_loader), run.cfg)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast_atfr.engine import test as testing
+from slowfast_atfr.engine import train as training
 from slowfast_atfr.engine.run import build_network, build_run, enter_phase
 from slowfast_atfr.models import MODEL_REGISTRY, build_model
 from slowfast_atfr.models.norm import CountedBatchNorm
@@ -98,3 +100,18 @@ def test_batches_and_rates_are_told_at_the_start_of_every_phase(tiny_cfg, caplog
     caplog.clear()
     enter_phase(run, 5)
     assert "clips of 8 frames" in caplog.text and "batch norm (batchnorm) over 2 clips" in caplog.text
+
+
+@pytest.mark.parametrize(("module", "begin"), [(training, training.train), (testing, testing.test)])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_run_says_whether_there_is_tf32_before_it_builds_anything(tiny_cfg, monkeypatch, module, begin, allowed):
+    class Told(Exception):
+        pass
+
+    def tell(*told):
+        raise Told(*told)
+
+    monkeypatch.setattr(module, "allow_tf32", tell)
+    with pytest.raises(Told) as told:
+        begin(tiny_cfg(ALLOW_TF32=allowed), ALONE)
+    assert told.value.args == (allowed, ALONE.device)
