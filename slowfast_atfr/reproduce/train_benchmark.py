@@ -24,6 +24,7 @@ from slowfast_atfr.sgs.sampler import Measured
 
 MIB = 2**20
 CHECKPOINTED = ("MODEL.ACT_CHECKPOINT", "True")
+BEFORE_SGS = (*CHECKPOINTED, "MODEL.ACT_CHECKPOINT_STAGES", "[res2]")  # which dropped maps make no lighter
 BF16 = ("TRAIN.MIXED_PRECISION", "True", "TRAIN.AMP_DTYPE", "bfloat16")
 MOST = 1024  # clips, beyond which no larger batch is looked for
 
@@ -127,6 +128,7 @@ def compare_steps(
     steps = {
         "base": TrainingStep(base, pairs, batch, device),
         "ATFR": TrainingStep(atfr, pairs, batch, device),
+        "ATFR, res2 checkpointed": TrainingStep(atfr, [*pairs, *BEFORE_SGS], batch, device),
         "base, checkpointed": TrainingStep(base, [*pairs, *CHECKPOINTED], batch, device),
         "ATFR, checkpointed": TrainingStep(atfr, [*pairs, *CHECKPOINTED], batch, device),
     }
@@ -137,6 +139,7 @@ def compare_steps(
     figures = []
     for over, under, targets in (
         ("ATFR", "base", (subject.time_target, subject.bytes_target)),
+        ("ATFR, res2 checkpointed", "base", (None, None)),
         ("base, checkpointed", "base", (None, None)),
         ("ATFR, checkpointed", "ATFR", (None, None)),
     ):
