@@ -115,7 +115,7 @@ def benchmark_train(configs: Path, *, rounds: int, device: torch.device) -> list
     for name, subject in SUBJECTS.items():
         figures += compare_steps(name, subject, configs, rounds=rounds, device=device)
         if device.type == "cuda":
-            figures += _on_a_gpu(name, subject, configs, rounds, device)
+            figures += measure_alone(name, subject, configs, rounds=rounds, device=device)
     return figures
 
 
@@ -155,28 +155,27 @@ def _configs(subject: Subject, configs: Path) -> tuple[Path, Path]:
     return base, base.with_name(f"{base.stem}_ATFR.yaml")
 
 
-def _on_a_gpu(name: str, subject: Subject, configs: Path, rounds: int, device: torch.device) -> list[Figure]:
-    """Peak memory, the largest batch that fits, and seconds of a step, of every kind of step alone on the GPU."""
+def measure_alone(
+    name: str, subject: Subject, configs: Path, *, rounds: int, device: torch.device, pairs: Sequence[str] = ()
+) -> list[Figure]:
+    """Milliseconds of a step, peak memory and the largest batch that fits, of each kind of step alone on a GPU."""
     figures, batch = [], subject.batch[1]
     for network, config in zip(("base", "ATFR"), _configs(subject, configs), strict=True):
-        for kind, pairs in (
+        for kind, own in (
             ("float32", ()),
             ("bfloat16", BF16),
             ("float32, checkpointed", CHECKPOINTED),
             ("bfloat16, checkpointed", (*BF16, *CHECKPOINTED)),
         ):
-            title, note = f"{name}, {network}, {kind}", f"{batch} clips"
-            make = partial(TrainingStep, config, pairs, device=device)
-            step = make(batch)
-            seconds = in_turn({title: step}, rounds=rounds, device=device, title=title)[title]
+            title, make = f"{name}, {network}, {kind}", partial(TrainingStep, config, (*pairs, *own), device=device)
+            _free()
             torch.cuda.reset_peak_memory_stats(device)
-            step()
+            seconds = in_turn({title: make(batch)}, rounds=rounds, device=device, title=title)[title]
             peak = torch.cuda.max_memory_allocated(device) / 2**30
-            del step
             most = largest(lambda size, make=make: fits(lambda: make(size)()), start=batch)
             figures += [
-                Figure(f"{title}: a step", tuple((seconds * 1e3).tolist()), unit="ms", note=note),
-                Figure(f"{title}: peak memory", (peak,), unit="GiB", note=note),
+                Figure(f"{title}: a step", tuple((seconds * 1e3).tolist()), unit="ms", note=f"{batch} clips"),
+                Figure(f"{title}: peak memory", (peak,), unit="GiB", note=f"{batch} clips"),
                 Figure(f"{title}: largest batch", (most,), unit="clips", note="or more" if most == MOST else ""),
             ]
     return figures
@@ -190,7 +189,13 @@ def fits(task: Callable[[], None]) -> bool:
     except torch.cuda.OutOfMemoryError:
         return False
     finally:
-        gc.collect()
+        _free()
+
+
+def _free() -> None:
+    """Give back what nobody holds any more: sampled networks hold themselves."""
+    gc.collect()
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

@@ -12,6 +12,7 @@ from slowfast_atfr.reproduce.train_benchmark import (
     fits,
     halved_bins,
     largest,
+    measure_alone,
 )
 from slowfast_atfr.sgs import record
 
@@ -73,3 +74,14 @@ def test_what_does_not_fit_is_no_error():
     assert not fits(too_large) and fits(lambda: None)
     with pytest.raises(KeyError):
         fits({}.popitem)
+
+
+@pytest.mark.needs_cuda
+def test_on_a_gpu_memory_and_batches_are_told(repo, monkeypatch):
+    monkeypatch.setattr("slowfast_atfr.reproduce.train_benchmark.largest", lambda fits, start: start * fits(start))
+    subject, device = Subject("Mini_Kinetics/3DRESNET18.yaml", (2, 4)), torch.device("cuda")
+    figures = measure_alone("tiny", subject, repo / "configs", rounds=1, device=device, pairs=TINY)
+    peaks = {figure.name: figure.median for figure in figures if figure.unit == "GiB"}
+    assert len(figures) == 24 and len(peaks) == 8 and all(figure.median > 0 for figure in figures)
+    assert peaks["tiny, ATFR, float32: peak memory"] < peaks["tiny, base, float32: peak memory"]
+    assert all(figure.median == 4 for figure in figures if figure.unit == "clips")
