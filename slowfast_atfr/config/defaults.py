@@ -217,6 +217,7 @@ def _run(cfg: CfgNode) -> None:
     cfg.NUM_SHARDS = 1  # machines
     cfg.SHARD_ID = 0
     cfg.DIST_BACKEND = "nccl"  # gloo is taken where the run is on the CPU
+    cfg.DIST_TIMEOUT = 10.0  # minutes that a process waits for another before it takes it for lost; ours
     cfg.OUTPUT_DIR = "./tmp"
     cfg.RNG_SEED = 1
     cfg.LOG_PERIOD = 10

@@ -15,6 +15,7 @@ from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.config import PATHWAY_NAMES, num_pathways
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
+from slowfast_atfr.engine.agreement import check_videos
 from slowfast_atfr.engine.ema import Ema
 from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
@@ -56,6 +57,8 @@ def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
     schedule = MultigridSchedule(cfg, processes=rank.local_world_size)
     cfg = schedule.cfg_of(schedule.phases[0])
     train_loader, val_loader = _loaders(cfg, schedule, 0, rank)
+    for loader in (train_loader, val_loader):
+        check_videos(loader.dataset, cfg)
     network = build_network(cfg, rank)
     optimizer = build_optimizer(network, cfg)
     model = network
