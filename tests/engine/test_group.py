@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from slowfast_atfr.config import ConfigError, get_cfg
@@ -138,3 +139,9 @@ def test_what_a_lost_process_leaves_the_others_with_is_put_in_words(error):
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), KeyError("peer"), ZeroDivisionError()])
 def test_errors_of_this_process_are_its_own(error):
     assert lost_process(error) is None
+
+
+def test_a_pytorch_without_nccl_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: False)
+    with pytest.raises(ConfigError, match="DIST_BACKEND is 'nccl', and this PyTorch comes without NCCL; choose gloo"):
+        group.join_group(make_cfg(tmp_path), RankInfo(0, 2, 0, 1, torch.device("cuda", 0)), "tcp://nowhere:1", 1.0)

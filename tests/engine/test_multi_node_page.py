@@ -25,12 +25,14 @@ def commands(repo, tiny_pairs, tmp_path):
     config, rest = re.search(r"--cfg (\S+) (.*?)\"\n", setup, re.DOTALL).groups()
     setup = setup.replace(config, CONFIG).replace(rest, pairs)
     words = {"node1": "localhost", "--nproc_per_node 8": "--nproc_per_node 2"}
+    found = []
     for block in blocks:
         for port in set(re.findall(r"\b(9999|29500)\b", block)):
             block = block.replace(port, str(free_port()))
         for old, new in words.items():
             block = block.replace(old, new)
-        yield setup, block.replace("\\\n", " ").splitlines()
+        found.append((setup, block.replace("\\\n", " ").splitlines()))
+    return found
 
 
 @pytest.fixture
