@@ -42,7 +42,7 @@ def _training(cfg: CfgNode) -> None:
     cfg.TEST.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2
     cfg.TEST.NUM_ENSEMBLE_VIEWS = 10  # clips of a video, evenly along time
     cfg.TEST.NUM_SPATIAL_CROPS = 3  # 1 is the centre crop, 3 are left, centre, right (or top, centre, bottom)
-    cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR that receives scores and labels of every video
+    cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR for every video's scores and cost: .pth, .json, .csv, .pkl
 
     cfg.SOLVER = CfgNode()
     cfg.SOLVER.BASE_LR = 0.1
@@ -220,6 +220,7 @@ def _run(cfg: CfgNode) -> None:
     cfg.SHARD_ID = 0
     cfg.DIST_BACKEND = "nccl"  # gloo is taken where the run is on the CPU
     cfg.ALLOW_TF32 = True  # float32 convolutions and matrix products in TF32 on GPUs, SGS's own never; ours
+    cfg.DIST_TIMEOUT = 10.0  # minutes that a process waits for another before it takes it for lost; ours
     cfg.OUTPUT_DIR = "./tmp"
     cfg.RNG_SEED = 1
     cfg.LOG_PERIOD = 10

@@ -209,6 +209,7 @@ def _run(cfg: CfgNode) -> None:
     _fail_unless(cfg.NUM_SHARDS >= 1, "NUM_SHARDS", cfg.NUM_SHARDS, "it is the number of machines, at least 1")
     rule = f"it is the index of this machine, from 0 to NUM_SHARDS - 1 = {cfg.NUM_SHARDS - 1}"
     _fail_unless(0 <= cfg.SHARD_ID < cfg.NUM_SHARDS, "SHARD_ID", cfg.SHARD_ID, rule)
+    _fail_unless(cfg.DIST_TIMEOUT > 0, "DIST_TIMEOUT", cfg.DIST_TIMEOUT, "it is in minutes, above 0")
     processes = max(1, cfg.NUM_GPUS)
     for section in ("TRAIN", "TEST"):
         batch = cfg[section].BATCH_SIZE

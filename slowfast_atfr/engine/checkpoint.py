@@ -260,9 +260,14 @@ def _write_atomically(path: str, checkpoint: dict[str, Any]) -> None:
 def _go_on_with_rng(states: list[dict[str, Any]], path: str) -> None:
     if len(states) == get_world_size():
         set_rng_state(states[get_rank()])
-    else:
-        text = "%s has random states of %d process(es), this run has %d: it goes on with new ones"
+    elif states:
+        text = (
+            "%s was written by a run of %d process(es), this one has %d: weights, optimizer and position carry over, "
+            "random states and the means of an epoch in progress start anew"
+        )
         logger.warning(text, path, len(states), get_world_size())
+    else:
+        logger.warning("%s has no random states: the run goes on with new ones", path)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -3,25 +3,22 @@
 Ranks count machine by machine. Two processes on one CPU are two shards with NUM_GPUS 0, or torchrun with two.
 """
 
-import gc
 import os
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.distributed.nn.functional  # noqa: F401  before there is a group: see leave_group
 import torch.multiprocessing as mp
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.engine.agreement import check_config
+from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
@@ -29,7 +26,6 @@ from slowfast_atfr.utils.logging import setup_logging
 
 Main = Callable[[CfgNode, RankInfo], Any]
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # for a process to answer: the main one may be writing a checkpoint
 TOLD = (ConfigError, FloatingPointError, RunError)  # their message says all; of others the traceback is told, too
 
 
@@ -150,70 +146,18 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
     if rank.world_size == 1:
         fn(cfg, rank)
         return
-    _join_group(cfg, rank, init_method, rendezvous_seconds)
-    fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
-    leave_group()
-
-
-def leave_group() -> None:
-    """End the process group and its threads. A collective.
-
-    gloo's threads end with the last reference to their group. One that outlives the interpreter, a tensor of the last
-    collective still in its hands, aborts the process ("terminate called without an active exception"). References are
-    held by networks under DDP, and, for good, by default arguments of torch.distributed.nn.functional where that is
-    first imported (DDP does) while there is a group: hence its import above.
-    """
-    dist.barrier()  # the first process keeps the store that all need to the end
-    gc.collect()
-    dist.destroy_process_group()
-
-
-def _join_group(cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
-    deadline = time.monotonic() + rendezvous_seconds
-    on_gpu = rank.device.type == "cuda"
+    join_group(cfg, rank, init_method, rendezvous_seconds)
     try:
-        dist.init_process_group(
-            cfg.DIST_BACKEND if on_gpu else "gloo",
-            store=_meet(rank, init_method, deadline),
-            rank=rank.rank,
-            world_size=rank.world_size,
-            timeout=COLLECTIVE_TIMEOUT,
-            device_id=rank.device if on_gpu else None,
-        )
-    except (RuntimeError, ValueError) as error:
-        by_torchrun, by_shards = (
-            "torchrun was started on all machines with the same --rdzv_endpoint or --master_addr and --master_port",
-            f"all NUM_SHARDS ({cfg.NUM_SHARDS}) machines were started, each with its own --shard_id from 0; that "
-            "--init_method is the same tcp://HOST:PORT everywhere, HOST the machine of shard 0 as the others reach it; "
-            "and that PORT is free and open",
-        )
-        raise ConfigError(
-            f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within "
-            f"{rendezvous_seconds:.0f} s ({str(error).strip().splitlines()[0]}). "
-            f"Check that {by_torchrun if init_method == 'env://' else by_shards}"
-        ) from None
-
-
-def _meet(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
-    """A store of key-value pairs in which all processes of this launch have arrived.
-
-    A program may launch twice (train, then test), and a process that is early the second time may still find the first
-    launch's store, about to close. So everybody counts its launches in the store, waits for those with the same count,
-    and looks for a new store when the old one goes.
-    """
-    while True:
-        left = timedelta(seconds=max(0.1, deadline - time.monotonic()))
-        try:
-            store = next(dist.rendezvous(init_method, rank.rank, rank.world_size, timeout=left))[0]
-            count = store.add(f"launches/{rank.rank}", 1)
-            store = dist.PrefixStore(f"launch/{count}", store)
-            store.set(f"arrived/{rank.rank}", "yes")
-            store.wait([f"arrived/{other}" for other in range(rank.world_size)], left)
-            return store
-        except dist.DistError:
-            if rank.rank == 0 or time.monotonic() + 1.0 > deadline:
-                raise
-            time.sleep(0.2)
+        check_config(cfg)
+        fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
+        leave_group()
+    except TOLD:
+        raise
+    except Exception as error:
+        told = lost_process(error)
+        if told is None:
+            raise
+        raise RunError(f"process {rank.rank} of {rank.world_size}: {told}") from error
 
 
 def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rendezvous_seconds: float) -> None:
@@ -227,7 +171,7 @@ def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rend
                 pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         if failures.empty():
-            raise RuntimeError(f"process {error.error_index} of this machine ended: {error}") from None
+            raise RunError(f"process {error.error_index} of this machine is lost: {error}. {GO_ON}") from None
         kind, message = failures.get()
         raise kind(message) from None
 

@@ -159,6 +159,22 @@ class MultigridSchedule:
         )
 
 
+def check_processes(phases: Sequence[Phase], world_size: int) -> None:
+    """Whether processes fall into whole groups that share batch norm's statistics, in every phase.
+
+    Raises:
+        ConfigError: naming the first phase in which they do not, before hours are spent on those before it.
+    """
+    for phase in phases:
+        size = min(phase.sync_devices, world_size)
+        if world_size % size:
+            raise ConfigError(
+                f"in epochs {phase.first_epoch + 1} to {phase.end_epoch} groups of {size} processes share batch norm's "
+                f"statistics, and the run has {world_size} processes; choose BN.NUM_SYNC_DEVICES, or with "
+                "MULTIGRID.LONG_CYCLE MULTIGRID.BN_BASE_SIZE and TRAIN.BATCH_SIZE, so that every group is whole"
+            )
+
+
 def norm_for(batch_size: float, base_size: int) -> tuple[str, int, int]:
     """The norm that keeps its statistics over about `base_size` clips.
 

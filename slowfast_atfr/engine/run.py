@@ -15,10 +15,11 @@ from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.config import PATHWAY_NAMES, num_pathways
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
+from slowfast_atfr.engine.agreement import check_videos
 from slowfast_atfr.engine.ema import Ema
 from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
-from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase
+from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes
 from slowfast_atfr.engine.optimizer import build_optimizer
 from slowfast_atfr.engine.step import GradientSteps
 from slowfast_atfr.models import build_model
@@ -54,8 +55,11 @@ class Run:
 def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
     """A run as it is in its first epoch. Loaders first, so that a wrong path is told before the network is built."""
     schedule = MultigridSchedule(cfg, processes=rank.local_world_size)
+    check_processes(schedule.phases, rank.world_size)
     cfg = schedule.cfg_of(schedule.phases[0])
     train_loader, val_loader = _loaders(cfg, schedule, 0, rank)
+    for loader in (train_loader, val_loader):
+        check_videos(loader.dataset, cfg)
     network = build_network(cfg, rank)
     optimizer = build_optimizer(network, cfg)
     model = network

@@ -35,10 +35,10 @@ class RunState:
         return fields | {"clips": self.clips}
 
     def load(self, fields: Mapping[str, Any]) -> list[str]:
-        """Go back to what a checkpoint holds.
+        """Go back to what a checkpoint holds. The rank_parts of another number of processes are passed over.
 
         Returns:
-            names of the parts that stay as they are: the file lacks them, or has them for another number of processes.
+            names of the parts that the file lacks; they stay as they are.
         """
         self.clips = fields.get("clips", 0)
         left = [name for name in self.parts if not fields.get(name)]
@@ -47,8 +47,8 @@ class RunState:
                 part.load_state_dict(fields[name])
         for name, part in self.rank_parts.items():
             states = fields.get(name)
-            if isinstance(states, list) and len(states) == get_world_size():
-                part.load_state_dict(states[get_rank()])
-            else:
+            if not isinstance(states, list):
                 left.append(name)
+            elif len(states) == get_world_size():
+                part.load_state_dict(states[get_rank()])
         return left

@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.datasets.prefetch import prefetch
+from slowfast_atfr.engine.agreement import check_videos
 from slowfast_atfr.engine.checkpoint import load_for_test
 from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
@@ -33,6 +34,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     seed_everything(cfg.RNG_SEED, rank.rank)
     allow_tf32(cfg.ALLOW_TF32, rank.device)
     loader = build_loader(cfg, "test", rank)
+    check_videos(loader.dataset, cfg)
     network = build_network(cfg, rank)
     logger.info("testing %s", load_for_test(cfg, network))
     network.eval()

@@ -169,10 +169,14 @@ def test_no_checkpoint_is_none(tmp_path):
     assert last_checkpoint(str(tmp_path / "nowhere")) is None
 
 
+@pytest.mark.parametrize("clips", [0, 40])
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
-def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, broken):
+def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, broken, clips):
     net, optimizer, path = saved
-    content = Path(path).read_bytes()
+    if clips:  # within the next epoch
+        path = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
+    files = {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()}
+    content = files[Path(path)]
     step(net, optimizer)
 
     def fail(*_):
@@ -180,11 +184,12 @@ def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, bro
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.os, broken, fail)
-        with pytest.raises(RuntimeError, match=r"cannot write the checkpoint .*00001.pyth: No space left on device"):
-            save_checkpoint(cfg, net, optimizer, 0)
-    assert Path(path).read_bytes() == content
-    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]  # no litter
-    save_checkpoint(cfg, net, optimizer, 0)
+        with pytest.raises(RuntimeError, match=r"cannot write the checkpoint .*\.pyth: No space left on device"):
+            save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
+        with pytest.raises(RuntimeError, match=r"cannot write the checkpoint"):
+            save_checkpoint(cfg, net, optimizer, 0, make_state(clips=2 * clips))
+    assert {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()} == files  # no litter
+    save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
     assert Path(path).read_bytes() != content
 
 
@@ -380,4 +385,4 @@ def _share(rank, folder):
 def test_processes_keep_their_own_random_states(tmp_path, caplog):
     run_in_processes(_share, tmp_path, str(tmp_path))
     load_checkpoint(checkpoint.checkpoint_path(str(tmp_path), 0), *make_run())
-    assert "has random states of 2 process(es), this run has 1" in caplog.text
+    assert "was written by a run of 2 process(es), this one has 1: weights, optimizer and position carry" in caplog.text

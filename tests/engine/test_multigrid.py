@@ -4,7 +4,7 @@ import pytest
 
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
-from slowfast_atfr.engine.multigrid import MultigridSchedule, norm_for
+from slowfast_atfr.engine.multigrid import MultigridSchedule, check_processes, norm_for
 
 SSV2 = [
     *("DATA.NUM_FRAMES", 64, "DATA.SAMPLING_RATE", 2, "TRAIN.BATCH_SIZE", 16, "NUM_GPUS", 8, "SLOWFAST.ALPHA", 4),
@@ -144,3 +144,11 @@ def test_a_schedule_that_cannot_be_is_told(pairs, words):
     with pytest.raises(ConfigError) as error:
         schedule_of(*SSV2, *LONG, *pairs)
     assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(("world", "told"), [(3, "epochs 17 to 21 groups of 2"), (6, "epochs 22 to 24 groups of 4")])
+def test_processes_that_fill_no_groups_are_told_before_the_run(ssv2, world, told):
+    with pytest.raises(ConfigError, match=f"in {told} processes .*and the run has {world} .*MULTIGRID.BN_BASE_SIZE"):
+        check_processes(ssv2.phases, world)
+    for fits in (1, 2, 4, 8):
+        check_processes(ssv2.phases, fits)
