@@ -16,6 +16,7 @@ are bits that decode to something else just as well: VP9, HEVC and MPEG-4 part 2
 """
 
 import functools
+import gc
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ from dataclasses import dataclass
 import av
 import numpy as np
 from av.video.frame import PictureType
-from av.video.reformatter import VideoReformatter
 
 from slowfast_atfr.datasets.damage import FrameKind, culprits
 from slowfast_atfr.datasets.frame_reading import (
@@ -37,7 +37,7 @@ from slowfast_atfr.datasets.frame_reading import (
     visit,
 )
 from slowfast_atfr.datasets.frame_table import FrameTable, build_table
-from slowfast_atfr.datasets.picture import to_rgb
+from slowfast_atfr.datasets.picture import ToRgb
 
 _ODD_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}  # titles, later on
 KEPT_BYTES = 128 * 2**20  # of frames that a video without a table keeps from being counted to being read
@@ -70,7 +70,7 @@ class Video:
 
     def __init__(self, path: str | os.PathLike, *, counts: bool = False) -> None:
         self.path = os.fspath(path)
-        self._reformatter = VideoReformatter()
+        self._rgb = ToRgb()
         self._container = self._stream = None
         with _as_decode_error(self.path):
             try:
@@ -142,10 +142,12 @@ class Video:
         """Let go of the file."""
         if self._container is not None:
             self._container.close()
+        gc.collect(1)  # the frame whose side data were asked for, and with it the decoder's pictures: see ToRgb
 
     def _reopen(self) -> None:
         """Stand at the start of the file."""
-        self.close()
+        if self._container is not None:
+            self._container.close()
         self._container = av.open(self.path, **_ODD_METADATA)
         pictures = [stream for stream in self._container.streams.video if not _is_cover(stream)]
         if not pictures:
@@ -267,9 +269,6 @@ class Video:
             raise DecodeError(self.path, f"frame {index} is damaged")
         if culprit is not None:
             raise DecodeError(self.path, f"frame {index} may be built on frame {culprit}, which is damaged")
-
-    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        return to_rgb(frame, self._reformatter)
 
 
 def _is_hidden_vp8(packet: av.Packet) -> bool:

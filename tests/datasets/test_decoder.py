@@ -6,13 +6,12 @@ import pickle
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import VideoReformatter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slowfast_atfr.datasets import decoder
 from slowfast_atfr.datasets.decoder import DecodeError, Video, VideoInfo, open_video, probe, read_frames, video_opener
-from slowfast_atfr.datasets.picture import to_rgb
+from slowfast_atfr.datasets.picture import ToRgb
 
 KINDS = (
     "b_frames",
@@ -182,9 +181,9 @@ ORIGINALS = {  # frames, upright width and height
 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_every_frame_of_a_real_file_is_that_of_decoding_from_the_start(real_clips, name):
-    path, converter = str(real_clips / "originals" / name), VideoReformatter()
+    path, to_rgb = str(real_clips / "originals" / name), ToRgb()
     with av.open(path) as container:
-        straight = [to_rgb(frame, converter) for frame in container.decode(video=0)]
+        straight = [to_rgb(frame) for frame in container.decode(video=0)]
     info = probe(path)
     assert (info.num_frames, info.width, info.height) == ORIGINALS[name] == (len(straight), *straight[0].shape[1::-1])
     shuffled = np.random.default_rng(0).permutation(len(straight))

@@ -1,5 +1,7 @@
 """What decoding costs, what odd streams give, and what becomes of damage: tiny files, written here, then broken."""
 
+import gc
+
 import av
 import numpy as np
 import pytest
@@ -295,3 +297,11 @@ def test_damage_without_a_table(tmp_path, numbered):
         for spoiled in (25, 29, 31):
             with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 24, which is damaged"):
                 video.read([2, spoiled])
+
+
+def test_closed_videos_leave_no_pictures_in_memory(numbered):
+    gc.collect()
+    for _ in range(3):
+        with open_video(numbered("b_frames")) as video:
+            video.read([3, 40])
+    assert not [item for item in gc.get_objects() if isinstance(item, av.VideoFrame) and item.width]
