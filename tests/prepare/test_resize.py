@@ -8,10 +8,11 @@ import pytest
 
 from slowfast_atfr.datasets.decoder import DecodeError, open_video, probe
 from slowfast_atfr.datasets.frame_folder import scan_folder
+from slowfast_atfr.prepare.check import check_video
 from slowfast_atfr.prepare.pictures import extract_frames
 from slowfast_atfr.prepare.resize import KEY_FRAME_EVERY, frame_times, resize_video
 from slowfast_atfr.prepare.scale import scaled_size
-from tests.datasets.conftest import KINDS, VFR, read_number, write_numbered
+from tests.datasets.conftest import KINDS, VFR, hide_picture, read_number, write_numbered
 from tests.tiny_sets import write_clip
 
 
@@ -50,6 +51,22 @@ def test_a_constant_rate_stays_as_it_is(tmp_path, rate):
     copy = resized(source, tmp_path)
     np.testing.assert_allclose(times_of(copy), np.arange(40) / float(rate), atol=1e-3)  # mkv counts milliseconds
     assert probe(copy).fps == pytest.approx(float(rate), rel=1e-3)
+
+
+def test_a_video_whose_packets_miscount_it_is_copied_and_good_as_it_is_to_training(silent_packet, tmp_path):
+    with open_video(resized(silent_packet, tmp_path, side=512)) as video:
+        assert [read_number(frame) for frame in video.read(range(video.num_frames))] == list(range(60))
+    extract_frames((str(silent_packet), str(tmp_path / "frames" / "7")), short_side=48)
+    assert scan_folder(tmp_path / "frames" / "7").num_frames == 60
+    for quick in (False, True):
+        check_video(str(silent_packet), quick=quick)
+
+
+def test_hidden_pictures_do_not_cost_the_times(tmp_path):
+    """VP8 has packets that nobody sees; the others' times are told."""
+    whole = write_numbered(tmp_path / "a.webm", count=60, codec="libvpx", options={"cpu-used": "8"}, pts=VFR)
+    copy = resized(hide_picture(whole, tmp_path / "hidden.webm", 30), tmp_path)
+    np.testing.assert_allclose(times_of(copy), np.delete(VFR - VFR[0], 30) / 1000, atol=1e-6)
 
 
 def test_times_of_avi_are_even(numbered):
