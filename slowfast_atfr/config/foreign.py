@@ -33,7 +33,9 @@ _SECTION_SWITCHES = {
     "MASK": ("ENABLE", lambda value: value is False),
     "MULTIGRID": (("SHORT_CYCLE", "LONG_CYCLE"), lambda value: value is False),
     "MVIT": (None, None),
+    "TASK": ("", lambda value: value == ""),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
+    "VIS_MASK": ("ENABLE", lambda value: value is False),
 }
 # Single keys of sections that we do have, with the values at which they change nothing.
 _HARMLESS = {
@@ -43,8 +45,18 @@ _HARMLESS = {
     "AUG.MASK_TUBE": None,
     "AUG.MASK_WINDOW_SIZE": None,
     "AUG.MAX_MASK_PATCHES_PER_BLOCK": None,
+    "BN.GLOBAL_SYNC": (False,),
     "BN.NUM_SPLITS": (1,),
+    "DATA.COLOR_RND_GRAYSCALE": (0.0,),
+    "DATA.DUMMY_LOAD": (False,),
+    "DATA.LOADER_CHUNK_OVERALL_SIZE": (0,),
+    "DATA.LOADER_CHUNK_SIZE": (0,),
     "DATA.MULTI_LABEL": (False,),
+    "DATA.PATH_TO_PRELOAD_IMDB": None,  # read by the data set ImageNet only
+    "DATA.SKIP_ROWS": (0,),
+    "DATA.SSL_COLOR_JITTER": (False,),
+    "DATA.SSL_MOCOV2_AUG": (False,),
+    "DATA.TIME_DIFF_PROB": (0.0,),
     "DATA.TRAIN_CROP_NUM_SPATIAL": (1,),
     "DATA.TRAIN_CROP_NUM_TEMPORAL": (1,),
     "DATA.TRAIN_JITTER_FPS": (0, 0.0),
@@ -52,12 +64,24 @@ _HARMLESS = {
     "DATA.TRAIN_PCA_EIGVAL": None,  # read by the data sets AVA and ImageNet only
     "DATA.TRAIN_PCA_EIGVEC": None,
     "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": (True, False),
+    "MODEL.ACT_CHECKPOINT": (False,),
+    "MODEL.DETACH_FINAL_FC": (False,),
     "MODEL.DROPCONNECT_RATE": (0.0,),
+    "MODEL.FP16_ALLREDUCE": (False,),
+    "MODEL.FROZEN_BN": (False,),
     "MODEL.MULTI_PATHWAY_ARCH": None,
     "MODEL.SINGLE_PATHWAY_ARCH": None,
+    "SOLVER.BETAS": ([0.9, 0.999], "(0.9, 0.999)"),  # what PyTorch takes
+    "SOLVER.CLIP_GRAD_L2NORM": (None,),
+    "SOLVER.CLIP_GRAD_VAL": (None,),
     "SOLVER.GAMMA": None,  # read by no policy that PySlowFast still has
+    "SOLVER.LARS_ON": (False,),
+    "SOLVER.LAYER_DECAY": (1.0,),
     "SOLVER.STEP_SIZE": None,
     "SOLVER.WARMUP_FACTOR": None,
+    "TEST.NUM_TEMPORAL_CLIPS": ([],),
+    "TRAIN.CHECKPOINT_IN_INIT": (False,),
+    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": (0.0,),
     "TRAIN.MIXED_PRECISION": (False,),
 }
 

@@ -21,6 +21,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -100,6 +101,11 @@ class Video:
         """Frames, rate and size; the size is that of the first frame, which is decoded for it."""
         _, height, width, _ = self.read([0]).shape
         return VideoInfo(self.num_frames, self.fps, width, height)
+
+    @property
+    def times(self) -> tuple[np.ndarray, Fraction] | None:
+        """When each frame is shown, (F,) int64, and the seconds of that unit; None where packets do not tell."""
+        return None if self._table is None else (self._table.pts, self._stream.time_base)
 
     def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
         """Frames in the order of `indices`, each decoded once.

@@ -11,6 +11,7 @@ from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames
 from slowfast_atfr.datasets.frame_reading import DecodeError, Miscounted
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.pyav_video import Video
+from tests.datasets.conftest import hide_picture
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "open_gop", "hevc_open_gop", "no_frame_count"])
@@ -135,26 +136,6 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
         assert len(passes) == (3 if kept == 0 else len(passes))
 
 
-@pytest.fixture
-def silent_packet(tmp_path, numbered):
-    """A Matroska file of 60 frames, with a 61st packet in the middle that shows nothing, as some of VP8 do."""
-    path, empty = tmp_path / "silent.mkv", b"\0\0\1\xb6\x50\x4f"  # a picture of MPEG-4 part 2 whose vop_coded is 0
-    whole = numbered.write(
-        tmp_path / "whole.mkv", count=60, codec="mpeg4", options={"g": "60", "sc_threshold": "1000000000"}
-    )
-    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
-        stream = container.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
-            if number == 30:
-                extra = av.Packet(empty)
-                extra.pts, extra.dts, extra.time_base = packet.pts - 20, packet.dts - 20, packet.time_base
-                extra.stream = stream
-                container.mux(extra)
-            packet.stream = stream
-            container.mux(packet)
-    return path
-
-
 def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers):
     """Frames are then counted; numbers that were chosen by the wrong count are refused, and chosen anew."""
     with open_video(silent_packet) as video:
@@ -172,16 +153,7 @@ def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers)
 
 def test_hidden_pictures_of_vp8_are_no_frames(tmp_path, numbered, numbers):
     """They stand in packets of their own, with times of their own; here a shown one is made one of them."""
-    path = tmp_path / "hidden.webm"
-    with av.open(str(numbered("vp8"))) as source, av.open(str(path), "w") as container:
-        stream = container.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
-            data = bytearray(bytes(packet))
-            data[0] &= 0xFF if number != 30 else 0xEF
-            copy = av.Packet(bytes(data))
-            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
-            copy.is_keyframe = packet.is_keyframe
-            container.mux(copy)
+    path = hide_picture(numbered("vp8"), tmp_path / "hidden.webm", 30)
     with open_video(path) as video:
         assert video.num_frames == 59
         assert numbers(video.read(range(59))).tolist() == [number for number in range(60) if number != 30]
