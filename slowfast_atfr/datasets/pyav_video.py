@@ -3,8 +3,9 @@
 Index i is the i-th frame in the order of presentation. Most containers store the presentation time of every packet, so
 reading the packets (no decoding) gives the number of frames and the place of each; a clip then costs a seek to the key
 frame before it and the decoding from there on, and every decoded frame is checked against the table. On the way H.264's
-decoder passes over pictures that nobody wants and no other picture is built on; only there, for others may show nothing
-for a packet without an error, which only the check of every frame brings to light. Where there is no such table (AVI
+decoder passes over pictures that nobody wants and no other picture is built on, as their packets say: no other picture
+may be missing. Only there, for others may show nothing for a packet without an error, which only the check of every
+frame brings to light. Where there is no such table (AVI
 stores no presentation times, some packets yield no frame), or where the decoded frames contradict it, the whole video
 is decoded, once, and its frames are counted.
 
@@ -12,7 +13,8 @@ A damaged stream: FFmpeg fills the holes of a picture from its neighbours and ma
 it. Here a frame that may be built on a marked one is an error, as is whatever the decoder reports as one. FFmpeg's
 strictest setting (err_detect=explode) stays off: on 480 damaged copies of real files it found 6 of the 66 that still
 gave wrong pixels, refused 12 that gave right ones, and files of old encoders break rules without harm. What is left
-are bits that decode to something else just as well: VP9, HEVC and MPEG-4 part 2 carry no checksum of their pictures.
+are bits that decode to something else just as well: streams carry no checksum of their pictures, or none that FFmpeg
+checks.
 """
 
 import functools
@@ -37,6 +39,7 @@ from slowfast_atfr.datasets.frame_reading import (
     visit,
 )
 from slowfast_atfr.datasets.frame_table import FrameTable, build_table
+from slowfast_atfr.datasets.h264 import is_disposable, length_size_of
 from slowfast_atfr.datasets.picture import to_rgb
 
 _ODD_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}  # titles, later on
@@ -205,18 +208,22 @@ class Video:
         key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts > entry:
             raise TableContradicted
-        following = self._table.first_from(key.pts)
+        following, passed = self._table.first_from(key.pts), set()
         for packet in _chain(key, packets):
-            unwanted = self._passes_over and packet is not None and packet.pts not in times
-            self._stream.codec_context.skip_frame = "NONREF" if unwanted else "DEFAULT"
+            passes = packet is not None and packet.pts not in times and self._may_pass_over(packet)
+            passed |= {self._table.index_of(packet.pts)} if passes else set()
+            self._stream.codec_context.skip_frame = "NONREF" if passes else "DEFAULT"  # which hides errors, too
             for frame in self._stream.decode(packet):
                 if frame.pts is not None and frame.pts < key.pts:
                     continue  # built on what stands before the key frame
                 index = self._table.index_of(frame.pts)
-                if index is None or index < following or (index > following and not self._passes_over):
+                if index is None or index < following or not passed.issuperset(range(following, index)):
                     raise TableContradicted
                 yield index, frame
                 following = index + 1
+
+    def _may_pass_over(self, packet: av.Packet) -> bool:
+        return self._passes_over and is_disposable(bytes(packet), length_size_of(self._stream.codec_context.extradata))
 
     def _damaged_ahead(self, index: int) -> list[int]:
         """Damaged frames that are decoded before a frame up to `index` but shown after it. Ends the decoding."""

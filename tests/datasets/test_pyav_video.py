@@ -131,6 +131,9 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
         assert len(passes) == (1 if kept == 2**30 else 2)
         assert numbers(video.read([7, 3])).tolist() == [7, 3]
         assert len(passes) == (3 if kept == 0 else len(passes))
+        assert numbers(video.read(range(27, 33))).tolist() == list(range(27, 33))  # around the last one kept
+        for last in (28, 29, 30, 31):
+            assert numbers(video.read([last])).tolist() == [last]
 
 
 @pytest.fixture
@@ -278,8 +281,29 @@ def test_a_frame_built_on_a_damaged_one_is_refused(tmp_path, numbered, numbers):
             with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 28, which is damaged"):
                 video.read([5, spoiled])
         for before in (25, 27):  # shown before the damaged one, decoded after it
-            with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
-                video.read([before])
+            for wanted in ([before], [before, 50]):  # 50 is read from another key frame on
+                with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
+                    video.read(wanted)
+
+
+@pytest.mark.parametrize("head", [0x0C, None])
+def test_a_picture_that_is_lost_is_not_passed_over(tmp_path, numbered, head):
+    """Others are built on frame 28, an anchor; its packet becomes a filler, or its slices become zeros."""
+    with open_video(numbered("b_frames")) as video:
+        pts = int(video._table.pts[28])
+    data, path = bytearray(numbered("b_frames").read_bytes()), tmp_path / "lost.mp4"
+    with av.open(str(numbered("b_frames"))) as container:
+        packet = next(packet for packet in container.demux(video=0) if packet.pts == pts)
+    if head is None:
+        data[packet.pos + 5 : packet.pos + packet.size] = bytes(packet.size - 5)
+    else:
+        data[packet.pos + 4] = head
+    path.write_bytes(data)
+    for wanted in ([25], [29], [32], [35], [24, 35]):
+        with open_video(path) as video, pytest.raises(DecodeError):
+            video.read(wanted)
+    with open_video(path) as video:
+        np.testing.assert_array_equal(video.read([11, 40]), read_frames(numbered("b_frames"), [11, 40]))
 
 
 def test_damage_without_a_table(tmp_path, numbered):
