@@ -18,6 +18,7 @@ checks.
 """
 
 import functools
+import itertools
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ from slowfast_atfr.datasets.picture import to_rgb
 
 _ODD_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}  # titles, later on
 KEPT_BYTES = 128 * 2**20  # of frames that a video without a table keeps from being counted to being read
+_EARLIEST = -(2**63)  # a time before all others
 
 
 class TableContradicted(Exception):
@@ -149,7 +151,8 @@ class Video:
     def _reopen(self) -> None:
         """Stand at the start of the file."""
         self.close()
-        self._container = av.open(self.path, **_ODD_METADATA)
+        is_here = os.path.exists(self.path)  # a name such as a:b.mp4 is not one of FFmpeg's protocols then
+        self._container = av.open(f"file:{self.path}" if is_here else self.path, **_ODD_METADATA)
         pictures = [stream for stream in self._container.streams.video if not _is_cover(stream)]
         if not pictures:
             raise DecodeError(self.path, "it has no video stream")
@@ -160,18 +163,28 @@ class Video:
         self._stream.codec_context.open(strict=False)  # before skip_frame is set, which some decoders read only here
 
     def _packets(self) -> Iterator[av.Packet]:
-        """The stream's packets from where the file stands. One that the container calls damaged or cut ends it."""
-        for packet in self._container.demux(self._stream):
-            if packet.is_corrupt:
-                return
-            if packet.size:
-                yield packet
+        """The stream's packets from where the file stands, without one that is cut off by the end of the file."""
+        last = None
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    if last is not None:
+                        yield last
+                    last = packet
+        except IndexError:  # PyAV knows those streams only that it has found at the start
+            raise DecodeError(self.path, "a stream begins in the middle of it") from None
+        if last is not None and not last.is_corrupt:
+            yield last
 
     def _read_table(self) -> FrameTable | None:
         if self._container.format.name == "avi":  # its times are guesses of the demuxer
             return None
         is_hidden = _is_hidden_vp8 if self._stream.codec_context.name == "vp8" else lambda packet: packet.is_discard
-        table = build_table((packet.pts, packet.is_keyframe, is_hidden(packet)) for packet in self._packets())
+        table = build_table(
+            # transport streams tell of holes in a packet: whether it is a frame, and which, is then to be seen
+            (None if packet.is_corrupt else packet.pts, packet.is_keyframe, is_hidden(packet))
+            for packet in self._packets()
+        )
         if table is None:
             self._reopen()
         return table
@@ -209,7 +222,7 @@ class Video:
         if key is None or key.pts is None or key.pts > entry:
             raise TableContradicted
         following, passed = self._table.first_from(key.pts), set()
-        for packet in _chain(key, packets):
+        for packet in itertools.chain([key], packets, [None]):  # the last one makes the decoder give what it holds back
             passes = packet is not None and packet.pts not in times and self._may_pass_over(packet)
             passed |= {self._table.index_of(packet.pts)} if passes else set()
             self._stream.codec_context.skip_frame = "NONREF" if passes else "DEFAULT"  # which hides errors, too
@@ -240,19 +253,24 @@ class Video:
     def _counted(self) -> _Counted:
         kinds, kept, size = [], [], 0
         with _as_decode_error(self.path):
-            for frame in self._decoded():
-                kinds.append(FrameKind(frame.key_frame, frame.pict_type == PictureType.B, frame.is_corrupt))
+            for frame, is_damaged in self._decoded():
+                kinds.append(FrameKind(frame.key_frame, frame.pict_type == PictureType.B, is_damaged))
                 size += sum(plane.buffer_size for plane in frame.planes)
                 if size <= KEPT_BYTES:
                     kept.append(frame)
         return _Counted(culprits(kinds), kept)
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Every frame of the file."""
+    def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
+        """Every frame of the file, and whether it is damaged: so marked, or the first from the time of a hole on."""
         self._reopen()
-        for packet in self._packets():
-            yield from self._stream.decode(packet)
-        yield from self._stream.decode(None)
+        holes = []
+        for packet in itertools.chain(self._packets(), [None]):
+            if packet is not None and packet.is_corrupt:
+                holes.append(_EARLIEST if packet.pts is None else packet.pts)
+            for frame in self._stream.decode(packet):
+                here = [hole for hole in holes if frame.pts is None or hole <= frame.pts]
+                holes = [hole for hole in holes if hole not in here]
+                yield frame, frame.is_corrupt or bool(here)
 
     def _counting(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """The frames at `wanted` (increasing), counted from the start."""
@@ -262,7 +280,7 @@ class Video:
         with _as_decode_error(self.path):
             for target in wanted:
                 self._refuse_spoiled(target, self._counted.culprits[target])
-            frames = enumerate(kept if wanted[-1] < len(kept) else self._decoded())
+            frames = enumerate(kept if wanted[-1] < len(kept) else (frame for frame, _ in self._decoded()))
             for target in wanted:
                 frame = next((frame for index, frame in frames if index == target), None)
                 if frame is None:
@@ -287,13 +305,6 @@ def _is_hidden_vp8(packet: av.Packet) -> bool:
 def _is_cover(stream: av.VideoStream) -> bool:
     """Whether a stream is a still picture that goes with the file, such as a cover."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _chain(first: av.Packet, rest: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
-    """A packet, those after it, and the end mark that makes the decoder give what it holds back."""
-    yield first
-    yield from rest
-    yield None
 
 
 @contextmanager

@@ -286,6 +286,29 @@ def test_a_frame_built_on_a_damaged_one_is_refused(tmp_path, numbered, numbers):
                     video.read(wanted)
 
 
+@pytest.mark.parametrize("loss", ["packet", "error_bit"])
+def test_a_hole_does_not_end_a_transport_stream(tmp_path, numbered, numbers, loss):
+    """Packets of 188 bytes; that of the middle is left out or marked as received with errors."""
+    path, data = tmp_path / "hole.ts", bytearray(numbered("transport_stream").read_bytes())
+    video = [at for at in range(0, len(data), 188) if int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF == 0x100]
+    middle = video[len(video) // 2]
+    data[middle + 1] |= 0x80
+    if loss == "packet":
+        del data[middle : middle + 188]
+    path.write_bytes(data)
+    seen, refused = {}, []
+    with open_video(path) as video:
+        assert video.num_frames >= 59
+        late = 60 - video.num_frames
+        for index in range(video.num_frames):
+            try:
+                seen[index] = int(numbers(video.read([index])[0]))
+            except DecodeError as error:
+                refused.append(str(error))
+    assert 1 <= len(refused) <= 16 and all("damaged" in text for text in refused)
+    assert {0, 5, 59 - late} <= set(seen) and all(number in (index, index + late) for index, number in seen.items())
+
+
 @pytest.mark.parametrize("head", [0x0C, None])
 def test_a_picture_that_is_lost_is_not_passed_over(tmp_path, numbered, head):
     """Others are built on frame 28, an anchor; its packet becomes a filler, or its slices become zeros."""
@@ -304,6 +327,13 @@ def test_a_picture_that_is_lost_is_not_passed_over(tmp_path, numbered, head):
             video.read(wanted)
     with open_video(path) as video:
         np.testing.assert_array_equal(video.read([11, 40]), read_frames(numbered("b_frames"), [11, 40]))
+
+
+def test_b_frames_before_a_damaged_one_are_refused_without_a_table(tmp_path, numbered):
+    path = _damage(numbered("b_frames"), tmp_path / "damaged.mp4", frame=28)
+    for before in (25, 27):
+        with open_video(path, counts=True) as video, pytest.raises(DecodeError, match="may be built on frame 28"):
+            video.read([before])
 
 
 def test_damage_without_a_table(tmp_path, numbered):
