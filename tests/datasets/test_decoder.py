@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 
 import av
 import numpy as np
@@ -211,3 +212,21 @@ def test_the_config_names_the_backend(numbered, cfg, caplog):
     ]
     with openers[0](numbered("b_frames")) as video:
         assert type(video) is Video and video.num_frames == 60
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b.mp4", "file:x.mp4", "x%05d.mp4", "two\nlines.mp4", "日本.mp4", "latin\udce9.mp4", "-"]
+)
+def test_files_of_any_name(tmp_path, numbered, numbers, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(numbered("b_frames"), name)
+    for path in (name, tmp_path / name):
+        assert numbers(read_frames(path, [7])).tolist() == [7]
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    for path in (tmp_path / "folder.mp4", tmp_path / "loop.mp4", "", "a\0b.mp4", os.devnull):
+        with pytest.raises(DecodeError):
+            read_frames(path, [0])

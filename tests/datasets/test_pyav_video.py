@@ -134,6 +134,9 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
         assert len(passes) == (1 if kept == 2**30 else 2)
         assert numbers(video.read([7, 3])).tolist() == [7, 3]
         assert len(passes) == (3 if kept == 0 else len(passes))
+        assert numbers(video.read(range(27, 33))).tolist() == list(range(27, 33))  # around the last one kept
+        for last in (28, 29, 30, 31):
+            assert numbers(video.read([last])).tolist() == [last]
 
 
 def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers):
@@ -252,8 +255,59 @@ def test_a_frame_built_on_a_damaged_one_is_refused(tmp_path, numbered, numbers):
             with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 28, which is damaged"):
                 video.read([5, spoiled])
         for before in (25, 27):  # shown before the damaged one, decoded after it
-            with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
-                video.read([before])
+            for wanted in ([before], [before, 50]):  # 50 is read from another key frame on
+                with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
+                    video.read(wanted)
+
+
+@pytest.mark.parametrize("loss", ["packet", "error_bit"])
+def test_a_hole_does_not_end_a_transport_stream(tmp_path, numbered, numbers, loss):
+    """Packets of 188 bytes; that of the middle is left out or marked as received with errors."""
+    path, data = tmp_path / "hole.ts", bytearray(numbered("transport_stream").read_bytes())
+    video = [at for at in range(0, len(data), 188) if int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF == 0x100]
+    middle = video[len(video) // 2]
+    data[middle + 1] |= 0x80
+    if loss == "packet":
+        del data[middle : middle + 188]
+    path.write_bytes(data)
+    seen, refused = {}, []
+    with open_video(path) as video:
+        assert video.num_frames >= 59
+        late = 60 - video.num_frames
+        for index in range(video.num_frames):
+            try:
+                seen[index] = int(numbers(video.read([index])[0]))
+            except DecodeError as error:
+                refused.append(str(error))
+    assert 1 <= len(refused) <= 16 and all("damaged" in text for text in refused)
+    assert {0, 5, 59 - late} <= set(seen) and all(number in (index, index + late) for index, number in seen.items())
+
+
+@pytest.mark.parametrize("head", [0x0C, None])
+def test_a_picture_that_is_lost_is_not_passed_over(tmp_path, numbered, head):
+    """Others are built on frame 28, an anchor; its packet becomes a filler, or its slices become zeros."""
+    with open_video(numbered("b_frames")) as video:
+        pts = int(video._table.pts[28])
+    data, path = bytearray(numbered("b_frames").read_bytes()), tmp_path / "lost.mp4"
+    with av.open(str(numbered("b_frames"))) as container:
+        packet = next(packet for packet in container.demux(video=0) if packet.pts == pts)
+    if head is None:
+        data[packet.pos + 5 : packet.pos + packet.size] = bytes(packet.size - 5)
+    else:
+        data[packet.pos + 4] = head
+    path.write_bytes(data)
+    for wanted in ([25], [29], [32], [35], [24, 35]):
+        with open_video(path) as video, pytest.raises(DecodeError):
+            video.read(wanted)
+    with open_video(path) as video:
+        np.testing.assert_array_equal(video.read([11, 40]), read_frames(numbered("b_frames"), [11, 40]))
+
+
+def test_b_frames_before_a_damaged_one_are_refused_without_a_table(tmp_path, numbered):
+    path = _damage(numbered("b_frames"), tmp_path / "damaged.mp4", frame=28)
+    for before in (25, 27):
+        with open_video(path, counts=True) as video, pytest.raises(DecodeError, match="may be built on frame 28"):
+            video.read([before])
 
 
 def test_damage_without_a_table(tmp_path, numbered):

@@ -63,6 +63,7 @@ def test_half_of_the_operations_are_done_and_all_are_equally_likely():
     assert set(counts) == set(OPERATIONS)
     assert max(counts.values()) / min(counts.values()) < 1.3
     assert {operation.interpolation for clip in drawn for operation in clip} == {cv2.INTER_CUBIC}
+    assert any(len({operation.name for operation in clip}) < len(clip) for clip in drawn)  # one may come twice
 
 
 def test_the_magnitude_has_the_spread_of_the_policy():
