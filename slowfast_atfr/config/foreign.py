@@ -32,7 +32,9 @@ _SECTION_SWITCHES = {
     "DETECTION": ("ENABLE", lambda value: value is False),
     "MASK": ("ENABLE", lambda value: value is False),
     "MVIT": (None, None),
+    "TASK": ("", lambda value: value == ""),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
+    "VIS_MASK": ("ENABLE", lambda value: value is False),
 }
 # Numbers for which PySlowFast writes None where they are off, which here is 0.
 OFF_IS_NONE = ("SOLVER.CLIP_GRAD_L2NORM", "SOLVER.CLIP_GRAD_VAL")
@@ -46,7 +48,17 @@ _HARMLESS = {
     "AUG.MASK_TUBE": None,
     "AUG.MASK_WINDOW_SIZE": None,
     "AUG.MAX_MASK_PATCHES_PER_BLOCK": None,
+    "BN.GLOBAL_SYNC": (False,),
+    "DATA.COLOR_RND_GRAYSCALE": (0.0,),
+    "DATA.DUMMY_LOAD": (False,),
+    "DATA.LOADER_CHUNK_OVERALL_SIZE": (0,),
+    "DATA.LOADER_CHUNK_SIZE": (0,),
     "DATA.MULTI_LABEL": (False,),
+    "DATA.PATH_TO_PRELOAD_IMDB": None,  # read by the data set ImageNet only
+    "DATA.SKIP_ROWS": (0,),
+    "DATA.SSL_COLOR_JITTER": (False,),
+    "DATA.SSL_MOCOV2_AUG": (False,),
+    "DATA.TIME_DIFF_PROB": (0.0,),
     "DATA.TRAIN_CROP_NUM_SPATIAL": (1,),
     "DATA.TRAIN_CROP_NUM_TEMPORAL": (1,),
     "DATA.TRAIN_JITTER_FPS": (0, 0.0),
@@ -54,13 +66,21 @@ _HARMLESS = {
     "DATA.TRAIN_PCA_EIGVAL": None,  # read by the data sets AVA and ImageNet only
     "DATA.TRAIN_PCA_EIGVEC": None,
     "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": (True, False),
+    "MODEL.DETACH_FINAL_FC": (False,),
     "MODEL.DROPCONNECT_RATE": (0.0,),
+    "MODEL.FP16_ALLREDUCE": (False,),
+    "MODEL.FROZEN_BN": (False,),
     "MODEL.MULTI_PATHWAY_ARCH": None,
     "MODEL.SINGLE_PATHWAY_ARCH": None,
     "MULTIGRID.DEFAULT_B": None,
     "MULTIGRID.DEFAULT_T": None,
+    "SOLVER.BETAS": ([0.9, 0.999], "(0.9, 0.999)"),  # what PyTorch takes
+    "SOLVER.LARS_ON": (False,),
+    "SOLVER.LAYER_DECAY": (1.0,),
     "SOLVER.STEP_SIZE": None,  # read by no policy that PySlowFast still has
     "SOLVER.WARMUP_FACTOR": None,
+    "TEST.NUM_TEMPORAL_CLIPS": ([],),
+    "TRAIN.CHECKPOINT_IN_INIT": (False,),
 }
 
 

@@ -3,8 +3,9 @@
 import functools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 from fvcore.common.config import CfgNode
@@ -23,10 +24,12 @@ __all__ = [
     "open_video",
     "probe",
     "read_frames",
+    "use_video",
     "video_opener",
 ]
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -40,12 +43,21 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) ->
     Raises:
         DecodeError: for a file, or a wanted frame of it, that cannot be decoded.
     """
+    return use_video(path, lambda video: video.read(indices))
+
+
+def use_video(path: str | os.PathLike, use: Callable[[Video], Result]) -> Result:
+    """What `use` makes of a video. One whose packets miscount its frames is opened again, counted, and used anew.
+
+    Raises:
+        DecodeError: if it cannot be opened, or `use` raises it.
+    """
     try:
         with open_video(path) as video:
-            return video.read(indices)
+            return use(video)
     except Miscounted:
         with open_video(path, counts=True) as video:
-            return video.read(indices)
+            return use(video)
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:

@@ -4,7 +4,7 @@ import os
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import DATASET_REGISTRY
-from slowfast_atfr.datasets.kinetics import read_lines
+from slowfast_atfr.datasets.kinetics import read_folder, read_lines
 from slowfast_atfr.datasets.official_splits import OfficialSplit, SplitVideos
 
 _FOLDER = "testTrainMulti_7030_splits"
@@ -22,7 +22,7 @@ class Hmdb51(SplitVideos):
         """{class}_test_split{number}.txt has lines `video.avi 0`: 1 trains, 2 tests. Labels go by the alphabet."""
         ending = f"_test_split{number}.txt"
         for place in (folder, os.path.join(folder, _FOLDER)):
-            names = os.listdir(place) if os.path.isdir(place) else []
+            names = read_folder(place)
             classes = tuple(sorted(name.removesuffix(ending) for name in names if name.endswith(ending)))
             if classes:
                 break

@@ -120,4 +120,12 @@ def read_lines(path: str) -> list[str]:
         with open(path, encoding="utf-8-sig") as file:
             return [line.strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the list {path}: {error}") from None
+        raise ConfigError(f"cannot read the list {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read_folder(path: str) -> list[str]:
+    """The names in a folder, sorted; none if there is no such folder. Raises ConfigError if it cannot be read."""
+    try:
+        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+    except OSError as error:
+        raise ConfigError(f"cannot read the folder {path}: {error.strerror}") from None

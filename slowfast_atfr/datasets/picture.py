@@ -8,25 +8,38 @@ _ONE_THREAD = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else
 _OF_BT601 = 5  # swscale's number. Which one RGB has changes nothing, but without it PyAV below 17 takes all for BT.601
 
 
-def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of any pixel format, by the matrix and range that the frame is marked with, upright.
+class ToRgb:
+    """The frames of one video as upright RGB.
 
-    Unmarked is BT.601, limited range (full where the pixel format says so, as JPEG's): FFmpeg's rule.
-
-    Raises:
-        ValueError: if the file wants its pictures turned by an odd angle.
+    A frame's side data are asked for once, and again where its angle is another: whoever asks PyAV for them ties the
+    frame into a cycle, and the memory of its picture waits for the garbage collector.
     """
-    rgb = reformatter.reformat(
-        frame, format="rgb24", dst_colorspace=_OF_BT601, src_color_range=int(frame.color_range), **_ONE_THREAD
-    )
-    matrix = display_matrix(frame)
-    return rgb.to_ndarray() if matrix is None else set_upright(rgb.to_ndarray(), matrix)
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._angle: int | None = None  # that `_matrix` goes with; None before the first frame
+        self._matrix: np.ndarray | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of any pixel format, by the matrix and range that the frame is marked with, upright.
+
+        Unmarked is BT.601, limited range (full where the pixel format says so, as JPEG's): FFmpeg's rule.
+
+        Raises:
+            ValueError: if the file wants its pictures turned by an odd angle.
+        """
+        rgb = self._reformatter.reformat(
+            frame, format="rgb24", dst_colorspace=_OF_BT601, src_color_range=int(frame.color_range), **_ONE_THREAD
+        ).to_ndarray()
+        if frame.rotation != self._angle:
+            self._angle, self._matrix = frame.rotation, display_matrix(frame)
+        return rgb if self._matrix is None else set_upright(rgb, self._matrix)
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     """(9,) int32, how a file wants its pictures turned; None for as they are. `set_upright` says what it means."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
-    return None if matrix is None else np.frombuffer(matrix, np.int32)
+    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
 
 
 def is_mirrored(matrix: np.ndarray) -> bool:

@@ -3,8 +3,9 @@
 Index i is the i-th frame in the order of presentation. Most containers store the presentation time of every packet, so
 reading the packets (no decoding) gives the number of frames and the place of each; a clip then costs a seek to the key
 frame before it and the decoding from there on, and every decoded frame is checked against the table. On the way H.264's
-decoder passes over pictures that nobody wants and no other picture is built on; only there, for others may show nothing
-for a packet without an error, which only the check of every frame brings to light. Where there is no such table (AVI
+decoder passes over pictures that nobody wants and no other picture is built on, as their packets say: no other picture
+may be missing. Only there, for others may show nothing for a packet without an error, which only the check of every
+frame brings to light. Where there is no such table (AVI
 stores no presentation times, some packets yield no frame), or where the decoded frames contradict it, the whole video
 is decoded, once, and its frames are counted.
 
@@ -12,19 +13,22 @@ A damaged stream: FFmpeg fills the holes of a picture from its neighbours and ma
 it. Here a frame that may be built on a marked one is an error, as is whatever the decoder reports as one. FFmpeg's
 strictest setting (err_detect=explode) stays off: on 480 damaged copies of real files it found 6 of the 66 that still
 gave wrong pixels, refused 12 that gave right ones, and files of old encoders break rules without harm. What is left
-are bits that decode to something else just as well: VP9, HEVC and MPEG-4 part 2 carry no checksum of their pictures.
+are bits that decode to something else just as well: streams carry no checksum of their pictures, or none that FFmpeg
+checks.
 """
 
 import functools
+import gc
+import itertools
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
 from av.video.frame import PictureType
-from av.video.reformatter import VideoReformatter
 
 from slowfast_atfr.datasets.damage import FrameKind, culprits
 from slowfast_atfr.datasets.frame_reading import (
@@ -37,10 +41,12 @@ from slowfast_atfr.datasets.frame_reading import (
     visit,
 )
 from slowfast_atfr.datasets.frame_table import FrameTable, build_table
-from slowfast_atfr.datasets.picture import to_rgb
+from slowfast_atfr.datasets.h264 import is_disposable, length_size_of
+from slowfast_atfr.datasets.picture import ToRgb
 
 _ODD_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}  # titles, later on
 KEPT_BYTES = 128 * 2**20  # of frames that a video without a table keeps from being counted to being read
+_EARLIEST = -(2**63)  # a time before all others
 
 
 class TableContradicted(Exception):
@@ -70,7 +76,7 @@ class Video:
 
     def __init__(self, path: str | os.PathLike, *, counts: bool = False) -> None:
         self.path = os.fspath(path)
-        self._reformatter = VideoReformatter()
+        self._rgb = ToRgb()
         self._container = self._stream = None
         with _as_decode_error(self.path):
             try:
@@ -100,6 +106,11 @@ class Video:
         """Frames, rate and size; the size is that of the first frame, which is decoded for it."""
         _, height, width, _ = self.read([0]).shape
         return VideoInfo(self.num_frames, self.fps, width, height)
+
+    @property
+    def times(self) -> tuple[np.ndarray, Fraction] | None:
+        """When each frame is shown, (F,) int64, and the seconds of that unit; None where packets do not tell."""
+        return None if self._table is None else (self._table.pts, self._stream.time_base)
 
     def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
         """Frames in the order of `indices`, each decoded once.
@@ -142,11 +153,14 @@ class Video:
         """Let go of the file."""
         if self._container is not None:
             self._container.close()
+        gc.collect(1)  # the frame whose side data were asked for, and with it the decoder's pictures: see ToRgb
 
     def _reopen(self) -> None:
         """Stand at the start of the file."""
-        self.close()
-        self._container = av.open(self.path, **_ODD_METADATA)
+        if self._container is not None:
+            self._container.close()
+        is_here = os.path.exists(self.path)  # a name such as a:b.mp4 is not one of FFmpeg's protocols then
+        self._container = av.open(f"file:{self.path}" if is_here else self.path, **_ODD_METADATA)
         pictures = [stream for stream in self._container.streams.video if not _is_cover(stream)]
         if not pictures:
             raise DecodeError(self.path, "it has no video stream")
@@ -157,18 +171,28 @@ class Video:
         self._stream.codec_context.open(strict=False)  # before skip_frame is set, which some decoders read only here
 
     def _packets(self) -> Iterator[av.Packet]:
-        """The stream's packets from where the file stands. One that the container calls damaged or cut ends it."""
-        for packet in self._container.demux(self._stream):
-            if packet.is_corrupt:
-                return
-            if packet.size:
-                yield packet
+        """The stream's packets from where the file stands, without one that is cut off by the end of the file."""
+        last = None
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    if last is not None:
+                        yield last
+                    last = packet
+        except IndexError:  # PyAV knows those streams only that it has found at the start
+            raise DecodeError(self.path, "a stream begins in the middle of it") from None
+        if last is not None and not last.is_corrupt:
+            yield last
 
     def _read_table(self) -> FrameTable | None:
         if self._container.format.name == "avi":  # its times are guesses of the demuxer
             return None
         is_hidden = _is_hidden_vp8 if self._stream.codec_context.name == "vp8" else lambda packet: packet.is_discard
-        table = build_table((packet.pts, packet.is_keyframe, is_hidden(packet)) for packet in self._packets())
+        table = build_table(
+            # transport streams tell of holes in a packet: whether it is a frame, and which, is then to be seen
+            (None if packet.is_corrupt else packet.pts, packet.is_keyframe, is_hidden(packet))
+            for packet in self._packets()
+        )
         if table is None:
             self._reopen()
         return table
@@ -205,18 +229,22 @@ class Video:
         key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts > entry:
             raise TableContradicted
-        following = self._table.first_from(key.pts)
-        for packet in _chain(key, packets):
-            unwanted = self._passes_over and packet is not None and packet.pts not in times
-            self._stream.codec_context.skip_frame = "NONREF" if unwanted else "DEFAULT"
+        following, passed = self._table.first_from(key.pts), set()
+        for packet in itertools.chain([key], packets, [None]):  # the last one makes the decoder give what it holds back
+            passes = packet is not None and packet.pts not in times and self._may_pass_over(packet)
+            passed |= {self._table.index_of(packet.pts)} if passes else set()
+            self._stream.codec_context.skip_frame = "NONREF" if passes else "DEFAULT"  # which hides errors, too
             for frame in self._stream.decode(packet):
                 if frame.pts is not None and frame.pts < key.pts:
                     continue  # built on what stands before the key frame
                 index = self._table.index_of(frame.pts)
-                if index is None or index < following or (index > following and not self._passes_over):
+                if index is None or index < following or not passed.issuperset(range(following, index)):
                     raise TableContradicted
                 yield index, frame
                 following = index + 1
+
+    def _may_pass_over(self, packet: av.Packet) -> bool:
+        return self._passes_over and is_disposable(bytes(packet), length_size_of(self._stream.codec_context.extradata))
 
     def _damaged_ahead(self, index: int) -> list[int]:
         """Damaged frames that are decoded before a frame up to `index` but shown after it. Ends the decoding."""
@@ -233,19 +261,24 @@ class Video:
     def _counted(self) -> _Counted:
         kinds, kept, size = [], [], 0
         with _as_decode_error(self.path):
-            for frame in self._decoded():
-                kinds.append(FrameKind(frame.key_frame, frame.pict_type == PictureType.B, frame.is_corrupt))
+            for frame, is_damaged in self._decoded():
+                kinds.append(FrameKind(frame.key_frame, frame.pict_type == PictureType.B, is_damaged))
                 size += sum(plane.buffer_size for plane in frame.planes)
                 if size <= KEPT_BYTES:
                     kept.append(frame)
         return _Counted(culprits(kinds), kept)
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        """Every frame of the file."""
+    def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
+        """Every frame of the file, and whether it is damaged: so marked, or the first from the time of a hole on."""
         self._reopen()
-        for packet in self._packets():
-            yield from self._stream.decode(packet)
-        yield from self._stream.decode(None)
+        holes = []
+        for packet in itertools.chain(self._packets(), [None]):
+            if packet is not None and packet.is_corrupt:
+                holes.append(_EARLIEST if packet.pts is None else packet.pts)
+            for frame in self._stream.decode(packet):
+                here = [hole for hole in holes if frame.pts is None or hole <= frame.pts]
+                holes = [hole for hole in holes if hole not in here]
+                yield frame, frame.is_corrupt or bool(here)
 
     def _counting(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """The frames at `wanted` (increasing), counted from the start."""
@@ -255,7 +288,7 @@ class Video:
         with _as_decode_error(self.path):
             for target in wanted:
                 self._refuse_spoiled(target, self._counted.culprits[target])
-            frames = enumerate(kept if wanted[-1] < len(kept) else self._decoded())
+            frames = enumerate(kept if wanted[-1] < len(kept) else (frame for frame, _ in self._decoded()))
             for target in wanted:
                 frame = next((frame for index, frame in frames if index == target), None)
                 if frame is None:
@@ -268,9 +301,6 @@ class Video:
         if culprit is not None:
             raise DecodeError(self.path, f"frame {index} may be built on frame {culprit}, which is damaged")
 
-    def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        return to_rgb(frame, self._reformatter)
-
 
 def _is_hidden_vp8(packet: av.Packet) -> bool:
     """Whether it holds a picture that others are built on and nobody sees: show_frame is off (RFC 6386, 9.1)."""
@@ -280,13 +310,6 @@ def _is_hidden_vp8(packet: av.Packet) -> bool:
 def _is_cover(stream: av.VideoStream) -> bool:
     """Whether a stream is a still picture that goes with the file, such as a cover."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _chain(first: av.Packet, rest: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
-    """A packet, those after it, and the end mark that makes the decoder give what it holds back."""
-    yield first
-    yield from rest
-    yield None
 
 
 @contextmanager

@@ -4,13 +4,12 @@ import csv
 import io
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
 
 import numpy as np
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.decoder import open_video
-from slowfast_atfr.datasets.frame_folder import scan_folder
+from slowfast_atfr.datasets.decoder import Video, use_video
+from slowfast_atfr.datasets.frame_folder import FrameFolder, scan_folder
 from slowfast_atfr.utils.files import write_whole
 
 HEADER = ["path", "reason"]
@@ -22,9 +21,12 @@ def check_video(path: str, *, quick: bool) -> None:
     Raises:
         DecodeError: if it cannot be.
     """
-    with nullcontext(scan_folder(path)) if os.path.isdir(path) else open_video(path) as video:
-        wanted = [0, video.num_frames - 1] if quick else np.arange(video.num_frames)
-        video.read(wanted, lambda frame: frame[:1, :1, :1])
+
+    def read(frames: Video | FrameFolder) -> None:
+        wanted = [0, frames.num_frames - 1] if quick else np.arange(frames.num_frames)
+        frames.read(wanted, lambda frame: frame[:1, :1, :1])
+
+    read(scan_folder(path)) if os.path.isdir(path) else use_video(path, read)
 
 
 def write_report(path: str, reasons: Mapping[str, str]) -> None:

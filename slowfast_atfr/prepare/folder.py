@@ -10,6 +10,7 @@ from slowfast_atfr.prepare.request import Request
 from slowfast_atfr.prepare.video_files import VIDEO_ENDINGS, is_video, walk_files
 
 PARTS = ("train", "val", "test")
+PART_NAMES = {*PARTS, "training", "valid", "validate", "validation", "testing"}
 
 
 def collect_folder(request: Request) -> VideoSet:
@@ -33,6 +34,12 @@ def collect_folder(request: Request) -> VideoSet:
     if {"train", "val"} <= by_class.keys():
         lists, classes = _given(request.folder, by_class)
         return VideoSet(request.folder, classes, lists, notes=tuple(notes))
+    parts = sorted(name for name in by_class if name.lower() in PART_NAMES)
+    if len(parts) > 1:  # one alone may be a class: of vehicles, train
+        raise ConfigError(
+            f"{request.folder} holds {'/ and '.join(parts)}/, parts rather than classes; name them train/, val/ and, "
+            "if there is one, test/, with a folder for each class in each"
+        )
     if len(by_class) < 2:
         found = f"one folder with videos, {next(iter(by_class))}" if by_class else "no folder with videos"
         raise ConfigError(f"{request.folder} holds {found}; expected is a folder for each class, or train/ and val/")

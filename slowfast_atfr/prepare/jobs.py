@@ -84,7 +84,7 @@ def _reason(future: Future) -> str | None:
     except OSError as error:
         place = f" to {error.filename}" if error.filename else ""
         raise RunError(
-            f"cannot write{place}: {error.strerror or error}. What is done is kept: make room, and start the same "
+            f"cannot write{place}: {error.strerror or error}. What is done is kept: set that right, and start the same "
             "command again to go on"
         ) from None
 

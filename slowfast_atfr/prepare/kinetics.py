@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.kinetics import read_folder
 from slowfast_atfr.prepare.class_list import read_class_list, read_ids
 from slowfast_atfr.prepare.collection import Entry, VideoSet
 from slowfast_atfr.prepare.request import Request
@@ -71,8 +72,7 @@ def _annotation_files(place: str | None, folder: str) -> list[str]:
         return [place]
     candidates = [place] if place else [os.path.join(folder, "annotations"), folder]
     for candidate in candidates:
-        names = sorted(os.listdir(candidate)) if os.path.isdir(candidate) else []
-        paths = [os.path.join(candidate, name) for name in names if name.endswith(".csv")]
+        paths = [os.path.join(candidate, name) for name in read_folder(candidate) if name.endswith(".csv")]
         paths = [path for path in paths if "youtube_id" in _header(path)]
         if paths:
             return paths
@@ -95,7 +95,7 @@ def _lines(path: str, first: int = 2) -> Iterator[tuple[int, list[str]]]:
                 if cells and reader.line_num >= first:
                     yield reader.line_num, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _read_rows(paths: list[str]) -> tuple[list[Row], list[str]]:

@@ -5,7 +5,7 @@ import os
 import cv2
 import numpy as np
 
-from slowfast_atfr.datasets.decoder import open_video
+from slowfast_atfr.datasets.decoder import use_video
 from slowfast_atfr.prepare.scale import pour
 from slowfast_atfr.utils.files import replacing
 
@@ -24,8 +24,7 @@ def extract_frames(job: tuple[str, str], *, short_side: int) -> None:
         OSError: if the folder cannot be written.
     """
     source, target = job
-    with open_video(source) as video:
-        jpegs = pour(video, short_side, _Jpegs).files
+    jpegs = use_video(source, lambda video: pour(video, short_side, _Jpegs).files)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with replacing(target) as part:
         os.mkdir(part)

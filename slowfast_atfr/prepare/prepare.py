@@ -37,16 +37,19 @@ def prepare(request: Request) -> bool:
     for note in videos.notes:
         print(note)
     _check_not_empty(videos, "no file of it is there; is the folder right?")
+    report = os.path.join(request.out, REPORT)
+    before = _told_before(request, report)
     try:
+        unreadable, new = {}, set()
         if request.resize or request.frames:
-            videos, unreadable = _converted(request, videos)
-        else:
-            unreadable = {}
-        bad = _bad_videos(request, videos)
-        if request.check or unreadable:
-            write_report(os.path.join(request.out, REPORT), unreadable | bad)
+            videos, unreadable, new = _converted(request, videos)
+        reasons = _checked(request, videos) if request.check else {p: why for p, why in before.items() if p not in new}
+        paths = set(videos.paths()) if request.check or request.drop_bad else ()
+        bad = {path: reason for path, reason in reasons.items() if path in paths}
+        if request.check or before != unreadable | reasons:
+            write_report(report, reasons | unreadable)
         listed = videos.without(bad) if request.drop_bad else videos
-        _check_not_empty(listed, f"all of its videos are bad; the reasons: {os.path.join(request.out, REPORT)}")
+        _check_not_empty(listed, f"all of its videos are bad; the reasons: {report}")
         recipe.write(listed, request.out)
         write_classes(listed, request.out)
         if write_missing(listed, request.out):
@@ -56,9 +59,7 @@ def prepare(request: Request) -> bool:
     if unreadable or bad:
         kept = 0 if request.drop_bad else len(bad)
         told = f"{len(unreadable) + len(bad)} bad videos, {kept} of them in the lists"
-        print(
-            f"{told}; the reasons: {os.path.join(request.out, REPORT)}{'; --drop-bad leaves them out' if kept else ''}"
-        )
+        print(f"{told}; the reasons: {report}{'; --drop-bad leaves them out' if kept else ''}")
     print(_how_to_go_on(recipe, request, listed))
     return request.drop_bad or not bad
 
@@ -90,8 +91,11 @@ def _check_not_empty(videos: VideoSet, why: str) -> None:
         raise ConfigError(f"the list {empty[0] if empty else 'train'} would be empty: {why}")
 
 
-def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, str]]:
-    """The small copies, and the reasons for videos that have none. Copies that are there already are kept."""
+def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, str], set[str]]:
+    """The small copies, the reasons for videos that have none, and the paths about which an old report is out of date.
+
+    Copies that are there already are kept.
+    """
     if request.frames:
         folder, ending, function = f"frames_{request.frames}", "", partial(extract_frames, short_side=request.frames)
     else:
@@ -118,19 +122,20 @@ def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, 
         folder,
         done,
     )
-    return videos.without(failed).moved(root, rename), failed
+    new = {*todo, *(sources[target] for target in todo)}
+    return videos.without(failed).moved(root, rename), failed, new
 
 
-def _bad_videos(request: Request, videos: VideoSet) -> dict[str, str]:
-    """The reasons for the bad ones, by a check now or, for --drop-bad alone, by the report of an earlier one."""
-    if request.check:
-        jobs = {os.path.join(videos.root, path): path for path in videos.paths()}
-        return _run_on(partial(check_video, quick=request.quick), jobs, request.workers, "check", 0)
-    if not request.drop_bad:
-        return {}
-    paths = set(videos.paths())
-    reasons = read_report(os.path.join(request.out, REPORT))
-    return {path: reason for path, reason in reasons.items() if path in paths}
+def _told_before(request: Request, report: str) -> dict[str, str]:
+    """The report of an earlier command, where this one goes by it or adds to it. Raises ConfigError."""
+    adds = (request.resize or request.frames) and os.path.exists(report)
+    return read_report(report) if (request.drop_bad or adds) and not request.check else {}
+
+
+def _checked(request: Request, videos: VideoSet) -> dict[str, str]:
+    """The reasons for the bad ones, by a check now."""
+    jobs = {os.path.join(videos.root, path): path for path in videos.paths()}
+    return _run_on(partial(check_video, quick=request.quick), jobs, request.workers, "check", 0)
 
 
 def _run_on(

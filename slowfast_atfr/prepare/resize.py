@@ -7,8 +7,7 @@ from functools import partial
 import av
 import numpy as np
 
-from slowfast_atfr.datasets.decoder import DecodeError, Video, open_video
-from slowfast_atfr.datasets.frame_table import build_table
+from slowfast_atfr.datasets.decoder import Video, use_video
 from slowfast_atfr.prepare.scale import pour
 from slowfast_atfr.utils.files import write_whole
 
@@ -16,7 +15,6 @@ KEY_FRAME_EVERY = 32  # frames; a clip costs at most these on top of its own
 FINEST = 1_000_000  # units of time in a second; MP4 counts no finer
 # No frame waits for a later one. One thread: the videos run side by side.
 OPTIONS = {"crf": "20", "preset": "fast", "g": str(KEY_FRAME_EVERY), "bf": "0", "threads": "1"}
-_ODD_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def resize_video(job: tuple[str, str], *, short_side: int) -> None:
@@ -30,33 +28,25 @@ def resize_video(job: tuple[str, str], *, short_side: int) -> None:
         OSError: if the copy cannot be written.
     """
     source, target = job
-    with open_video(source) as video:
+
+    def encode(video: Video) -> _Encoder:
         times, base = frame_times(video)
         rate = Fraction(video.fps).limit_denominator(10_000)
-        encoder = pour(video, short_side, partial(_Encoder, times, base, rate))
-    write_whole(target, encoder.finish())
+        return pour(video, short_side, partial(_Encoder, times, base, rate))
+
+    write_whole(target, use_video(source, encode).finish())
 
 
 def frame_times(video: Video) -> tuple[np.ndarray, Fraction]:
     """When each frame is shown: (F,) int64 from 0 on, increasing, and the seconds of their unit.
 
-    As the packets tell; evenly, where they do not, or not for all frames. AVI's times are guesses of the demuxer.
-    Raises:
-        DecodeError: if the packets cannot be read.
+    As the packets tell; evenly, where they do not, or two of them are one at MP4's finest.
     """
     even = np.arange(video.num_frames), 1 / Fraction(video.fps).limit_denominator(10_000)
-    try:
-        with av.open(video.path, **_ODD_METADATA) as container:
-            stream = next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
-            if container.format.name == "avi":
-                return even
-            table = build_table((p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size)
-            base = stream.time_base
-    except av.FFmpegError as error:
-        raise DecodeError(video.path, f"the times of its frames cannot be read: {error.strerror}") from None
-    if table is None or len(table) != video.num_frames:
+    if video.times is None:
         return even
-    times = table.pts - table.pts[0]
+    times, base = video.times
+    times = times - times[0]
     if base.denominator > FINEST:
         times, base = np.round(times * float(base * FINEST)).astype(np.int64), Fraction(1, FINEST)
     return (times, base) if (np.diff(times) > 0).all() else even

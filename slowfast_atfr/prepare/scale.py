@@ -20,8 +20,8 @@ SomeSink = TypeVar("SomeSink", bound=Sink)
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     """(width, height) with this short side, never larger than before, both even as H.264 wants them."""
-    scale = min(1.0, short_side / min(width, height))
-    limits = (width - width % 2, height - height % 2)
+    scale = short_side / min(width, height)
+    limits = (width - width % 2, height - height % 2)  # which a small video meets on both sides
     even = (2 * round(width * scale / 2), 2 * round(height * scale / 2))
     return tuple(max(2, min(side, limit)) for side, limit in zip(even, limits, strict=True))
 

@@ -15,20 +15,24 @@ PREPARED = "prepared"  # folder that is made in that of a data set, unless --out
 def walk_files(folder: str, skip: str) -> Iterator[str]:
     """Paths of all files below a folder, relative to it, sorted. Links are followed.
 
-    Left out are hidden files and folders, `skip`, and what was prepared in the folder before.
+    Left out are hidden files and folders, `skip`, what was prepared in the folder before, and lost+found of a disk.
     Raises:
-        ConfigError: if there is no such folder.
+        ConfigError: if there is no such folder, or one below it cannot be read: its videos would be lost in silence.
     """
     if not os.path.isdir(folder):
         raise ConfigError(f"there is no folder {folder}")
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(f"cannot read the folder {error.filename}: {error.strerror}") from None
+
     seen = {os.path.realpath(skip), os.path.realpath(os.path.join(folder, PREPARED))}
-    for where, folders, files in os.walk(folder, followlinks=True):
+    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(where)
         if real in seen:  # a link may lead round in a circle
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "lost+found")
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.relpath(os.path.join(where, name), folder).replace(os.sep, "/")

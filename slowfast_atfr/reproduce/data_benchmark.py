@@ -3,6 +3,7 @@
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -223,6 +224,8 @@ def _memory(cfg: CfgNode) -> list[Figure]:
 def worker_memory(cfg: CfgNode, *, warm_up: int, measured: int) -> np.ndarray:
     """Bytes that a data worker has to itself, before and after every MEASUREMENTS-th part of `measured` training clips.
 
+    The loader runs in a new process: a worker would begin with what this one has gathered, and grow in that unseen.
+
     Args:
         cfg: of a data set; a batch is one video.
         warm_up: clips before the first of these.
@@ -230,6 +233,11 @@ def worker_memory(cfg: CfgNode, *, warm_up: int, measured: int) -> np.ndarray:
     Returns:
         (MEASUREMENTS + 1,) int64.
     """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_watch_worker, cfg, warm_up, measured).result()
+
+
+def _watch_worker(cfg: CfgNode, warm_up: int, measured: int) -> np.ndarray:
     loader = build_loader(_with(cfg, {"DATA_LOADER.NUM_WORKERS": 1, "TRAIN.BATCH_SIZE": 1}), "train", RankInfo())
     before = multiprocessing.active_children()
     wanted = [warm_up + measured * part // MEASUREMENTS for part in range(MEASUREMENTS + 1)]

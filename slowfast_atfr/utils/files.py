@@ -22,8 +22,10 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     try:
         yield part
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         _remove(part)
+        if isinstance(error, OSError) and error.filename in (None, part):  # a full disk names nothing
+            error.filename = os.fspath(path)
         raise
 
 

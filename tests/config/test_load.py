@@ -82,6 +82,8 @@ def test_pairs_take_yaml_in_the_kind_of_the_default(key, text, value):
         (["NUM_GPUS"], ["NUM_GPUS", "no partner"]),
         (["NONLOCAL.LOCATION", "[[[a]], [[]], [[]], [[]]]"], ["NONLOCAL.LOCATION", "numbers"]),
         (["DETECTION.ENABLE", "True"], ["DETECTION.ENABLE", "does not have"]),
+        (["SOLVER.LAYER_DECAY", "0.75"], ["SOLVER.LAYER_DECAY is 0.75", "does not have"]),
+        (["TASK", "ssl"], ["TASK is 'ssl'", "does not have"]),
         (["DATA.MULTI_LABEL", "True"], ["DATA.MULTI_LABEL", "does not have"]),
     ],
 )
@@ -97,6 +99,9 @@ def test_keys_of_pyslowfast_that_leave_a_feature_off_are_accepted(tmp_path):
     DETECTION: {ENABLE: False, ALIGNED: True}
     DATA: {DECODING_BACKEND: torchvision}
     TENSORBOARD: {ENABLE: False}
+    SOLVER: {CLIP_GRAD_L2NORM: null, LAYER_DECAY: 1.0, BETAS: [0.9, 0.999], LARS_ON: False}
+    TEST: {NUM_TEMPORAL_CLIPS: []}
+    TASK: ""
     """
     cfg = load_cfg(write(tmp_path, "theirs.yaml", text))
     assert (cfg.MODEL.ARCH, cfg.DATA.DECODING_BACKEND) == ("slowfast", "torchvision")

@@ -40,6 +40,20 @@ def write_numbered(path, *, count, codec="libx264", options=None, pts=None, fps=
     return path
 
 
+def hide_picture(source, path, hidden):
+    """A copy of a VP8 video that does not show the picture of packet number `hidden`, but builds others on it."""
+    with av.open(str(source)) as before, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(before.streams.video[0])
+        for number, packet in enumerate(packet for packet in before.demux(video=0) if packet.size):
+            data = bytearray(bytes(packet))
+            data[0] &= 0xFF if number != hidden else 0xEF
+            copy = av.Packet(bytes(data))
+            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
+            copy.is_keyframe = packet.is_keyframe
+            container.mux(copy)
+    return path
+
+
 X264 = {"preset": "ultrafast", "tune": "fastdecode", "bf": "3", "g": "12", "b-adapt": "0", "weightp": "0"}
 VFR = np.cumsum(np.random.default_rng(0).integers(20, 120, 60))
 # Each with 60 frames: what is odd about the file -> (its name, arguments of write_numbered).
@@ -84,6 +98,26 @@ def numbered(tmp_path_factory):
 
     path.kinds = tuple(k for k, (_, how) in KINDS.items() if how.get("codec", "libx264") in av.codecs_available)
     path.write, path.read_number, path.draw_number = write_numbered, read_number, draw_number
+    return path
+
+
+@pytest.fixture
+def silent_packet(tmp_path, numbered):
+    """A Matroska file of 60 frames, with a 61st packet in the middle that shows nothing, as some of VP8 do."""
+    path, empty = tmp_path / "silent.mkv", b"\0\0\1\xb6\x50\x4f"  # a picture of MPEG-4 part 2 whose vop_coded is 0
+    whole = numbered.write(
+        tmp_path / "whole.mkv", count=60, codec="mpeg4", options={"g": "60", "sc_threshold": "1000000000"}
+    )
+    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            if number == 30:
+                extra = av.Packet(empty)
+                extra.pts, extra.dts, extra.time_base = packet.pts - 20, packet.dts - 20, packet.time_base
+                extra.stream = stream
+                container.mux(extra)
+            packet.stream = stream
+            container.mux(packet)
     return path
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from slowfast_atfr.datasets.augment import ClipPlan, cut_planned, draw_plans, erase_planned
 from slowfast_atfr.datasets.rand_augment import Operation
-from slowfast_atfr.datasets.random_erasing import Erasing
+from slowfast_atfr.datasets.random_erasing import Erasing, erase
 from slowfast_atfr.datasets.transform import ResizedCrop, Window, cut
 
 
@@ -71,3 +71,14 @@ def test_only_planned_clips_are_erased(augmented):
     augmented.AUG.RE_MODE = "const"
     erase_planned(clip, ClipPlan((), Window(32, 36), Erasing(((1, 2, 3, 4),), 0)), augmented)
     assert (clip[:, 1:4, 2:6] == round(0.45 * 255)).all() and clip.astype(bool).sum() == 2 * 3 * 4 * 3
+
+
+@pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
+def test_clips_are_erased_as_the_config_says(augmented, mode):
+    augmented.AUG.RE_MODE = mode
+    augmented.DATA.MEAN, augmented.DATA.STD = [0.2, 0.4, 0.6], [0.1, 0.2, 0.3]
+    clip, expected = (np.zeros((2, 32, 32, 3), np.uint8) for _ in range(2))
+    erasing = Erasing(((1, 2, 30, 20),), 7)
+    erase_planned(clip, ClipPlan((), Window(32, 36), erasing), augmented)
+    erase(expected, erasing, mode=mode, mean=[0.2, 0.4, 0.6], std=[0.1, 0.2, 0.3])
+    np.testing.assert_array_equal(clip, expected)

@@ -2,17 +2,17 @@
 
 import os
 import pickle
+import shutil
 
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import VideoReformatter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slowfast_atfr.datasets import decoder
 from slowfast_atfr.datasets.decoder import DecodeError, Video, VideoInfo, open_video, probe, read_frames, video_opener
-from slowfast_atfr.datasets.picture import to_rgb
+from slowfast_atfr.datasets.picture import ToRgb
 
 KINDS = (
     "b_frames",
@@ -182,9 +182,9 @@ ORIGINALS = {  # frames, upright width and height
 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_every_frame_of_a_real_file_is_that_of_decoding_from_the_start(real_clips, name):
-    path, converter = str(real_clips / "originals" / name), VideoReformatter()
+    path, to_rgb = str(real_clips / "originals" / name), ToRgb()
     with av.open(path) as container:
-        straight = [to_rgb(frame, converter) for frame in container.decode(video=0)]
+        straight = [to_rgb(frame) for frame in container.decode(video=0)]
     info = probe(path)
     assert (info.num_frames, info.width, info.height) == ORIGINALS[name] == (len(straight), *straight[0].shape[1::-1])
     shuffled = np.random.default_rng(0).permutation(len(straight))
@@ -212,3 +212,21 @@ def test_the_config_names_the_backend(numbered, cfg, caplog):
     ]
     with openers[0](numbered("b_frames")) as video:
         assert type(video) is Video and video.num_frames == 60
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b.mp4", "file:x.mp4", "x%05d.mp4", "two\nlines.mp4", "日本.mp4", "latin\udce9.mp4", "-"]
+)
+def test_files_of_any_name(tmp_path, numbered, numbers, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(numbered("b_frames"), name)
+    for path in (name, tmp_path / name):
+        assert numbers(read_frames(path, [7])).tolist() == [7]
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    for path in (tmp_path / "folder.mp4", tmp_path / "loop.mp4", "", "a\0b.mp4", os.devnull):
+        with pytest.raises(DecodeError):
+            read_frames(path, [0])

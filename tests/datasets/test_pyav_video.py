@@ -1,5 +1,7 @@
 """What decoding costs, what odd streams give, and what becomes of damage: tiny files, written here, then broken."""
 
+import gc
+
 import av
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames
 from slowfast_atfr.datasets.frame_reading import DecodeError, Miscounted
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.pyav_video import Video
+from tests.datasets.conftest import hide_picture
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "open_gop", "hevc_open_gop", "no_frame_count"])
@@ -131,26 +134,9 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
         assert len(passes) == (1 if kept == 2**30 else 2)
         assert numbers(video.read([7, 3])).tolist() == [7, 3]
         assert len(passes) == (3 if kept == 0 else len(passes))
-
-
-@pytest.fixture
-def silent_packet(tmp_path, numbered):
-    """A Matroska file of 60 frames, with a 61st packet in the middle that shows nothing, as some of VP8 do."""
-    path, empty = tmp_path / "silent.mkv", b"\0\0\1\xb6\x50\x4f"  # a picture of MPEG-4 part 2 whose vop_coded is 0
-    whole = numbered.write(
-        tmp_path / "whole.mkv", count=60, codec="mpeg4", options={"g": "60", "sc_threshold": "1000000000"}
-    )
-    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
-        stream = container.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
-            if number == 30:
-                extra = av.Packet(empty)
-                extra.pts, extra.dts, extra.time_base = packet.pts - 20, packet.dts - 20, packet.time_base
-                extra.stream = stream
-                container.mux(extra)
-            packet.stream = stream
-            container.mux(packet)
-    return path
+        assert numbers(video.read(range(27, 33))).tolist() == list(range(27, 33))  # around the last one kept
+        for last in (28, 29, 30, 31):
+            assert numbers(video.read([last])).tolist() == [last]
 
 
 def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers):
@@ -170,16 +156,7 @@ def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers)
 
 def test_hidden_pictures_of_vp8_are_no_frames(tmp_path, numbered, numbers):
     """They stand in packets of their own, with times of their own; here a shown one is made one of them."""
-    path = tmp_path / "hidden.webm"
-    with av.open(str(numbered("vp8"))) as source, av.open(str(path), "w") as container:
-        stream = container.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
-            data = bytearray(bytes(packet))
-            data[0] &= 0xFF if number != 30 else 0xEF
-            copy = av.Packet(bytes(data))
-            copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
-            copy.is_keyframe = packet.is_keyframe
-            container.mux(copy)
+    path = hide_picture(numbered("vp8"), tmp_path / "hidden.webm", 30)
     with open_video(path) as video:
         assert video.num_frames == 59
         assert numbers(video.read(range(59))).tolist() == [number for number in range(60) if number != 30]
@@ -278,8 +255,59 @@ def test_a_frame_built_on_a_damaged_one_is_refused(tmp_path, numbered, numbers):
             with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 28, which is damaged"):
                 video.read([5, spoiled])
         for before in (25, 27):  # shown before the damaged one, decoded after it
-            with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
-                video.read([before])
+            for wanted in ([before], [before, 50]):  # 50 is read from another key frame on
+                with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
+                    video.read(wanted)
+
+
+@pytest.mark.parametrize("loss", ["packet", "error_bit"])
+def test_a_hole_does_not_end_a_transport_stream(tmp_path, numbered, numbers, loss):
+    """Packets of 188 bytes; that of the middle is left out or marked as received with errors."""
+    path, data = tmp_path / "hole.ts", bytearray(numbered("transport_stream").read_bytes())
+    video = [at for at in range(0, len(data), 188) if int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF == 0x100]
+    middle = video[len(video) // 2]
+    data[middle + 1] |= 0x80
+    if loss == "packet":
+        del data[middle : middle + 188]
+    path.write_bytes(data)
+    seen, refused = {}, []
+    with open_video(path) as video:
+        assert video.num_frames >= 59
+        late = 60 - video.num_frames
+        for index in range(video.num_frames):
+            try:
+                seen[index] = int(numbers(video.read([index])[0]))
+            except DecodeError as error:
+                refused.append(str(error))
+    assert 1 <= len(refused) <= 16 and all("damaged" in text for text in refused)
+    assert {0, 5, 59 - late} <= set(seen) and all(number in (index, index + late) for index, number in seen.items())
+
+
+@pytest.mark.parametrize("head", [0x0C, None])
+def test_a_picture_that_is_lost_is_not_passed_over(tmp_path, numbered, head):
+    """Others are built on frame 28, an anchor; its packet becomes a filler, or its slices become zeros."""
+    with open_video(numbered("b_frames")) as video:
+        pts = int(video._table.pts[28])
+    data, path = bytearray(numbered("b_frames").read_bytes()), tmp_path / "lost.mp4"
+    with av.open(str(numbered("b_frames"))) as container:
+        packet = next(packet for packet in container.demux(video=0) if packet.pts == pts)
+    if head is None:
+        data[packet.pos + 5 : packet.pos + packet.size] = bytes(packet.size - 5)
+    else:
+        data[packet.pos + 4] = head
+    path.write_bytes(data)
+    for wanted in ([25], [29], [32], [35], [24, 35]):
+        with open_video(path) as video, pytest.raises(DecodeError):
+            video.read(wanted)
+    with open_video(path) as video:
+        np.testing.assert_array_equal(video.read([11, 40]), read_frames(numbered("b_frames"), [11, 40]))
+
+
+def test_b_frames_before_a_damaged_one_are_refused_without_a_table(tmp_path, numbered):
+    path = _damage(numbered("b_frames"), tmp_path / "damaged.mp4", frame=28)
+    for before in (25, 27):
+        with open_video(path, counts=True) as video, pytest.raises(DecodeError, match="may be built on frame 28"):
+            video.read([before])
 
 
 def test_damage_without_a_table(tmp_path, numbered):
@@ -295,3 +323,11 @@ def test_damage_without_a_table(tmp_path, numbered):
         for spoiled in (25, 29, 31):
             with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 24, which is damaged"):
                 video.read([2, spoiled])
+
+
+def test_closed_videos_leave_no_pictures_in_memory(numbered):
+    gc.collect()
+    for _ in range(3):
+        with open_video(numbered("b_frames")) as video:
+            video.read([3, 40])
+    assert not [item for item in gc.get_objects() if isinstance(item, av.VideoFrame) and item.width]

@@ -34,6 +34,8 @@ def test_an_operation_calls_its_function(name):
         ("rotate", 0.5, True, (15, -15)),
         ("shear_y", 1.0, False, (0.3, -0.3)),
         ("translate_x", 0.2, True, (0.09, -0.09)),
+        ("translate_y", 0.2, True, (0.09, -0.09)),
+        ("shear_x", 1.0, True, (0.3, -0.3)),
         ("solarize_add", 0.7, True, (77, 77)),
         ("solarize", 0.7, True, (256 - 179, 256 - 179)),
         ("solarize", 0.7, False, (179, 179)),
@@ -63,6 +65,7 @@ def test_half_of_the_operations_are_done_and_all_are_equally_likely():
     assert set(counts) == set(OPERATIONS)
     assert max(counts.values()) / min(counts.values()) < 1.3
     assert {operation.interpolation for clip in drawn for operation in clip} == {cv2.INTER_CUBIC}
+    assert any(len({operation.name for operation in clip}) < len(clip) for clip in drawn)  # one may come twice
 
 
 def test_the_magnitude_has_the_spread_of_the_policy():

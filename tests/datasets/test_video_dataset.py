@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets import video_dataset
+from slowfast_atfr.datasets.augment import cut_planned, erase_planned
 from slowfast_atfr.datasets.decoder import DecodeError
 from slowfast_atfr.datasets.transform import cut, val_window, view_windows
 from slowfast_atfr.datasets.video_dataset import MAX_REPLACEMENTS, VideoDataset
@@ -98,6 +100,20 @@ def test_several_clips_of_one_decoded_clip(cfg):
         assert torch.equal(clip.frames, again.frames)
     replaced = data[7, 1]
     assert [len(clip.skipped) for clip in replaced] == [1, 0, 0] and len({clip.index for clip in replaced}) == 1
+
+
+def test_every_clip_is_what_its_plan_makes_of_the_frames(cfg, monkeypatch):
+    augment(cfg, samples=3)
+    data, drawn = Fake(cfg, "train"), []
+    pick, draw = data.random_indices, video_dataset.draw_plans
+    monkeypatch.setattr(data, "random_indices", lambda *args: drawn.append(pick(*args)) or drawn[-1])
+    monkeypatch.setattr(video_dataset, "draw_plans", lambda *args, **how: drawn.append(draw(*args, **how)) or drawn[-1])
+    clips = data[2, 5]
+    indices, plans = drawn
+    for clip, plan in zip(clips, plans, strict=True):
+        expected = np.stack([cut_planned(FakeVideo().frames[index], [plan])[0] for index in indices])
+        erase_planned(expected, plan, cfg)
+        np.testing.assert_array_equal(clip.frames.numpy(), expected)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

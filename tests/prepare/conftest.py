@@ -1,3 +1,3 @@
 """The numbered videos of the decoder's tests."""
 
-from tests.datasets.conftest import numbered  # noqa: F401
+from tests.datasets.conftest import numbered, silent_packet  # noqa: F401

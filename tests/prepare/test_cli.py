@@ -1,8 +1,11 @@
 """The command line: one command for each data set, and every wrong one told in a line."""
 
 import csv
+import errno
 import json
+import os
 import shutil
+from functools import partial
 
 import pytest
 
@@ -159,6 +162,24 @@ def test_copies_that_are_there_are_kept_and_leftovers_go(spoilt, capsys):
     assert " are in " in capsys.readouterr().out
 
 
+def test_a_video_that_was_replaced_is_no_longer_bad(spoilt):
+    assert main(["folder", str(spoilt), "--resize", "32", "--workers", "2"]) == 0
+    for name in ("jump/2.mp4", "run/1.mp4"):
+        write_clip(spoilt / name)
+    assert main(["folder", str(spoilt), "--resize", "32", "--drop-bad", "--workers", "1"]) == 0
+    assert len(listed(spoilt)) == 10 and lines_of(spoilt / "prepared" / "bad.csv") == ["path,reason"]
+
+
+def test_later_copies_do_not_forget_what_a_check_found(spoilt):
+    assert main(["folder", str(spoilt), "--resize", "32", "--workers", "1"]) == 0
+    (spoilt / "prepared" / "videos_32" / "run" / "0.mp4").write_bytes(b"rotten")
+    assert main(["folder", str(spoilt), "--resize", "32", "--check", "--workers", "1"]) == 1
+    assert main(["folder", str(spoilt), "--resize", "32", "--workers", "1"]) == 0
+    assert "run/0.mp4" in (spoilt / "prepared" / "bad.csv").read_text()
+    assert main(["folder", str(spoilt), "--resize", "32", "--drop-bad", "--workers", "1"]) == 0
+    assert not any("run/0.mp4" in line for line in listed(spoilt))
+
+
 def test_a_full_disk_is_one_clear_error(tmp_path, capsys):
     folder = tmp_path / "own"
     write_clips(folder, [(f"{name}/{n}.mp4", label) for label, name in enumerate(("run", "jump")) for n in range(3)])
@@ -227,9 +248,29 @@ def test_names_that_would_collide_are_told(capsys, tmp_path):
     )
 
 
-def test_a_report_that_is_not_there_is_told(capsys, spoilt):
-    assert main(["folder", str(spoilt), "--drop-bad"]) == 2
-    assert "bad.csv" in capsys.readouterr().err
+@pytest.mark.parametrize("options", [[], ["--resize", "32"]], ids=["lists", "copies"])
+def test_a_report_that_is_not_there_is_told_before_any_work(capsys, spoilt, options):
+    assert main(["folder", str(spoilt), "--drop-bad", *options]) == 2
+    assert "bad.csv" in capsys.readouterr().err and not (spoilt / "prepared").exists()
+
+
+@pytest.mark.parametrize(("write", "name", "closed"), [
+    (write_kinetics, "kinetics400", "annotations"), (write_kinetics, "kinetics400", "train"),
+    (write_hmdb51, "hmdb51", "testTrainMulti_7030_splits"), (write_hmdb51, "hmdb51", "hmdb51_org/wave"),
+])  # fmt: skip
+def test_a_folder_that_cannot_be_read_is_told(capsys, monkeypatch, tmp_path, write, name, closed):
+    """Its videos would be missing, or its class, and the others be labelled anew."""
+    folder, real = write(tmp_path / "data"), {"listdir": os.listdir, "scandir": os.scandir}
+
+    def refuse(which, path="."):
+        if os.fspath(path) == str(folder / closed):  # root may read whatever its mode says
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real[which](path)
+
+    for which in real:
+        monkeypatch.setattr(os, which, partial(refuse, which))
+    assert main([name, str(folder)]) == 2
+    assert capsys.readouterr().err == f"error: cannot read the folder {folder / closed}: Permission denied\n"
 
 
 def test_ctrl_c_tells_how_to_go_on(capsys, monkeypatch, tmp_path):

@@ -56,6 +56,10 @@ def test_given_parts_are_kept(collect):
     }
 
 
+def test_one_class_may_be_called_as_a_part(collect):
+    assert collect(classes(train=2, tram=2)).classes == ("train", "tram")
+
+
 def test_what_is_left_out_is_told(collect):
     videos = collect([*classes(run=2, jump=2), "run/notes.txt", "stray.mp4", ".hidden/a.mp4", "run/.b.mp4"])
     assert len(videos.paths()) == 4
@@ -73,6 +77,14 @@ def test_what_is_left_out_is_told(collect):
         (["train/run/a.mp4", "val/jump/b.mp4"], "val has the class 'jump', of which .*train has no video"),
         (["train/run/a.mp4", "val/run/b.mp4", "jump/c.mp4"], "there is jump/"),
         (["train/a.mp4", "val/run/b.mp4"], "there is train/a.mp4"),
+        (
+            ["train/run/a.mp4", "test/run/b.mp4"],
+            "holds test/ and train/, parts rather than classes; name them train/, val/",
+        ),
+        (
+            ["Train/run/a.mp4", "Validation/run/b.mp4", "c/d.mp4"],
+            "holds Train/ and Validation/, parts rather than classes",
+        ),
     ],
 )
 def test_a_folder_that_is_none_is_told(collect, paths, told):

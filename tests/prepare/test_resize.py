@@ -1,6 +1,8 @@
 """A small copy has the frames of its source, at their times, and can be entered anywhere."""
 
+import itertools
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -8,10 +10,12 @@ import pytest
 
 from slowfast_atfr.datasets.decoder import DecodeError, open_video, probe
 from slowfast_atfr.datasets.frame_folder import scan_folder
+from slowfast_atfr.datasets.pyav_video import TableContradicted, Video
+from slowfast_atfr.prepare.check import check_video
 from slowfast_atfr.prepare.pictures import extract_frames
 from slowfast_atfr.prepare.resize import KEY_FRAME_EVERY, frame_times, resize_video
-from slowfast_atfr.prepare.scale import scaled_size
-from tests.datasets.conftest import KINDS, VFR, read_number, write_numbered
+from slowfast_atfr.prepare.scale import pour, scaled_size
+from tests.datasets.conftest import KINDS, VFR, hide_picture, read_number, write_numbered
 from tests.tiny_sets import write_clip
 
 
@@ -52,6 +56,52 @@ def test_a_constant_rate_stays_as_it_is(tmp_path, rate):
     assert probe(copy).fps == pytest.approx(float(rate), rel=1e-3)
 
 
+def test_a_video_whose_packets_miscount_it_is_copied_and_good_as_it_is_to_training(silent_packet, tmp_path):
+    with open_video(resized(silent_packet, tmp_path, side=512)) as video:
+        assert [read_number(frame) for frame in video.read(range(video.num_frames))] == list(range(60))
+    extract_frames((str(silent_packet), str(tmp_path / "frames" / "7")), short_side=48)
+    assert scan_folder(tmp_path / "frames" / "7").num_frames == 60
+    for quick in (False, True):
+        check_video(str(silent_packet), quick=quick)
+
+
+def test_hidden_pictures_do_not_cost_the_times(tmp_path):
+    """VP8 has packets that nobody sees; the others' times are told."""
+    whole = write_numbered(tmp_path / "a.webm", count=60, codec="libvpx", options={"cpu-used": "8"}, pts=VFR)
+    copy = resized(hide_picture(whole, tmp_path / "hidden.webm", 30), tmp_path)
+    np.testing.assert_allclose(times_of(copy), np.delete(VFR - VFR[0], 30) / 1000, atol=1e-6)
+
+
+def test_times_begin_at_zero_and_never_stand_still(numbered):
+    with open_video(numbered("late_start")) as video:
+        times, base = frame_times(video)
+    assert (times * float(base)).tolist() == pytest.approx([0.04 * number for number in range(60)])
+    fast = SimpleNamespace(times=(np.array([7, 50, 107]), Fraction(1, 10**9)), num_frames=3, fps=25.0)
+    times, base = frame_times(fast)  # MP4's finest unit is 1000 of these
+    assert (times.tolist(), base) == ([0, 1, 2], Fraction(1, 25))
+
+
+def test_a_video_that_the_reader_begins_anew_is_taken_once(numbered, monkeypatch):
+    original = Video._seeking
+
+    def contradicted(self, wanted):
+        yield from itertools.islice(original(self, wanted), 10)
+        raise TableContradicted
+
+    monkeypatch.setattr(Video, "_seeking", contradicted)
+    with open_video(numbered("b_frames")) as video:
+        frames = pour(video, 512, Frames).taken
+    assert [read_number(frame) for frame in frames] == list(range(60))
+
+
+class Frames:
+    def __init__(self):
+        self.taken = []
+
+    def take(self, frame):
+        self.taken.append(frame.copy())
+
+
 def test_times_of_avi_are_even(numbered):
     with open_video(numbered("avi_with_b_frames")) as video:
         times, base = frame_times(video)
@@ -73,7 +123,9 @@ def test_random_clips_find_a_key_frame_near_and_no_sound_is_kept(tmp_path):
             container.mux(stream.encode())
     with av.open(str(resized(source, tmp_path))) as container:
         assert [stream.type for stream in container.streams] == ["video"]
-        keys = [number for number, packet in enumerate(container.demux(video=0)) if packet.size and packet.is_keyframe]
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert [packet.pts for packet in packets] == sorted(packet.pts for packet in packets)  # none waits for a later one
+    keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
     assert keys[0] == 0 and max(np.diff([*keys, 100])) <= KEY_FRAME_EVERY
 
 

@@ -28,9 +28,10 @@ def test_a_folder_takes_its_place_whole(tmp_path):
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_failure_leaves_what_was_there(tmp_path, kind):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(OSError, match="No space left"), replacing(tmp_path / "a") as part:
+    with pytest.raises(OSError, match="No space left") as error, replacing(tmp_path / "a") as part:
         os.mkdir(part) if kind == "folder" else open(part, "w").close()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert error.value.filename == str(tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
 
 
@@ -44,3 +45,9 @@ def test_what_a_killed_program_leaves_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("")
     assert remove_parts(tmp_path) == 2 and remove_parts(tmp_path) == 0
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".part", "a.mp4", "mine.part", "sub"]
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / "a"):
+        (tmp_path / "other").read_text()
+    assert error.value.filename == str(tmp_path / "other")
