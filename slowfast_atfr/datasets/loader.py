@@ -19,6 +19,7 @@ from slowfast_atfr.datasets.sampler import TrainBatches, rank_indices
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 from slowfast_atfr.datasets.worker_errors import told_plainly
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.env import hand_back_freed_memory
 
 
 class Loader:
@@ -206,6 +207,7 @@ def _start_worker(worker: int) -> None:
     """One thread for each data loading process: there are as many processes as the cores can take."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    hand_back_freed_memory()
 
 
 def _unchanged(item: Any) -> Any:

@@ -1,8 +1,12 @@
 import io
 import random
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from slowfast_atfr.utils.env import get_rng_state, gpu_memory, host_memory, seed_everything, set_rng_state
@@ -36,3 +40,19 @@ def test_a_state_survives_a_checkpoint_that_may_hold_plain_data_only():
 def test_memory_is_told_in_gigabytes():
     assert re.fullmatch(r"\d+\.\d\dG", gpu_memory())
     assert re.fullmatch(r"\d+\.\d\d/\d+\.\d\dG|unknown", host_memory())
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_what_is_freed_is_handed_back():
+    code = (
+        "import os, numpy as np\n"
+        "from slowfast_atfr.utils.env import hand_back_freed_memory, private_memory\n"
+        "hand_back_freed_memory()\n"
+        "before = private_memory(os.getpid())\n"
+        "for _ in range(3):\n"
+        "    blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(40)]\n"
+        "    del blocks[:-1]\n"
+        "print(private_memory(os.getpid()) - before)\n"
+    )
+    left = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert left < 24 * 2**20
