@@ -13,6 +13,7 @@ from slowfast_atfr.engine import train as train_module
 from slowfast_atfr.engine.checkpoint import checkpoint_path
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.multigrid import MultigridSchedule
 from slowfast_atfr.engine.stop import EXIT_STATUS
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
@@ -88,8 +89,7 @@ class Killed(BaseException):
     """Ends a run as SIGKILL would: nothing of it cleans up."""
 
 
-@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
-@pytest.mark.parametrize("moment", [2, 4])
+@pytest.mark.parametrize(("moment", "settings"), [(2, {}), (4, EVERYTHING)], ids=["plain", "everything"])
 def test_a_run_that_is_killed_within_an_epoch_is_the_run_that_was_not(
     tiny_cfg, tmp_path, monkeypatch, moment, settings
 ):
@@ -150,7 +150,7 @@ def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp
     trained = set(shapes)
     assert {(8, 2, 23), (4, 4, 23), (2, 4, 32), (1, 8, 32)} <= trained  # of the long cycle
     assert {(4, 4, 24), (2, 4, 29), (2, 8, 24), (1, 8, 29)} <= trained  # of the short one
-    norms = {(phase.norm, phase.norm_splits) for phase in train_module.build_run(whole, _alone()).schedule.phases}
+    norms = {(phase.norm, phase.norm_splits) for phase in MultigridSchedule(whole).phases}
     assert norms == {("sub_batchnorm", 2), ("batchnorm", 1), ("sync_batchnorm", 1)}
     cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", TRAIN__CHECKPOINT_ITERATIONS=2, **MULTIGRID)
     log = TrainMeter.log_iter_stats
@@ -170,12 +170,6 @@ def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp
     assert_same(last(tmp_path / "whole", 10), last(tmp_path / "parts", 10))
 
 
-def _alone():
-    from slowfast_atfr.utils.distributed import RankInfo
-
-    return RankInfo()
-
-
 def test_a_nan_is_told_with_the_videos_and_the_last_good_step(repo, tiny_pairs, tmp_path, monkeypatch, capsys):
     spoilt, original = [], train_module.to_inputs
 
@@ -192,7 +186,7 @@ def test_a_nan_is_told_with_the_videos_and_the_last_good_step(repo, tiny_pairs, 
     assert told.count("train_") == 4
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.slow
 def test_a_kill_of_the_process_itself_loses_nothing(repo, tiny_pairs, tmp_path):
     shared = {"SOLVER__MAX_EPOCH": 2, "TRAIN__CHECKPOINT_ITERATIONS": 1, "TEST__ENABLE": False}
     command = [sys.executable, str(repo / "tools" / "run_net.py"), "--cfg", CONFIG]
