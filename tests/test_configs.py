@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.multigrid import MultigridSchedule
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
 VARIANTS = {"_ATFR": "SGS", "_TEMPORAL_ATTENTION": "TEMPORAL_ATTENTION"}  # ending of the file: section that it is about
@@ -63,3 +64,22 @@ def test_fine_tuning_starts_from_weights_at_epoch_0(folder, classes):
     assert pretrained["MODEL"]["NUM_CLASSES"] == 400
     for section in ("RESNET", "DATA", "BN"):
         assert sections(f"{folder}/3DRESNET50.yaml")[section] == pretrained[section]
+
+
+MULTIGRID = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*_MULTIGRID.yaml"))
+
+
+@pytest.mark.parametrize("name", MULTIGRID)
+def test_multigrid_changes_the_schedule_and_the_crop_of_the_test_alone(name):
+    cfg, base = sections(name), sections(name.replace("_MULTIGRID", ""))
+    assert cfg["MULTIGRID"]["LONG_CYCLE"] and cfg["MULTIGRID"]["SHORT_CYCLE"]
+    assert {key for key in cfg if cfg[key] != base[key]} <= {"MULTIGRID", "DATA"}
+    assert cfg["DATA"] == base["DATA"] | {"TEST_CROP_SIZE": 224}
+
+
+def test_blocks_of_sgs_are_whole_in_every_phase():
+    cfg = load_cfg(str(FOLDER / "SSv2/SLOWFAST_8x8_R50_ATFR_MULTIGRID.yaml"))
+    lengths = {phase.num_frames for phase in MultigridSchedule(cfg).phases}
+    assert lengths == {16, 32, 64}
+    slow, fast = cfg.SGS.BLOCK_SIZE
+    assert all(length // cfg.SLOWFAST.ALPHA % slow == 0 and length % fast == 0 for length in lengths)

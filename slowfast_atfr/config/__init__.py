@@ -4,13 +4,23 @@ from slowfast_atfr.config.augmentation import MAX_MAGNITUDE, RandAugmentPolicy, 
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.load import load_cfg
-from slowfast_atfr.config.validate import BLOCKS, MAX_BINS, PATHWAY_NAMES, STAGES, num_pathways, per_pathway, validate
+from slowfast_atfr.config.validate import (
+    BLOCKS,
+    MAX_BINS,
+    PATHWAY_NAMES,
+    RESIDUAL_STAGES,
+    STAGES,
+    num_pathways,
+    per_pathway,
+    validate,
+)
 
 __all__ = [
     "BLOCKS",
     "MAX_BINS",
     "MAX_MAGNITUDE",
     "PATHWAY_NAMES",
+    "RESIDUAL_STAGES",
     "STAGES",
     "ConfigError",
     "RandAugmentPolicy",

@@ -23,12 +23,16 @@ def _training(cfg: CfgNode) -> None:
     cfg.TRAIN.BATCH_SIZE = 64  # clips of one machine; each of its processes takes an equal share
     cfg.TRAIN.EVAL_PERIOD = 10  # epochs between evaluations; the last epoch is always evaluated
     cfg.TRAIN.CHECKPOINT_PERIOD = 10  # epochs between checkpoints; the last epoch is always saved
+    cfg.TRAIN.CHECKPOINT_ITERATIONS = 0  # iterations between checkpoints within an epoch; 0: none
     cfg.TRAIN.AUTO_RESUME = True  # go on from the newest checkpoint in OUTPUT_DIR, if there is one
     cfg.TRAIN.CHECKPOINT_FILE_PATH = ""  # initial weights, for a run that does not resume
     cfg.TRAIN.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2; the file is loaded as what it is
     cfg.TRAIN.CHECKPOINT_INFLATE = False  # repeat 2D kernels along time; the run starts at epoch 0
     cfg.TRAIN.CHECKPOINT_EPOCH_RESET = False  # take the weights of CHECKPOINT_FILE_PATH, start at epoch 0
     cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN = []  # strings that are removed from the names of its weights
+    cfg.TRAIN.MIXED_PRECISION = False
+    cfg.TRAIN.AMP_DTYPE = "float16"  # float16, bfloat16: of MIXED_PRECISION
+    cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR = 0.0  # end a run whose loss is so many times the mean of the last 5; 0: never
 
     cfg.TEST = CfgNode()
     cfg.TEST.ENABLE = True
@@ -38,7 +42,7 @@ def _training(cfg: CfgNode) -> None:
     cfg.TEST.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2
     cfg.TEST.NUM_ENSEMBLE_VIEWS = 10  # clips of a video, evenly along time
     cfg.TEST.NUM_SPATIAL_CROPS = 3  # 1 is the centre crop, 3 are left, centre, right (or top, centre, bottom)
-    cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR that receives scores and labels of every video
+    cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR for every video's scores and cost: .pth, .json, .csv, .pkl
 
     cfg.SOLVER = CfgNode()
     cfg.SOLVER.BASE_LR = 0.1
@@ -46,6 +50,7 @@ def _training(cfg: CfgNode) -> None:
     cfg.SOLVER.LR_POLICY = "cosine"
     cfg.SOLVER.COSINE_END_LR = 0.0
     cfg.SOLVER.COSINE_AFTER_WARMUP = False
+    cfg.SOLVER.GAMMA = 0.1  # factor between the learning rates of multigrid's long cycles
     cfg.SOLVER.STEPS = []  # epochs at which steps_with_relative_lrs moves on; the first is 0
     cfg.SOLVER.LRS = []  # factors of BASE_LR, one per step
     cfg.SOLVER.MAX_EPOCH = 300
@@ -57,6 +62,10 @@ def _training(cfg: CfgNode) -> None:
     cfg.SOLVER.WARMUP_EPOCHS = 0.0
     cfg.SOLVER.WARMUP_START_LR = 0.01
     cfg.SOLVER.OPTIMIZING_METHOD = "sgd"
+    cfg.SOLVER.GRAD_ACCUM_STEPS = 1  # iterations that make one step of the optimizer
+    cfg.SOLVER.CLIP_GRAD_VAL = 0.0  # largest absolute value in a gradient; 0: any
+    cfg.SOLVER.CLIP_GRAD_L2NORM = 0.0  # largest norm of all gradients together, without CLIP_GRAD_VAL; 0: any
+    cfg.SOLVER.EMA_DECAY = 0.0  # of the average of weights that is validated and tested; 0: the weights themselves
 
     cfg.BN = CfgNode()
     cfg.BN.USE_PRECISE_STATS = False
@@ -64,8 +73,20 @@ def _training(cfg: CfgNode) -> None:
     cfg.BN.WEIGHT_DECAY = 0.0
     cfg.BN.MOMENTUM = 0.1
     cfg.BN.EPSILON = 1e-5
-    cfg.BN.NORM_TYPE = "batchnorm"  # batchnorm, sync_batchnorm
+    cfg.BN.NORM_TYPE = "batchnorm"  # batchnorm, sync_batchnorm, sub_batchnorm
     cfg.BN.NUM_SYNC_DEVICES = 1  # processes that share statistics under sync_batchnorm
+    cfg.BN.NUM_SPLITS = 1  # parts of a process's clips that are normalised on their own under sub_batchnorm
+
+    cfg.MULTIGRID = CfgNode()  # Wu et al., CVPR 2020
+    cfg.MULTIGRID.LONG_CYCLE = False  # other frames, crop and batch from one phase to the next
+    cfg.MULTIGRID.LONG_CYCLE_FACTORS = [[0.25, 0.5**0.5], [0.5, 0.5**0.5], [0.5, 1], [1, 1]]  # of (frames, crop)
+    cfg.MULTIGRID.SHORT_CYCLE = False  # other crop and batch from one iteration to the next, three in turn
+    cfg.MULTIGRID.SHORT_CYCLE_FACTORS = [0.5, 0.5**0.5]  # crops of the first two, of DATA.TRAIN_CROP_SIZE
+    cfg.MULTIGRID.EPOCH_FACTOR = 1.5  # epochs, of SOLVER.MAX_EPOCH
+    cfg.MULTIGRID.BN_BASE_SIZE = 8  # clips that batch norm takes its statistics over, in every phase
+    cfg.MULTIGRID.EVAL_FREQ = 3  # evaluations and checkpoints of each phase, about
+    cfg.MULTIGRID.DEFAULT_S = 0  # the schedule sets this, DATA.TRAIN_CROP_SIZE of the whole run, and what follows
+    cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE = 0  # clips draw a rate between DATA.SAMPLING_RATE and this
 
 
 def _network(cfg: CfgNode) -> None:
@@ -77,6 +98,8 @@ def _network(cfg: CfgNode) -> None:
     cfg.MODEL.DROPOUT_RATE = 0.5
     cfg.MODEL.FC_INIT_STD = 0.01
     cfg.MODEL.HEAD_ACT = "softmax"
+    cfg.MODEL.ACT_CHECKPOINT = False  # keep no activations of the stages below: run them again in the backward pass
+    cfg.MODEL.ACT_CHECKPOINT_STAGES = ["res2", "res3", "res4", "res5"]  # ours
 
     cfg.RESNET = CfgNode()
     cfg.RESNET.TRANS_FUNC = "bottleneck_transform"  # bottleneck_transform, basic_transform, x3d_transform
@@ -196,6 +219,8 @@ def _run(cfg: CfgNode) -> None:
     cfg.NUM_SHARDS = 1  # machines
     cfg.SHARD_ID = 0
     cfg.DIST_BACKEND = "nccl"  # gloo is taken where the run is on the CPU
+    cfg.ALLOW_TF32 = True  # float32 convolutions and matrix products in TF32 on GPUs, SGS's own never; ours
+    cfg.DIST_TIMEOUT = 10.0  # minutes that a process waits for another before it takes it for lost; ours
     cfg.OUTPUT_DIR = "./tmp"
     cfg.RNG_SEED = 1
     cfg.LOG_PERIOD = 10

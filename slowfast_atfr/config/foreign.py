@@ -31,12 +31,15 @@ _SECTION_SWITCHES = {
     "DEMO": ("ENABLE", lambda value: value is False),
     "DETECTION": ("ENABLE", lambda value: value is False),
     "MASK": ("ENABLE", lambda value: value is False),
-    "MULTIGRID": (("SHORT_CYCLE", "LONG_CYCLE"), lambda value: value is False),
     "MVIT": (None, None),
     "TASK": ("", lambda value: value == ""),
     "TENSORBOARD": ("ENABLE", lambda value: value is False),
     "VIS_MASK": ("ENABLE", lambda value: value is False),
 }
+# Numbers for which PySlowFast writes None where they are off, which here is 0.
+OFF_IS_NONE = ("SOLVER.CLIP_GRAD_L2NORM", "SOLVER.CLIP_GRAD_VAL")
+# Keys that are no settings: a run sets them itself, and so what a file says of them is left out.
+SET_BY_RUN = ("MULTIGRID.DEFAULT_S", "MULTIGRID.LONG_CYCLE_SAMPLING_RATE")
 # Single keys of sections that we do have, with the values at which they change nothing.
 _HARMLESS = {
     "AUG.GEN_MASK_LOADER": (False,),
@@ -46,7 +49,6 @@ _HARMLESS = {
     "AUG.MASK_WINDOW_SIZE": None,
     "AUG.MAX_MASK_PATCHES_PER_BLOCK": None,
     "BN.GLOBAL_SYNC": (False,),
-    "BN.NUM_SPLITS": (1,),
     "DATA.COLOR_RND_GRAYSCALE": (0.0,),
     "DATA.DUMMY_LOAD": (False,),
     "DATA.LOADER_CHUNK_OVERALL_SIZE": (0,),
@@ -64,25 +66,21 @@ _HARMLESS = {
     "DATA.TRAIN_PCA_EIGVAL": None,  # read by the data sets AVA and ImageNet only
     "DATA.TRAIN_PCA_EIGVEC": None,
     "DATA_LOADER.ENABLE_MULTI_THREAD_DECODE": (True, False),
-    "MODEL.ACT_CHECKPOINT": (False,),
     "MODEL.DETACH_FINAL_FC": (False,),
     "MODEL.DROPCONNECT_RATE": (0.0,),
     "MODEL.FP16_ALLREDUCE": (False,),
     "MODEL.FROZEN_BN": (False,),
     "MODEL.MULTI_PATHWAY_ARCH": None,
     "MODEL.SINGLE_PATHWAY_ARCH": None,
+    "MULTIGRID.DEFAULT_B": None,
+    "MULTIGRID.DEFAULT_T": None,
     "SOLVER.BETAS": ([0.9, 0.999], "(0.9, 0.999)"),  # what PyTorch takes
-    "SOLVER.CLIP_GRAD_L2NORM": (None,),
-    "SOLVER.CLIP_GRAD_VAL": (None,),
-    "SOLVER.GAMMA": None,  # read by no policy that PySlowFast still has
     "SOLVER.LARS_ON": (False,),
     "SOLVER.LAYER_DECAY": (1.0,),
-    "SOLVER.STEP_SIZE": None,
+    "SOLVER.STEP_SIZE": None,  # read by no policy that PySlowFast still has
     "SOLVER.WARMUP_FACTOR": None,
     "TEST.NUM_TEMPORAL_CLIPS": ([],),
     "TRAIN.CHECKPOINT_IN_INIT": (False,),
-    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": (0.0,),
-    "TRAIN.MIXED_PRECISION": (False,),
 }
 
 
@@ -96,7 +94,5 @@ def is_inert(key: str, value: Any) -> bool | None:
     section, _, leaf = key.partition(".")
     if section not in _SECTION_SWITCHES:
         return None
-    switches, is_off = _SECTION_SWITCHES[section]
-    if switches is not None and leaf in ([switches] if isinstance(switches, str) else switches):
-        return is_off(value)
-    return True
+    switch, is_off = _SECTION_SWITCHES[section]
+    return is_off(value) if leaf == switch else True

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
-from slowfast_atfr.config.foreign import RENAMED, is_inert
+from slowfast_atfr.config.foreign import OFF_IS_NONE, RENAMED, SET_BY_RUN, is_inert
 from slowfast_atfr.config.validate import validate
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,8 @@ def _parse(text: str) -> Any:
 
 def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = None) -> None:
     """Set one dotted key; `text` is what the user typed, which a string key takes as it is."""
+    if key in SET_BY_RUN:
+        return
     *sections, leaf = key.split(".")
     node = cfg
     for section in sections:
@@ -118,6 +120,8 @@ def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = Non
 def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -> Any:
     """The value in the kind of the default: int serves for float, so does 1e-4 (a string in YAML 1.1), () for []."""
     kind = type(default)
+    if value in (None, "None") and key in OFF_IS_NONE:
+        return kind(0)
     if kind is str and not isinstance(value, str):
         if value is None:
             return text if text is not None else ""

@@ -11,6 +11,7 @@ from slowfast_atfr.config.errors import fail_unless as _fail_unless
 
 _ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
 STAGES = ("conv1", "res2", "res3", "res4")  # that SGS and temporal attention may stand behind: s1 .. s4
+RESIDUAL_STAGES = ("res2", "res3", "res4", "res5")  # s2 .. s5
 PATHWAY_NAMES = ("slow", "fast")
 PATHWAYS = {"slowfast": 2} | dict.fromkeys(_ONE_PATHWAY, 1)  # of each MODEL.ARCH
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
@@ -43,6 +44,7 @@ def validate(cfg: CfgNode) -> None:
     _data(cfg)
     validate_augmentation(cfg)
     _run(cfg)
+    _multigrid(cfg)
 
 
 def _one_of(cfg: CfgNode, key: str, choices: Sequence[Any]) -> None:
@@ -58,8 +60,9 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "RESNET.DEPTH", tuple(BLOCKS))
     _one_of(cfg, "RESNET.TRANS_FUNC", ("bottleneck_transform", "basic_transform", "x3d_transform"))
     _one_of(cfg, "NONLOCAL.INSTANTIATION", ("dot_product", "softmax"))
-    _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm"))
+    _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm", "sub_batchnorm"))
     _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
+    _one_of(cfg, "TRAIN.AMP_DTYPE", ("float16", "bfloat16"))
     _one_of(cfg, "SGS.ORDER", ("bin", "time"))
     _one_of(cfg, "SGS.COORDINATES", ("all", "angular", "radial"))
     _one_of(cfg, "SGS.BATCHING", ("packed", "padded"))
@@ -101,6 +104,10 @@ def _network(cfg: CfgNode) -> None:
     _fail_unless(cfg.MODEL.NUM_CLASSES >= 1, "MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, "it is at least 1")
     rate = cfg.MODEL.DROPOUT_RATE
     _fail_unless(0 <= rate < 1, "MODEL.DROPOUT_RATE", rate, "it is a probability below 1")
+    again, key = cfg.MODEL.ACT_CHECKPOINT_STAGES, "MODEL.ACT_CHECKPOINT_STAGES"
+    _fail_unless(set(again) <= set(RESIDUAL_STAGES), key, again, f"it is a list out of {', '.join(RESIDUAL_STAGES)}")
+    _fail_unless(len(set(again)) == len(again), key, again, "a stage stands in it once")
+    _fail_unless(again or not cfg.MODEL.ACT_CHECKPOINT, key, again, "MODEL.ACT_CHECKPOINT is True, so name a stage")
     channels = cfg.DATA.INPUT_CHANNEL_NUM
     rule = f"frames have 3 channels, one entry for each pathway of {cfg.MODEL.ARCH}: {[3] * pathways}"
     _fail_unless(channels == [3] * pathways, "DATA.INPUT_CHANNEL_NUM", channels, rule)
@@ -202,6 +209,7 @@ def _run(cfg: CfgNode) -> None:
     _fail_unless(cfg.NUM_SHARDS >= 1, "NUM_SHARDS", cfg.NUM_SHARDS, "it is the number of machines, at least 1")
     rule = f"it is the index of this machine, from 0 to NUM_SHARDS - 1 = {cfg.NUM_SHARDS - 1}"
     _fail_unless(0 <= cfg.SHARD_ID < cfg.NUM_SHARDS, "SHARD_ID", cfg.SHARD_ID, rule)
+    _fail_unless(cfg.DIST_TIMEOUT > 0, "DIST_TIMEOUT", cfg.DIST_TIMEOUT, "it is in minutes, above 0")
     processes = max(1, cfg.NUM_GPUS)
     for section in ("TRAIN", "TEST"):
         batch = cfg[section].BATCH_SIZE
@@ -213,9 +221,10 @@ def _run(cfg: CfgNode) -> None:
         _fail_unless(cfg.TRAIN[key] >= 1, f"TRAIN.{key}", cfg.TRAIN[key], "it counts epochs, at least 1")
     views = cfg.TEST.NUM_ENSEMBLE_VIEWS
     _fail_unless(views >= 1, "TEST.NUM_ENSEMBLE_VIEWS", views, "it is at least 1")
-    for section, leaf in (("DATA_LOADER", "NUM_WORKERS"), ("BN", "NUM_BATCHES_PRECISE"), ("BN", "NUM_SYNC_DEVICES")):
-        low = 1 if leaf == "NUM_SYNC_DEVICES" else 0
-        _fail_unless(cfg[section][leaf] >= low, f"{section}.{leaf}", cfg[section][leaf], f"it is at least {low}")
+    lowest = {"DATA_LOADER.NUM_WORKERS": 0, "BN.NUM_BATCHES_PRECISE": 0, "BN.NUM_SYNC_DEVICES": 1, "BN.NUM_SPLITS": 1}
+    for key, low in lowest.items():
+        section, leaf = key.split(".")
+        _fail_unless(cfg[section][leaf] >= low, key, cfg[section][leaf], f"it is at least {low}")
     batches = cfg.BN.NUM_BATCHES_PRECISE
     rule = "it is at least 1 with BN.USE_PRECISE_STATS"
     _fail_unless(batches >= 1 or not cfg.BN.USE_PRECISE_STATS, "BN.NUM_BATCHES_PRECISE", batches, rule)
@@ -226,6 +235,15 @@ def _run(cfg: CfgNode) -> None:
 
 def _solver(cfg: CfgNode) -> None:
     solver = cfg.SOLVER
+    factor = cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR
+    rule = "it is above 1, or 0 to let a run go on whatever its loss"
+    _fail_unless(factor == 0 or factor > 1, "TRAIN.KILL_LOSS_EXPLOSION_FACTOR", factor, rule)
+    every = cfg.TRAIN.CHECKPOINT_ITERATIONS
+    _fail_unless(every >= 0, "TRAIN.CHECKPOINT_ITERATIONS", every, "it counts iterations, or is 0")
+    _fail_unless(solver.GRAD_ACCUM_STEPS >= 1, "SOLVER.GRAD_ACCUM_STEPS", solver.GRAD_ACCUM_STEPS, "it is at least 1")
+    for leaf in ("CLIP_GRAD_VAL", "CLIP_GRAD_L2NORM"):
+        _fail_unless(solver[leaf] >= 0, f"SOLVER.{leaf}", solver[leaf], "it is above 0, or 0 to clip nothing")
+    _fail_unless(0 <= solver.EMA_DECAY < 1, "SOLVER.EMA_DECAY", solver.EMA_DECAY, "it is below 1, or 0 for no average")
     _fail_unless(solver.MAX_EPOCH >= 0, "SOLVER.MAX_EPOCH", solver.MAX_EPOCH, "it is at least 0")
     if solver.LR_POLICY == "steps_with_relative_lrs":
         rule = "with steps_with_relative_lrs it lists increasing epochs that begin with 0"
@@ -233,3 +251,33 @@ def _solver(cfg: CfgNode) -> None:
         _fail_unless(bool(solver.STEPS) and solver.STEPS[0] == 0 and increasing, "SOLVER.STEPS", solver.STEPS, rule)
         rule = f"it needs a factor of BASE_LR for each of the {len(solver.STEPS)} SOLVER.STEPS"
         _fail_unless(len(solver.LRS) >= len(solver.STEPS), "SOLVER.LRS", solver.LRS, rule)
+
+
+def _multigrid(cfg: CfgNode) -> None:
+    multigrid, solver = cfg.MULTIGRID, cfg.SOLVER
+    for leaf in ("BN_BASE_SIZE", "EVAL_FREQ"):
+        _fail_unless(multigrid[leaf] >= 1, f"MULTIGRID.{leaf}", multigrid[leaf], "it is at least 1")
+    _fail_unless(multigrid.EPOCH_FACTOR > 0, "MULTIGRID.EPOCH_FACTOR", multigrid.EPOCH_FACTOR, "it is above 0")
+    factors = multigrid.SHORT_CYCLE_FACTORS
+    rule = "it takes two factors of DATA.TRAIN_CROP_SIZE, above 0, at most 1"
+    _fail_unless(len(factors) == 2 and all(map(_fraction, factors)), "MULTIGRID.SHORT_CYCLE_FACTORS", factors, rule)
+    shapes = multigrid.LONG_CYCLE_FACTORS
+    rule = "it takes pairs of factors, of DATA.NUM_FRAMES and of DATA.TRAIN_CROP_SIZE, above 0, at most 1"
+    fits = shapes and all(isinstance(pair, list) and len(pair) == 2 and all(map(_fraction, pair)) for pair in shapes)
+    _fail_unless(fits, "MULTIGRID.LONG_CYCLE_FACTORS", shapes, rule)
+    if not multigrid.LONG_CYCLE:
+        return
+    rule = "with MULTIGRID.LONG_CYCLE, which sets the learning rate's steps, it is steps_with_relative_lrs"
+    _fail_unless(solver.LR_POLICY == "steps_with_relative_lrs", "SOLVER.LR_POLICY", solver.LR_POLICY, rule)
+    rule = "with MULTIGRID.LONG_CYCLE it has at least two epochs, the last of them below SOLVER.MAX_EPOCH"
+    fits = len(solver.STEPS) >= 2 and solver.STEPS[-1] < solver.MAX_EPOCH
+    _fail_unless(fits, "SOLVER.STEPS", solver.STEPS, rule)
+    frames, alpha = cfg.DATA.NUM_FRAMES, cfg.SLOWFAST.ALPHA if cfg.MODEL.ARCH == "slowfast" else 1
+    lengths = [round(frames * pair[0]) for pair in shapes]
+    rule = f"clips of {frames} frames (DATA.NUM_FRAMES) become {lengths} long, all multiples of SLOWFAST.ALPHA, {alpha}"
+    fits = all(length >= 1 and length % alpha == 0 for length in lengths)
+    _fail_unless(fits, "MULTIGRID.LONG_CYCLE_FACTORS", shapes, rule)
+
+
+def _fraction(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value <= 1

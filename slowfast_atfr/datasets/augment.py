@@ -25,20 +25,23 @@ class ClipPlan:
     erasing: Erasing | None
 
 
-def draw_plans(cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True) -> tuple[ClipPlan, ...]:
+def draw_plans(
+    cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True, crop_size: int = 0
+) -> tuple[ClipPlan, ...]:
     """The plans of the clips that training makes of a decoded one: AUG.NUM_SAMPLE of them, or one without AUG.ENABLE.
 
     Args:
         cfg: reads AUG and DATA.
         rng: the plans are a function of it.
         may_flip: False never mirrors, whatever DATA.RANDOM_FLIP says.
+        crop_size: in pixels; 0 is DATA.TRAIN_CROP_SIZE.
     """
-    return tuple(_draw_plan(cfg, rng, may_flip) for _ in range(cfg.AUG.NUM_SAMPLE if cfg.AUG.ENABLE else 1))
+    return tuple(_draw_plan(cfg, rng, may_flip, crop_size) for _ in range(cfg.AUG.NUM_SAMPLE if cfg.AUG.ENABLE else 1))
 
 
-def _draw_plan(cfg: CfgNode, rng: np.random.Generator, may_flip: bool) -> ClipPlan:
+def _draw_plan(cfg: CfgNode, rng: np.random.Generator, may_flip: bool, crop_size: int) -> ClipPlan:
     aug = cfg.AUG
-    window = train_window(cfg, rng, may_flip=may_flip)
+    window = train_window(cfg, rng, may_flip=may_flip, crop_size=crop_size)
     if not aug.ENABLE:
         return ClipPlan((), window, None)
     if aug.AA_TYPE:

@@ -39,16 +39,18 @@ class Kinetics(VideoDataset):
         return self._open_video(self.path(index))
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
-        window = self._window(video)
+        low, high = self.cfg.DATA.SAMPLING_RATE, self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE
+        window = self._window(video, int(rng.integers(low, high, endpoint=True)) if high else low)
         return self._indices(video, random_start(video.num_frames, window, rng), window)
 
     def middle_indices(self, video: Video) -> np.ndarray:
-        window = self._window(video)
+        longest = self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE  # of a phase with fewer frames: the time of all of them
+        window = self._window(video, longest or self.cfg.DATA.SAMPLING_RATE)
         start = view_start(video.num_frames, window, view=0, num_views=1, use_offset=True)
         return self._indices(video, start, window)
 
     def view_indices(self, video: Video) -> np.ndarray:
-        window, num_views = self._window(video), self.cfg.TEST.NUM_ENSEMBLE_VIEWS
+        window, num_views = self._window(video, self.cfg.DATA.SAMPLING_RATE), self.cfg.TEST.NUM_ENSEMBLE_VIEWS
         offset = self.cfg.DATA.USE_OFFSET_SAMPLING
         starts = [
             view_start(video.num_frames, window, view=view, num_views=num_views, use_offset=offset)
@@ -56,10 +58,10 @@ class Kinetics(VideoDataset):
         ]
         return np.stack([self._indices(video, start, window) for start in starts])
 
-    def _window(self, video: Video) -> float:
+    def _window(self, video: Video, sampling_rate: int) -> float:
         data = self.cfg.DATA
         return window_length(
-            video.fps, num_frames=data.NUM_FRAMES, sampling_rate=data.SAMPLING_RATE, target_fps=data.TARGET_FPS
+            video.fps, num_frames=data.NUM_FRAMES, sampling_rate=sampling_rate, target_fps=data.TARGET_FPS
         )
 
     def _indices(self, video: Video, start: float, window: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,10 +36,30 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         return told_plainly(self._batches)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the random clips of the next iteration; they depend on nothing else."""
-        if isinstance(self._batches.batch_sampler, TrainBatches):
-            self._batches.batch_sampler.epoch = epoch
+
+class TrainLoader(Loader):
+    """Batches for training; an epoch may begin at any of them."""
+
+    def __init__(self, dataset: VideoDataset, batches: DataLoader, sampler: TrainBatches) -> None:
+        super().__init__(dataset, batches)
+        self._sampler = sampler
+
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the order and the random clips of the next iteration; they depend on nothing else.
+
+        Args:
+            epoch: from 0.
+            first: batch to begin with, from 0: those before it are left out.
+        """
+        self._sampler.epoch, self._sampler.first = epoch, first
+
+    def clips_before(self, number: int) -> int:
+        """Clips that all processes together have in the batches before one."""
+        return self._sampler.world_size * sum(self._sampler.sizes[:number])
+
+    def batch_behind(self, clips: int) -> int:
+        """The batch that begins where so many clips of an epoch are done, or the last that begins before."""
+        return next(number for number in range(len(self), -1, -1) if self.clips_before(number) <= clips)
 
 
 class ViewLoader(Loader):
@@ -60,45 +80,68 @@ class ViewLoader(Loader):
         return chunk_views(told_plainly(self._batches), self._batch_size)
 
 
+def build_train_loader(cfg: CfgNode, rank: RankInfo, short_cycle: Sequence[tuple[int, int]] = ()) -> TrainLoader:
+    """The loader of training clips for one process: full batches of a new permutation each epoch.
+
+    Args:
+        cfg: a machine's processes share TRAIN.BATCH_SIZE clips.
+        rank: of this process.
+        short_cycle: batch size of a machine, and crop in pixels, of batches that take turns; instead of those of cfg.
+    Raises:
+        ConfigError: if a batch cannot be shared evenly, or there are fewer clips than one batch of all processes.
+    """
+    dataset = build_dataset(cfg.TRAIN.DATASET, cfg, "train")
+    sizes = [_share("TRAIN", size, rank.local_world_size) for size, _ in short_cycle or [(cfg.TRAIN.BATCH_SIZE, 0)]]
+    place = {"rank": rank.rank, "world_size": rank.world_size, "seed": cfg.RNG_SEED}
+    batches = TrainBatches(len(dataset), sizes, **place, crops=[crop for _, crop in short_cycle])
+    if not len(batches):
+        raise ConfigError(
+            f"the training list has {len(dataset)} videos, fewer than the {sizes[0] * rank.world_size} of one "
+            f"batch of all processes; lower TRAIN.BATCH_SIZE ({cfg.TRAIN.BATCH_SIZE} for each machine)"
+        )
+    options = _options(cfg, rank)
+    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **options)
+    return TrainLoader(dataset, loader, batches)
+
+
 def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
     """The loader of a split for one process.
 
     Args:
         cfg: a machine's processes share TRAIN.BATCH_SIZE clips (train, val) or TEST.BATCH_SIZE views (test).
-        split: train: full batches of a new permutation each epoch. val: every clip once, a smaller batch at the end.
-            test: every view of every video once, in batches of views.
+        split: train: as `build_train_loader`. val: every clip once, a smaller batch at the end. test: every view of
+            every video once, in batches of views.
         rank: of this process.
     Raises:
         ConfigError: if the batch cannot be shared evenly, or training has fewer clips than one batch of all processes.
     """
-    dataset = build_dataset(cfg.TEST.DATASET if split == "test" else cfg.TRAIN.DATASET, cfg, split)
-    batch_size = _share(cfg, "TEST" if split == "test" else "TRAIN", rank.local_world_size)
+    if split == "train":
+        return build_train_loader(cfg, rank)
+    section, name = ("TEST", cfg.TEST.DATASET) if split == "test" else ("TRAIN", cfg.TRAIN.DATASET)
+    dataset = build_dataset(name, cfg, split)
+    batch_size = _share(section, cfg[section].BATCH_SIZE, rank.local_world_size)
+    options = _options(cfg, rank)
+    mine = rank_indices(len(dataset), rank=rank.rank, world_size=rank.world_size)
+    if split == "val":
+        batches = BatchSampler(mine, batch_size, drop_last=False)
+        return Loader(dataset, DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **options))
+    if options["num_workers"]:
+        options["prefetch_factor"] = 1  # an item is all views of a video, hundreds of megabytes with 30 of them
+    videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)
+    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+    return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=views)
+
+
+def _options(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
+    """What every DataLoader of a run is told."""
     workers = _workers(cfg.DATA_LOADER.NUM_WORKERS, rank.local_world_size)
-    options = {
+    return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "worker_init_fn": _start_worker,
         "pin_memory": cfg.DATA_LOADER.PIN_MEMORY and rank.device.type == "cuda",
         "generator": torch.Generator(),  # its own, so that loading leaves the run's random state alone
     }
-    place = {"rank": rank.rank, "world_size": rank.world_size}
-    if split == "train":
-        batches = TrainBatches(len(dataset), batch_size, **place, seed=cfg.RNG_SEED)
-        if not len(batches):
-            raise ConfigError(
-                f"the training list has {len(dataset)} videos, fewer than the {batch_size * rank.world_size} of one "
-                f"batch of all processes; lower TRAIN.BATCH_SIZE ({cfg.TRAIN.BATCH_SIZE} for each machine)"
-            )
-        return Loader(dataset, DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **options))
-    mine = rank_indices(len(dataset), **place)
-    if split == "val":
-        batches = BatchSampler(mine, batch_size, drop_last=False)
-        return Loader(dataset, DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **options))
-    if workers:
-        options["prefetch_factor"] = 1  # an item is all views of a video, hundreds of megabytes with 30 of them
-    videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)
-    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
-    return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=views)
 
 
 def chunk_views(videos: Iterable[Views], batch_size: int) -> Iterator[Batch]:
@@ -146,8 +189,8 @@ def _slice(batch: Batch, views: slice) -> Batch:
     return Batch(batch.frames[views], batch.labels[views], batch.index[views], batch.view[views])
 
 
-def _share(cfg: CfgNode, section: str, processes: int) -> int:
-    size = cfg[section].BATCH_SIZE
+def _share(section: str, size: int, processes: int) -> int:
+    """This process's part of a machine's batch."""
     if size % processes:
         rule = f"the {processes} processes of a machine share it evenly, so it is a multiple of {processes}"
         raise ConfigError(f"{section}.BATCH_SIZE is {size}; {rule}")

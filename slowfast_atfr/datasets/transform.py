@@ -71,35 +71,45 @@ class ResizedCrop:
         return (height - high) // 2, (width - wide) // 2, high, wide
 
 
-def train_window(cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True) -> Window | ResizedCrop:
+def least_short_side(cfg: CfgNode, crop_size: int) -> int:
+    """The smaller one of DATA.TRAIN_JITTER_SCALES; under multigrid training it shrinks with the crop.
+
+    Source: PySlowFast's data sets, by MULTIGRID.DEFAULT_S.
+    """
+    whole = cfg.MULTIGRID.DEFAULT_S
+    low = cfg.DATA.TRAIN_JITTER_SCALES[0]
+    return round(low * crop_size / whole) if whole else low
+
+
+def train_window(
+    cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True, crop_size: int = 0
+) -> Window | ResizedCrop:
     """A random part of a frame: scale, place, and mirroring if DATA.RANDOM_FLIP and `may_flip`.
 
     The short side is uniform between DATA.TRAIN_JITTER_SCALES, or its inverse is with DATA.INV_UNIFORM_SAMPLE; rounded.
     Instead, with DATA.TRAIN_JITTER_SCALES_RELATIVE, the area is uniform between these, the logarithm of width over
-    height between those of DATA.TRAIN_JITTER_ASPECT_RELATIVE.
+    height between those of DATA.TRAIN_JITTER_ASPECT_RELATIVE. crop_size: of the result; 0 is DATA.TRAIN_CROP_SIZE.
     """
-    data = cfg.DATA
+    data, size = cfg.DATA, crop_size or cfg.DATA.TRAIN_CROP_SIZE
+    low, high = least_short_side(cfg, size), data.TRAIN_JITTER_SCALES[1]
     if data.TRAIN_JITTER_SCALES_RELATIVE:
         areas = rng.uniform(*data.TRAIN_JITTER_SCALES_RELATIVE, CROP_TRIALS).tolist()
         aspects = np.exp(rng.uniform(*np.log(data.TRAIN_JITTER_ASPECT_RELATIVE), CROP_TRIALS)).tolist()
         shapes = tuple(zip(areas, aspects, strict=True))
     elif data.INV_UNIFORM_SAMPLE:
-        low, high = data.TRAIN_JITTER_SCALES
         short_side = round(1 / rng.uniform(1 / high, 1 / low))
     else:
-        short_side = round(rng.uniform(*data.TRAIN_JITTER_SCALES))
+        short_side = round(rng.uniform(low, high))
     first, second, coin = rng.random(3).tolist()
     flip = bool(data.RANDOM_FLIP and may_flip and coin < 0.5)
     if data.TRAIN_JITTER_SCALES_RELATIVE:
-        return ResizedCrop(
-            data.TRAIN_CROP_SIZE, shapes, tuple(data.TRAIN_JITTER_ASPECT_RELATIVE), first, second, flip=flip
-        )
-    return Window(data.TRAIN_CROP_SIZE, short_side, first, second, flip=flip)
+        return ResizedCrop(size, shapes, tuple(data.TRAIN_JITTER_ASPECT_RELATIVE), first, second, flip=flip)
+    return Window(size, short_side, first, second, flip=flip)
 
 
 def val_window(cfg: CfgNode) -> Window:
     """The centre, at the smaller one of DATA.TRAIN_JITTER_SCALES."""
-    return Window(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TRAIN_JITTER_SCALES[0])
+    return Window(cfg.DATA.TRAIN_CROP_SIZE, least_short_side(cfg, cfg.DATA.TRAIN_CROP_SIZE))
 
 
 def view_windows(cfg: CfgNode) -> tuple[Window, ...]:

@@ -38,8 +38,9 @@ class VideoDataset(Dataset, ABC):
     """Labelled videos. A data set says where a video is and which of its frames make a clip; the rest is here.
 
     `dataset[index]` or `dataset[index, epoch]` is a `Clip` (train, val) or the `Views` of a video (test); a tuple of
-    clips of one decoded clip in training with AUG.NUM_SAMPLE above 1. Everything random comes from a generator seeded
-    with (RNG_SEED, epoch, index), so an item does not depend on the process that makes it.
+    clips of one decoded clip in training with AUG.NUM_SAMPLE above 1. `dataset[index, epoch, crop_size]` is a training
+    clip of another size than DATA.TRAIN_CROP_SIZE. Everything random comes from a generator seeded with (RNG_SEED,
+    epoch, index), so an item does not depend on the process that makes it.
     """
 
     def __init__(self, cfg: CfgNode, split: str, labels: np.ndarray) -> None:
@@ -77,10 +78,10 @@ class VideoDataset(Dataset, ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Clip | tuple[Clip, ...] | Views:
-        index, epoch = key if isinstance(key, tuple) else (key, 0)
+    def __getitem__(self, key: int | tuple[int, ...]) -> Clip | tuple[Clip, ...] | Views:
+        index, epoch, crop_size = (*key, 0)[:3] if isinstance(key, tuple) else (key, 0, 0)
         if self.split == "train":
-            clips = self._random_clips(index, epoch)
+            clips = self._random_clips(index, epoch, crop_size)
             return clips if len(clips) > 1 else clips[0]
         item, read = (Clip, self._read_middle) if self.split == "val" else (Views, self._read_views)
         label = int(self.labels[index])
@@ -89,7 +90,7 @@ class VideoDataset(Dataset, ABC):
         except DecodeError as error:
             return item(None, label, index, (Skip(index, error.path, error.reason),))
 
-    def _random_clips(self, index: int, epoch: int) -> tuple[Clip, ...]:
+    def _random_clips(self, index: int, epoch: int, crop_size: int) -> tuple[Clip, ...]:
         """Clips of the video, or of another where it cannot be read; the first of them says which were skipped.
 
         Raises:
@@ -100,7 +101,7 @@ class VideoDataset(Dataset, ABC):
         for _ in range(1 + MAX_REPLACEMENTS):
             seed = int(rng.integers(2**63))
             try:
-                first, *others = _twice(partial(self._read_random, index, seed))
+                first, *others = _twice(partial(self._read_random, index, seed, crop_size))
                 label = int(self.labels[index])
                 rest = (Clip(frames, label, index) for frames in others)
                 return Clip(first, label, index, tuple(skipped)), *rest
@@ -113,12 +114,12 @@ class VideoDataset(Dataset, ABC):
             f"and the lists in DATA.PATH_TO_DATA_DIR ({self.cfg.DATA.PATH_TO_DATA_DIR!r}):{failures}"
         )
 
-    def _read_random(self, index: int, seed: int) -> list[Tensor]:
+    def _read_random(self, index: int, seed: int, crop_size: int) -> list[Tensor]:
         """(T, H, W, 3) of each plan: the frames are decoded once."""
         rng = np.random.default_rng(seed)
         with self.open(index) as video:
             indices = self.random_indices(video, rng)
-            plans = draw_plans(self.cfg, rng, may_flip=self.may_flip(index))
+            plans = draw_plans(self.cfg, rng, may_flip=self.may_flip(index), crop_size=crop_size)
             frames = video.read(indices, partial(cut_planned, plans=plans))  # (T, plans, H, W, 3)
         clips = [np.ascontiguousarray(frames[:, number]) for number in range(len(plans))]
         for clip, plan in zip(clips, plans, strict=True):

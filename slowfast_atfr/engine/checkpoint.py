@@ -1,8 +1,10 @@
 """Checkpoints: `checkpoints/checkpoint_epoch_00001.pyth` in the output folder, with PySlowFast's keys.
 
 A file holds `epoch` (from 0), `model_state`, `optimizer_state`, `cfg` (as text) and, ours, `rng_state` (of every
-process). It is written under another name and renamed when it is complete, so a file of this name is a whole one.
-What fits of the weights of others is in `checkpoint_import.py`.
+process) and the fields of `RunState`. It is written under another name and renamed when it is complete, so a file of
+this name is a whole one. A file that is written within an epoch has `_clips_` and their number in its name, and the
+number of the epoch before as `epoch`; the next file takes its place. What fits of the weights of others is in
+`checkpoint_import.py`.
 """
 
 import io
@@ -10,6 +12,8 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,12 +24,13 @@ from torch.nn.parallel import DistributedDataParallel
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.checkpoint_file import FILE_PATH, CheckpointFile, read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
+from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_size, on_main
 from slowfast_atfr.utils.env import get_rng_state, set_rng_state
 from slowfast_atfr.utils.errors import RunError
 
 logger = logging.getLogger(__name__)
-FILE_NAME = re.compile(r"checkpoint_epoch_(\d+)\.pyth")
+FILE_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_clips_(\d+))?\.pyth")
 ONLY_WEIGHTS = (
     "To start anew from its weights alone, give it as TRAIN.CHECKPOINT_FILE_PATH with TRAIN.CHECKPOINT_EPOCH_RESET "
     "True, in an OUTPUT_DIR without checkpoints"
@@ -33,29 +38,28 @@ ONLY_WEIGHTS = (
 TEST_WHOLE = "A test takes every weight from the file: give the config that it was trained with"
 
 
-def is_checkpoint_epoch(cfg: CfgNode, epoch: int) -> bool:
-    """Whether a checkpoint is due at the end of this epoch, counted from 0; the last epoch's always is."""
-    return epoch + 1 == cfg.SOLVER.MAX_EPOCH or (epoch + 1) % cfg.TRAIN.CHECKPOINT_PERIOD == 0
+def checkpoint_path(output_dir: str, epoch: int, clips: int = 0) -> str:
+    """File of an epoch, or of the so many clips of the next one that were done; epochs count from 0, files from 1."""
+    name = f"checkpoint_epoch_{epoch + 2:05d}_clips_{clips:08d}" if clips else f"checkpoint_epoch_{epoch + 1:05d}"
+    return os.path.join(output_dir, "checkpoints", f"{name}.pyth")
 
 
-def is_eval_epoch(cfg: CfgNode, epoch: int) -> bool:
-    """Whether the model is evaluated at the end of this epoch, counted from 0; after the last epoch it always is."""
-    return epoch + 1 == cfg.SOLVER.MAX_EPOCH or (epoch + 1) % cfg.TRAIN.EVAL_PERIOD == 0
+def save_checkpoint(
+    cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, epoch: int, state: RunState | None = None
+) -> str:
+    """Write a checkpoint below OUTPUT_DIR; return its path. A collective; one process writes.
 
-
-def checkpoint_path(output_dir: str, epoch: int) -> str:
-    """File of an epoch; epochs count from 0, files from 1."""
-    return os.path.join(output_dir, "checkpoints", f"checkpoint_epoch_{epoch + 1:05d}.pyth")
-
-
-def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, epoch: int) -> str:
-    """Write the checkpoint of an epoch (from 0) below OUTPUT_DIR; return its path. A collective; one process writes.
-
+    Args:
+        cfg: of the run, whatever phase it is in.
+        model, optimizer: of the run.
+        epoch: the last one that is done, from 0; -1 within the first.
+        state: what else the run is made of.
     Raises:
         RunError: if the file cannot be written, on every process; earlier files are then as they were.
     """
-    rng_states = gather_objects(get_rng_state())
-    path = checkpoint_path(cfg.OUTPUT_DIR, epoch)
+    state = RunState() if state is None else state
+    rng_states, fields = gather_objects(get_rng_state()), state.fields()
+    path = checkpoint_path(cfg.OUTPUT_DIR, epoch, state.clips)
 
     def write() -> str:
         checkpoint = {
@@ -64,9 +68,14 @@ def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, 
             "optimizer_state": optimizer.state_dict(),
             "cfg": cfg.dump(),
             "rng_state": rng_states,
+            **fields,
         }
         try:
             _write_atomically(path, checkpoint)
+            for other in _checkpoints(cfg.OUTPUT_DIR):
+                if _place(other)[1] and other != path:
+                    with suppress(FileNotFoundError):
+                        os.remove(other)
         except OSError as error:
             raise RunError(
                 f"cannot write the checkpoint {path}: {error.strerror or error}. The checkpoints written before are as "
@@ -78,7 +87,7 @@ def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, 
 
 
 def last_checkpoint(output_dir: str) -> CheckpointFile | None:
-    """The checkpoint of the highest epoch whose file can be read; None if there is none. A collective.
+    """The checkpoint that is farthest and can be read; None if there is none. A collective.
 
     Files that cannot be read are warned about. Each process reads the file once.
     Raises:
@@ -107,18 +116,27 @@ def last_checkpoint(output_dir: str) -> CheckpointFile | None:
     return read[0] if read else read_checkpoint(path)
 
 
-def start_from(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer) -> int:
+def start_from(
+    cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, state: RunState | None = None, *, max_epoch: int = 0
+) -> int:
     """Load what a training run starts from, and return the epoch, from 0, that it starts with. A collective.
 
     With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR; where there is none, TRAIN.CHECKPOINT_FILE_PATH.
-    Of that all is loaded, and the run goes on at the epoch after its own. Only the weights that fit are loaded, and
-    the run starts at epoch 0, with CHECKPOINT_EPOCH_RESET or CHECKPOINT_INFLATE, or from a file that is of no run.
+    Of that all is loaded, and the run goes on at the epoch after its own, or `state.clips` within it. Only the weights
+    that fit are loaded, and the run starts at epoch 0, with CHECKPOINT_EPOCH_RESET or CHECKPOINT_INFLATE, or from a
+    file that is of no run.
+
+    Args:
+        cfg: of the run.
+        model, optimizer, state: receive what the file holds.
+        max_epoch: epochs of the run; SOLVER.MAX_EPOCH if not given.
     Raises:
-        ConfigError: if a file does not fit, or CHECKPOINT_FILE_PATH is already beyond SOLVER.MAX_EPOCH.
+        ConfigError: if a file does not fit, or CHECKPOINT_FILE_PATH is already beyond the last epoch.
     """
+    state, max_epoch = RunState() if state is None else state, max_epoch or cfg.SOLVER.MAX_EPOCH
     resumed = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
     if resumed is not None:
-        return _resume(resumed, model, optimizer) + 1
+        return _resume(resumed, model, optimizer, state) + 1
     path, clear = cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
     if not path:
         without = [leaf for leaf in ("CHECKPOINT_EPOCH_RESET", "CHECKPOINT_INFLATE") if cfg.TRAIN[leaf]]
@@ -130,11 +148,11 @@ def start_from(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer) -> in
     if cfg.TRAIN.CHECKPOINT_EPOCH_RESET or cfg.TRAIN.CHECKPOINT_INFLATE or file.epoch is None:
         load_weights(file, _unwrapped(model), inflate=cfg.TRAIN.CHECKPOINT_INFLATE, clear=clear)
         return 0
-    epoch = _resume(file, model, optimizer, clear) + 1
-    if epoch >= cfg.SOLVER.MAX_EPOCH:
+    epoch = _resume(file, model, optimizer, state, clear) + 1
+    if epoch >= max_epoch:
         raise ConfigError(
-            f"TRAIN.CHECKPOINT_FILE_PATH is {path!r}, saved after {epoch} epochs, and SOLVER.MAX_EPOCH is "
-            f"{cfg.SOLVER.MAX_EPOCH}: nothing is left to train. {ONLY_WEIGHTS}"
+            f"TRAIN.CHECKPOINT_FILE_PATH is {path!r}, saved after {epoch} epochs, and the run has {max_epoch} "
+            f"(SOLVER.MAX_EPOCH): nothing is left to train. {ONLY_WEIGHTS}"
         )
     return epoch
 
@@ -158,27 +176,37 @@ def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
     if file is None:
         key = FILE_PATH if section is cfg.TRAIN else "TEST.CHECKPOINT_FILE_PATH"
         file = read_checkpoint(section.CHECKPOINT_FILE_PATH, key=key, expected=section.CHECKPOINT_TYPE)
+    if cfg.SOLVER.EMA_DECAY and file.rest.get("ema_state"):
+        logger.info("%s has an average of weights (SOLVER.EMA_DECAY): that is tested", file.path)
+        file = replace(file, weights=file.rest["ema_state"])
     load_weights(file, _unwrapped(model), clear=clear, strict=True, remedy=TEST_WHOLE)
     return file.path
 
 
-def load_checkpoint(path: str, model: nn.Module, optimizer: optim.Optimizer | None = None) -> int:
+def load_checkpoint(
+    path: str, model: nn.Module, optimizer: optim.Optimizer | None = None, state: RunState | None = None
+) -> int:
     """Load all that a checkpoint of this package or of PySlowFast holds.
 
     Args:
         path: of the file.
         model: receives the weights, all of which must be there and fit; may be wrapped in DistributedDataParallel.
         optimizer: to resume: receives its state, and this process goes back to its random state.
+        state: to resume: receives what else the file holds.
     Returns:
         epoch at whose end it was saved, from 0; a resumed run starts with the next. -1 if the file does not tell.
     Raises:
         ConfigError: if the file is missing or no checkpoint, or what it holds is not the model's or the optimizer's.
     """
-    return _resume(read_checkpoint(path), model, optimizer)
+    return _resume(read_checkpoint(path), model, optimizer, state)
 
 
 def _resume(
-    file: CheckpointFile, model: nn.Module, optimizer: optim.Optimizer | None, clear: Sequence[str] = ()
+    file: CheckpointFile,
+    model: nn.Module,
+    optimizer: optim.Optimizer | None,
+    state: RunState | None,
+    clear: Sequence[str] = (),
 ) -> int:
     remedy = f"Does the config fit the file? {ONLY_WEIGHTS}"
     load_weights(file, _unwrapped(model), clear=clear, strict=True, remedy=remedy)
@@ -191,14 +219,24 @@ def _resume(
                 f"that it was saved with. {ONLY_WEIGHTS}"
             ) from None
         _go_on_with_rng(file.rest.get("rng_state", []), file.path)
+    if state is not None:
+        left = state.load(file.rest)
+        if left:
+            logger.warning("%s has no %s of this run; it starts anew", file.path, ", ".join(left))
     return -1 if file.epoch is None else file.epoch
 
 
 def _checkpoints(output_dir: str) -> list[str]:
-    """Paths of the checkpoints in an output folder, highest epoch first."""
+    """Paths of the checkpoints in an output folder, the farthest first."""
     folder = os.path.join(output_dir, "checkpoints")
-    names = [match for match in map(FILE_NAME.fullmatch, os.listdir(folder)) if match] if os.path.isdir(folder) else []
-    return [os.path.join(folder, match[0]) for match in sorted(names, key=lambda match: int(match[1]), reverse=True)]
+    names = [name for name in os.listdir(folder) if FILE_NAME.fullmatch(name)] if os.path.isdir(folder) else []
+    return [os.path.join(folder, name) for name in sorted(names, key=_place, reverse=True)]
+
+
+def _place(path: str) -> tuple[int, int]:
+    """Epochs that are done, and clips of the next one."""
+    number, clips = FILE_NAME.fullmatch(os.path.basename(path)).groups()
+    return (int(number), 0) if clips is None else (int(number) - 1, int(clips))
 
 
 def _write_atomically(path: str, checkpoint: dict[str, Any]) -> None:
@@ -222,9 +260,14 @@ def _write_atomically(path: str, checkpoint: dict[str, Any]) -> None:
 def _go_on_with_rng(states: list[dict[str, Any]], path: str) -> None:
     if len(states) == get_world_size():
         set_rng_state(states[get_rank()])
-    else:
-        text = "%s has random states of %d process(es), this run has %d: it goes on with new ones"
+    elif states:
+        text = (
+            "%s was written by a run of %d process(es), this one has %d: weights, optimizer and position carry over, "
+            "random states and the means of an epoch in progress start anew"
+        )
         logger.warning(text, path, len(states), get_world_size())
+    else:
+        logger.warning("%s has no random states: the run goes on with new ones", path)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

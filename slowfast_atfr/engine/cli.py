@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.launch import TOLD, Main, launch
+from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
@@ -59,6 +60,9 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
     args, pairs = parse_args(argv, prog=prog, description=description)
     try:
         launch(fn, load_cfg(args.cfg_file, pairs), args.init_method)
+    except Stopped as error:
+        print(error, file=sys.stderr)
+        return EXIT_STATUS
     except TOLD as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

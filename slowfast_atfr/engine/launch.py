@@ -1,30 +1,31 @@
-"""From a command to the processes of a run: those that torchrun started, or NUM_GPUS on each of NUM_SHARDS machines.
+"""From a command to the processes of a run: those of torchrun or srun, or NUM_GPUS on each of NUM_SHARDS machines.
 
 Ranks count machine by machine. Two processes on one CPU are two shards with NUM_GPUS 0, or torchrun with two.
 """
 
-import gc
 import os
-import time
+import signal
+import threading
 import traceback
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.distributed.nn.functional  # noqa: F401  before there is a group: see leave_group
 import torch.multiprocessing as mp
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.engine.agreement import check_config
+from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
+from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
 
 Main = Callable[[CfgNode, RankInfo], Any]
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # for a process to answer: the main one may be writing a checkpoint
 TOLD = (ConfigError, FloatingPointError, RunError)  # their message says all; of others the traceback is told, too
 
 
@@ -36,7 +37,8 @@ def launch(
     Args:
         fn: a function at the top level of its module (it is pickled where processes are spawned).
         cfg: reads NUM_GPUS, NUM_SHARDS, SHARD_ID, DIST_BACKEND, OUTPUT_DIR.
-        init_method: tcp://HOST:PORT of the first machine; not looked at under torchrun, nor in a run of one process.
+        init_method: tcp://HOST:PORT of the first machine; not looked at under torchrun or as one of srun's tasks, nor
+            in a run of one process.
         rendezvous_seconds: that processes wait for each other at the start.
     Raises:
         ConfigError: if machine and config do not fit, or the processes do not find each other.
@@ -44,6 +46,10 @@ def launch(
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         _run(fn, cfg, rank_from_torchrun(cfg, os.environ), "env://", rendezvous_seconds)
+        return
+    if cfg.NUM_SHARDS == 1 and is_slurm_task(os.environ):  # with shards, srun starts one task for each machine
+        rank = rank_from_slurm(cfg, os.environ)
+        _run(fn, cfg, rank, meeting_point(os.environ), rendezvous_seconds)
         return
     ranks = ranks_of_shard(cfg)
     if len(ranks) == 1:
@@ -80,19 +86,43 @@ def rank_from_torchrun(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
         )
     rank, world, local, here = (int(env[name]) for name in TORCHRUN)
     _check_gpus(cfg)
+    machines = world // here
+    if machines != cfg.NUM_SHARDS and (cfg.NUM_SHARDS > 1 or cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS):
+        raise ConfigError(f"NUM_SHARDS is {cfg.NUM_SHARDS}, but torchrun runs {machines} machine(s); set it to that")
+    _check_started(cfg, here, "torchrun started LOCAL_WORLD_SIZE =", "--nproc_per_node")
+    return RankInfo(rank, world, local, here, _device(cfg, local))
+
+
+def rank_from_slurm(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
+    """This process as srun's environment variables have it.
+
+    Raises:
+        ConfigError: if one is missing, or NUM_GPUS or a BATCH_SIZE does not fit them.
+    """
+    rank, world, local, here = place_in_slurm(env)
+    if world // here > 1 and cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS:
+        raise ConfigError(
+            f"SOLVER.BASE_LR_SCALE_NUM_SHARDS goes by NUM_SHARDS, which is 1, but srun runs {world // here} machines; "
+            "set SOLVER.BASE_LR itself"
+        )
+    _check_started(cfg, here, "srun started SLURM_STEP_TASKS_PER_NODE =", "--ntasks-per-node")
+    one_each = torch.cuda.device_count() == 1  # as --gpus-per-task 1 shows them
+    if not one_each:
+        _check_gpus(cfg)
+    return RankInfo(rank, world, local, here, _device(cfg, 0 if one_each else local))
+
+
+def _check_started(cfg: CfgNode, here: int, started: str, option: str) -> None:
+    """Whether the config agrees with `here` processes of this machine that something else has started."""
     if cfg.NUM_GPUS not in (0, here):
         raise ConfigError(
-            f"torchrun started LOCAL_WORLD_SIZE = {here} processes on this machine, NUM_GPUS is {cfg.NUM_GPUS}; "
-            f"they must be equal: NUM_GPUS {here}, or --nproc_per_node {cfg.NUM_GPUS} (NUM_GPUS 0 runs on the CPU)"
+            f"{started} {here} processes on this machine, NUM_GPUS is {cfg.NUM_GPUS}; "
+            f"they must be equal: NUM_GPUS {here}, or {option} {cfg.NUM_GPUS} (NUM_GPUS 0 runs on the CPU)"
         )
     for section in ("TRAIN", "TEST"):
         batch = cfg[section].BATCH_SIZE
         if batch % here:
             raise ConfigError(f"{section}.BATCH_SIZE is {batch}, shared by {here} processes: take a multiple of {here}")
-    machines = world // here
-    if machines != cfg.NUM_SHARDS and (cfg.NUM_SHARDS > 1 or cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS):
-        raise ConfigError(f"NUM_SHARDS is {cfg.NUM_SHARDS}, but torchrun runs {machines} machine(s); set it to that")
-    return RankInfo(rank, world, local, here, _device(cfg, local))
 
 
 def _check_gpus(cfg: CfgNode) -> None:
@@ -116,82 +146,53 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
     if rank.world_size == 1:
         fn(cfg, rank)
         return
-    _join_group(cfg, rank, init_method, rendezvous_seconds)
-    fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
-    leave_group()
-
-
-def leave_group() -> None:
-    """End the process group and its threads. A collective.
-
-    gloo's threads end with the last reference to their group. One that outlives the interpreter, a tensor of the last
-    collective still in its hands, aborts the process ("terminate called without an active exception"). References are
-    held by networks under DDP, and, for good, by default arguments of torch.distributed.nn.functional where that is
-    first imported (DDP does) while there is a group: hence its import above.
-    """
-    dist.barrier()  # the first process keeps the store that all need to the end
-    gc.collect()
-    dist.destroy_process_group()
-
-
-def _join_group(cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
-    deadline = time.monotonic() + rendezvous_seconds
-    on_gpu = rank.device.type == "cuda"
+    join_group(cfg, rank, init_method, rendezvous_seconds)
     try:
-        dist.init_process_group(
-            cfg.DIST_BACKEND if on_gpu else "gloo",
-            store=_meet(rank, init_method, deadline),
-            rank=rank.rank,
-            world_size=rank.world_size,
-            timeout=COLLECTIVE_TIMEOUT,
-            device_id=rank.device if on_gpu else None,
-        )
-    except (RuntimeError, ValueError) as error:
-        by_torchrun, by_shards = (
-            "torchrun was started on all machines with the same --rdzv_endpoint or --master_addr and --master_port",
-            f"all NUM_SHARDS ({cfg.NUM_SHARDS}) machines were started, each with its own --shard_id from 0; that "
-            "--init_method is the same tcp://HOST:PORT everywhere, HOST the machine of shard 0 as the others reach it; "
-            "and that PORT is free and open",
-        )
-        raise ConfigError(
-            f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within "
-            f"{rendezvous_seconds:.0f} s ({str(error).strip().splitlines()[0]}). "
-            f"Check that {by_torchrun if init_method == 'env://' else by_shards}"
-        ) from None
-
-
-def _meet(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
-    """A store of key-value pairs in which all processes of this launch have arrived.
-
-    A program may launch twice (train, then test), and a process that is early the second time may still find the first
-    launch's store, about to close. So everybody counts its launches in the store, waits for those with the same count,
-    and looks for a new store when the old one goes.
-    """
-    while True:
-        left = timedelta(seconds=max(0.1, deadline - time.monotonic()))
-        try:
-            store = next(dist.rendezvous(init_method, rank.rank, rank.world_size, timeout=left))[0]
-            count = store.add(f"launches/{rank.rank}", 1)
-            store = dist.PrefixStore(f"launch/{count}", store)
-            store.set(f"arrived/{rank.rank}", "yes")
-            store.wait([f"arrived/{other}" for other in range(rank.world_size)], left)
-            return store
-        except dist.DistError:
-            if rank.rank == 0 or time.monotonic() + 1.0 > deadline:
-                raise
-            time.sleep(0.2)
+        check_config(cfg)
+        fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
+        leave_group()
+    except TOLD:
+        raise
+    except Exception as error:
+        told = lost_process(error)
+        if told is None:
+            raise
+        raise RunError(f"process {rank.rank} of {rank.world_size}: {told}") from error
 
 
 def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rendezvous_seconds: float) -> None:
     """The processes of this machine; the first failure ends them all and is told here."""
     failures = mp.get_context("spawn").SimpleQueue()
     try:
-        mp.spawn(_spawned, (fn, cfg, ranks, init_method, rendezvous_seconds, failures), nprocs=len(ranks))
+        arguments = (fn, cfg, ranks, init_method, rendezvous_seconds, failures)
+        context = mp.spawn(_spawned, arguments, nprocs=len(ranks), join=False)
+        with _passing_sigterm_to(context.pids()):
+            while not context.join():
+                pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         if failures.empty():
-            raise RuntimeError(f"process {error.error_index} of this machine ended: {error}") from None
+            raise RunError(f"process {error.error_index} of this machine is lost: {error}. {GO_ON}") from None
         kind, message = failures.get()
         raise kind(message) from None
+
+
+@contextmanager
+def _passing_sigterm_to(pids: Sequence[int]) -> Iterator[None]:
+    """Whoever ends a run by its first process means all of them."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _spawned(

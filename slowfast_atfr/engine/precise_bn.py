@@ -66,9 +66,9 @@ class Moments:
         self.count = torch.zeros((), dtype=torch.float64, device=norm.running_mean.device)
         self.mean, self.m2 = self.count.new_zeros(norm.num_features), self.count.new_zeros(norm.num_features)
 
-    def observe(self, _: nn.Module, args: tuple[Tensor | PackedClips, ...]) -> None:
-        """A forward pre-hook: add the values of an input (N, C, ...), of packed clips those of the real frames."""
-        (x,) = args
+    def observe(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        """A forward pre-hook: add the values of the first, (N, C, ...), of packed clips those of the real frames."""
+        x: Tensor | PackedClips = args[0]
         count, mean, m2 = channel_moments(to_frames(x)[0].flatten(0, 2) if isinstance(x, PackedClips) else x)
         offset, total = mean - self.mean, self.count + count
         self.m2 += m2 + offset.square() * (self.count * count / total)  # law of total variance

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,11 +13,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.config import PATHWAY_NAMES, num_pathways
-from slowfast_atfr.datasets.loader import Batch, Loader, build_loader
+from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
+from slowfast_atfr.engine.agreement import check_videos
+from slowfast_atfr.engine.ema import Ema
 from slowfast_atfr.engine.losses import loss_from
+from slowfast_atfr.engine.lr_policy import lr_at_epoch
+from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes
 from slowfast_atfr.engine.optimizer import build_optimizer
+from slowfast_atfr.engine.step import GradientSteps
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
 from slowfast_atfr.utils.distributed import RankInfo
 
@@ -26,28 +32,89 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """A training run of one process."""
+    """A training run of one process.
+
+    cfg: of the phase that it is in; see `MultigridSchedule.cfg_of`.
+    network: bare: its state dict is the checkpoint's.
+    model: what is called: the network, under DDP where there are several processes.
+    """
 
     cfg: CfgNode
     rank: RankInfo
-    network: nn.Module  # bare: its state dict is the checkpoint's
-    model: nn.Module  # what is called: the network, under DDP where there are several processes
+    schedule: MultigridSchedule
+    network: nn.Module
+    model: nn.Module
     optimizer: torch.optim.Optimizer
+    steps: GradientSteps
+    ema: Ema | None
     loss: Callable[[Tensor, Tensor], Tensor]
-    train_loader: Loader
+    train_loader: TrainLoader
     val_loader: Loader
 
 
 def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
-    """Loaders first, so that a wrong path is told before the network is built."""
-    train_loader, val_loader = build_loader(cfg, "train", rank), build_loader(cfg, "val", rank)
+    """A run as it is in its first epoch. Loaders first, so that a wrong path is told before the network is built."""
+    schedule = MultigridSchedule(cfg, processes=rank.local_world_size)
+    check_processes(schedule.phases, rank.world_size)
+    cfg = schedule.cfg_of(schedule.phases[0])
+    train_loader, val_loader = _loaders(cfg, schedule, 0, rank)
+    for loader in (train_loader, val_loader):
+        check_videos(loader.dataset, cfg)
     network = build_network(cfg, rank)
     optimizer = build_optimizer(network, cfg)
     model = network
     if rank.world_size > 1:
         device_ids = [rank.device.index] if rank.device.type == "cuda" else None
         model = DistributedDataParallel(network, device_ids=device_ids)
-    return Run(cfg, rank, network, model, optimizer, loss_from(cfg), train_loader, val_loader)
+    steps = GradientSteps(cfg, model, optimizer, rank.device)
+    ema = Ema(network, cfg.SOLVER.EMA_DECAY) if cfg.SOLVER.EMA_DECAY else None
+    loss = loss_from(cfg)
+    _log_batches(cfg, schedule.phases[0], rank)
+    return Run(cfg, rank, schedule, network, model, optimizer, steps, ema, loss, train_loader, val_loader)
+
+
+def enter_phase(run: Run, epoch: int) -> Run:
+    """The run as it is in an epoch: itself, unless clips, batches or norms are others. Every process makes the call.
+
+    Weights, optimizer, gradient scaler and average stay; loaders are new, norms change in place.
+    """
+    phase = run.schedule.at(epoch)
+    cfg = run.schedule.cfg_of(phase)
+    if cfg == run.cfg:
+        return run
+    train_loader, val_loader = _loaders(cfg, run.schedule, epoch, run.rank)
+    set_norm(run.network, num_splits=phase.norm_splits, sync_devices=phase.sync_devices)
+    _log_batches(cfg, phase, run.rank)
+    return replace(run, cfg=cfg, train_loader=train_loader, val_loader=val_loader)
+
+
+def _log_batches(cfg: CfgNode, phase: Phase, rank: RankInfo) -> None:
+    """What the machines of a run make of the config's batch and learning rate; most runs that go wrong do so here."""
+    machines, steps = rank.world_size // rank.local_world_size, cfg.SOLVER.GRAD_ACCUM_STEPS
+    mine = phase.batch_size // rank.local_world_size
+    together = mine * min(phase.sync_devices, rank.world_size) / phase.norm_splits
+    logger.info(
+        "epochs %d to %d: clips of %d frames and %d pixels; %d clips an iteration: %d on each of %d process(es), %d on "
+        "each of %d machine(s); %d a step; batch norm (%s) over %g clips; learning rate from %g",
+        phase.first_epoch + 1, phase.end_epoch, phase.num_frames, phase.crop_size, mine * rank.world_size, mine,
+        rank.world_size, phase.batch_size, machines, mine * rank.world_size * steps, phase.norm, together,
+        lr_at_epoch(cfg, phase.first_epoch),
+    )  # fmt: skip
+    if phase.short_cycle:
+        pairs = zip(phase.short_cycle, phase.short_cycle_crops, strict=True)
+        text = ", ".join(f"{size * machines} of {crop} pixels" for size, crop in pairs)
+        logger.info("clips of an iteration, in turn: %s", text)
+    if machines > 1 and not cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS:
+        logger.info(
+            "SOLVER.BASE_LR_SCALE_NUM_SHARDS is False: SOLVER.BASE_LR is taken as that of all %d machines together",
+            machines,
+        )
+
+
+def _loaders(cfg: CfgNode, schedule: MultigridSchedule, epoch: int, rank: RankInfo) -> tuple[TrainLoader, Loader]:
+    phase = schedule.at(epoch)
+    short_cycle = list(zip(phase.short_cycle, phase.short_cycle_crops, strict=True))
+    return build_train_loader(cfg, rank, short_cycle), build_loader(cfg, "val", rank)
 
 
 def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:

@@ -10,12 +10,15 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.datasets.prefetch import prefetch
+from slowfast_atfr.engine.agreement import check_videos
 from slowfast_atfr.engine.checkpoint import load_for_test
 from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
+from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TestMeter, progress
+from slowfast_atfr.utils.precision import allow_tf32
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,9 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
         views; clips_per_second, views that all processes together take through the network, data loading left out.
     """
     seed_everything(cfg.RNG_SEED, rank.rank)
+    allow_tf32(cfg.ALLOW_TF32, rank.device)
     loader = build_loader(cfg, "test", rank)
+    check_videos(loader.dataset, cfg)
     network = build_network(cfg, rank)
     logger.info("testing %s", load_for_test(cfg, network))
     network.eval()
@@ -45,7 +50,8 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
             if batch.frames is not None:
                 inputs = to_inputs(batch, cfg, rank.device)
                 start = _now(rank.device)
-                scores = network(inputs)
+                with autocast(cfg, rank.device):
+                    scores = network(inputs)
                 seconds += _now(rank.device) - start
                 meter.update(
                     scores=scores,

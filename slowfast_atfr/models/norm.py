@@ -1,6 +1,6 @@
-"""Batch norm: torch's own, and one whose statistics are those of several processes, each weighted by what it brings."""
+"""Batch norm: torch's own, and one whose statistics are over several processes, or over parts of a process's clips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,13 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import PackedClips, native
+from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
+from slowfast_atfr.packed import PackedClips, from_frames, native, to_frames
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]
 LOCAL_NORMS = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}  # by dims
+NORM_TYPES = ("batchnorm", "sync_batchnorm", "sub_batchnorm")
 
 
 def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
@@ -27,18 +29,42 @@ def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
     With sync_batchnorm this call forms the process groups: every process must make it, at the same point, once a model.
 
     Args:
-        cfg: a validated config; reads BN.
+        cfg: a validated config; reads BN, and MULTIGRID, which needs norms that `set_norm` can change.
         dims: of the inputs behind N and C: 3 for (N, C, T, H, W), 1 for (N, C) or (N, C, L).
     Raises:
         ConfigError: for an unknown BN.NORM_TYPE, or processes that BN.NUM_SYNC_DEVICES does not divide.
     """
     settings = {"eps": cfg.BN.EPSILON, "momentum": cfg.BN.MOMENTUM}
-    if cfg.BN.NORM_TYPE == "batchnorm":
+    kind = cfg.BN.NORM_TYPE
+    if kind not in NORM_TYPES:
+        raise ConfigError(f"BN.NORM_TYPE is {kind!r}; choose one of {', '.join(NORM_TYPES)}")
+    if kind == "batchnorm" and not cfg.MULTIGRID.LONG_CYCLE:
         return partial(LOCAL_NORMS[dims], **settings)
-    if cfg.BN.NORM_TYPE == "sync_batchnorm":
-        group_size = min(cfg.BN.NUM_SYNC_DEVICES, get_world_size())
-        return partial(CountedSyncBatchNorm, group_size=group_size, group=sync_group(group_size), **settings)
-    raise ConfigError(f"BN.NORM_TYPE is {cfg.BN.NORM_TYPE!r}; choose one of batchnorm, sync_batchnorm")
+    if kind == "sync_batchnorm":
+        settings["group_size"] = min(cfg.BN.NUM_SYNC_DEVICES, get_world_size())
+        settings["group"] = sync_group(settings["group_size"])
+    elif kind == "sub_batchnorm":
+        settings["num_splits"] = cfg.BN.NUM_SPLITS
+    return partial(CountedBatchNorm, **settings)
+
+
+def set_norm(model: nn.Module, *, num_splits: int = 1, sync_devices: int = 1) -> None:
+    """Change in place what the statistics of a model's norms are over; weights and running statistics stay.
+
+    Every process must make the call, at the same point: it forms process groups.
+
+    Args:
+        model: of `norm_from`, under MULTIGRID.LONG_CYCLE, sync_batchnorm or sub_batchnorm.
+        num_splits: parts of a process's clips that are normalised on their own.
+        sync_devices: processes that share statistics; all of them if there are fewer.
+    Raises:
+        ConfigError: for processes that sync_devices does not divide.
+    """
+    group_size = min(sync_devices, get_world_size())
+    group = sync_group(group_size)
+    for norm in model.modules():
+        if isinstance(norm, CountedBatchNorm):
+            norm.num_splits, norm.group_size, norm.group = num_splits, group_size, group
 
 
 def sync_group(size: int) -> dist.ProcessGroup | None:
@@ -59,18 +85,22 @@ def sync_group(size: int) -> dist.ProcessGroup | None:
     return groups[get_rank() // size]
 
 
-class CountedSyncBatchNorm(_BatchNorm):
-    """Batch norm over the values of `group_size` processes taken together, however many each of them has.
+class CountedBatchNorm(_BatchNorm):
+    """Batch norm over the values of `group_size` processes together, or over each of `num_splits` parts of a batch.
 
-    torch's own counts as well, but runs on GPUs only. PySlowFast's gives every process the same weight: 900 values of
-    mean 1 here and 100 of mean -1 there have mean 0.8, it says 0. In eval mode, and in a group of one, this is plain
-    batch norm. State-dict keys are those of BatchNorm3d; the backward pass is that of the sum of all processes' losses.
+    However many values a process or a part has, each value weighs the same. torch's own sync batch norm counts as well,
+    but runs on GPUs only. PySlowFast's gives every process the same weight: 900 values of mean 1 here and 100 of mean
+    -1 there have mean 0.8, it says 0. Parts are made of whole clips, clip i being in part i % num_splits, whatever
+    their lengths; running statistics then are those that a batch of a part's size would leave. In eval mode, and with
+    one process and one part, this is plain batch norm. State-dict keys are those of BatchNorm3d; the backward pass is
+    that of the sum of all processes' losses.
 
     Args:
         num_features: C of the inputs, (N, C, ...) or packed clips.
         eps, momentum: as those of nn.BatchNorm3d.
         group_size: processes that share statistics.
         group: those processes; None with group_size > 1 is all of them.
+        num_splits: parts of a process's clips.
     """
 
     def __init__(
@@ -81,29 +111,48 @@ class CountedSyncBatchNorm(_BatchNorm):
         momentum: float = 0.1,
         group_size: int = 1,
         group: dist.ProcessGroup | None = None,
+        num_splits: int = 1,
     ) -> None:
         super().__init__(num_features, eps, momentum)
-        self.group_size, self.group = group_size, group
+        self.group_size, self.group, self.num_splits = group_size, group, num_splits
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, group_size={self.group_size}"
+        return f"{super().extra_repr()}, group_size={self.group_size}, num_splits={self.num_splits}"
 
-    def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
-        if not self.training or self.group_size == 1:
+    def forward(self, x: Tensor | PackedClips, lengths: Sequence[int] | None = None) -> Tensor | PackedClips:
+        """Normalise (N, C, ...) or packed clips; `lengths`: a clip is so many rows of N, where it is not one."""
+        if not self.training or self.group_size == self.num_splits == 1:
             return super().forward(x)
         self._check_input_dim(x)
-        return native(self._normalize, x)
+        if self.group_size > 1:
+            return native(self._normalize_together, x)
+        if isinstance(x, PackedClips):
+            frames, lengths = to_frames(x)
+            return from_frames(self._normalize_apart(frames, lengths), lengths, multiple=x.multiple)
+        lengths = (1,) * len(x) if lengths is None else lengths
+        return self._normalize_apart(x.movedim(1, -1), lengths).movedim(-1, 1)
 
     def _check_input_dim(self, x: Tensor | PackedClips) -> None:
         if x.dim() < 2 or x.shape[1] != self.num_features:
             raise ValueError(f"this norm takes (N, {self.num_features}, ...), got {tuple(x.shape)}")
 
-    def _normalize(self, x: Tensor) -> Tensor:
+    def _normalize_together(self, x: Tensor) -> Tensor:
         out, mean, var = _SyncNormalize.apply(x, self.weight, self.bias, self.eps, self.group_size, self.group)
+        self._track(mean, var)
+        return out
+
+    def _normalize_apart(self, values: Tensor, lengths: Sequence[int]) -> Tensor:
+        """(R, ..., C) -> the same; a clip is `lengths` rows of R."""
+        per_row = values[0].numel() // self.num_features
+        splits = rows_of_splits(lengths, self.num_splits, values_per_row=per_row)
+        out, mean, var = split_batch_norm(values, splits, self.weight, self.bias, self.eps)
+        self._track(mean, var)
+        return out
+
+    def _track(self, mean: Tensor, var: Tensor) -> None:
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
-        return out
 
 
 def channel_moments(x: Tensor) -> tuple[int, Tensor, Tensor]:

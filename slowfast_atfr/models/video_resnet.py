@@ -9,7 +9,8 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast_atfr.config import STAGES, ConfigError, num_pathways
+from slowfast_atfr.config import RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
+from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.fusion import FuseFastToSlow
@@ -68,6 +69,8 @@ class VideoResNet(nn.Module):
                     self.add_module(f"s{index}_{suffix}", layers[STAGES[index - 1]])
             if index < 5 and num_pathways(cfg) == 2:
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
+        stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
+        self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
         side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
         head_options = {"pool_size": (side, side), "dropout_rate": cfg.MODEL.DROPOUT_RATE, "act": cfg.MODEL.HEAD_ACT}
         self.head = self.make_head(cfg, stages[-1], norm, **head_options)
@@ -84,7 +87,9 @@ class VideoResNet(nn.Module):
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
         for index in range(1, 6):
-            x = self._modules[f"s{index}"](x)
+            stage = self._modules[f"s{index}"]
+            again = f"s{index}" in self.checkpointed and torch.is_grad_enabled()
+            x = run_checkpointed(stage, x) if again else stage(x)
             if index == 2 and hasattr(self, "pathway0_pool"):
                 x = [self.pathway0_pool(x[0])]  # the networks that have it have one pathway
             for name in (f"s{index}_attention", f"s{index}_sgs", f"s{index}_fuse"):

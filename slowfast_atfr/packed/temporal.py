@@ -30,6 +30,9 @@ LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each cli
 # On a CPU torch gives a batch of one to oneDNN only when C x T x H is above this, or the convolution has groups; what
 # is left runs on a slow kernel.
 ONEDNN_FROM = 20480
+# oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
+# 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
+LONG_KERNEL = 7
 FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
 
 
@@ -111,7 +114,8 @@ def conv3d(
         def op(dense: Tensor, pad: int) -> Tensor:
             return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-    return over_time(input, window, op, name="conv3d", fast_alone=fast_alone)
+    shortest = kernel[0] + stride[0] - 1 if input.device.type == "cpu" and kernel[0] >= LONG_KERNEL else 1
+    return over_time(input, window, op, name="conv3d", shortest_native=shortest, fast_alone=fast_alone)
 
 
 def _has_onednn(batch: int, channels: int, frames: int, height: int) -> bool:

@@ -1,4 +1,4 @@
-"""The benchmarks of tools/benchmark.py: what SGS costs, what packed clips cost and save, whole networks, and data."""
+"""The benchmarks of tools/benchmark.py: what SGS and packed clips cost and save, whole networks, training, data."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.data_benchmark import benchmark_data
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
+from slowfast_atfr.reproduce.train_benchmark import benchmark_train
 from slowfast_atfr.sgs import SGS
 
 Clips = Tensor | PackedClips
@@ -144,7 +145,13 @@ def _step(model: nn.Module, x: Clips) -> None:
     model.zero_grad(set_to_none=True)
 
 
-BENCHMARKS = {"sgs": benchmark_sgs, "packed": benchmark_packed, "models": benchmark_models, "data": benchmark_data}
+BENCHMARKS = {
+    "sgs": benchmark_sgs,
+    "packed": benchmark_packed,
+    "models": benchmark_models,
+    "train": benchmark_train,
+    "data": benchmark_data,
+}
 
 
 def _device(text: str) -> torch.device:

@@ -112,10 +112,10 @@ def measure_pair(
     )
 
 
-def random_inputs(cfg: CfgNode, device: torch.device) -> list[Tensor]:
+def random_inputs(cfg: CfgNode, device: torch.device, batch: int = BATCH) -> list[Tensor]:
     """A random batch of what the network of cfg takes, one tensor for each pathway."""
     crop = cfg.DATA.TRAIN_CROP_SIZE
-    clips = torch.randn(BATCH, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
+    clips = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
     return [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips] if num_pathways(cfg) == 2 else [clips]
 
 

@@ -51,14 +51,14 @@ class Embedding(nn.Module):
         self.fc2 = nn.Linear(hidden, embed_dim, bias=False)  # the norm behind it has one
         self.bn = norm(embed_dim)
 
-    def forward(self, means: Tensor) -> Tensor:
-        """(S, C) -> (S, L)."""
+    def forward(self, means: Tensor, lengths: Sequence[int] = ()) -> Tensor:
+        """(S, C) -> (S, L); lengths: frames of each clip, for a norm over parts of the batch."""
         embeddings = self.fc2(self.relu(self.fc1(means.to(self.fc1.weight.dtype))))
         norm = self.bn
         tracks = isinstance(norm, _BatchNorm) and norm.running_mean is not None and getattr(norm, "group_size", 1) == 1
         if self.training and len(means) == 1 and tracks:  # one frame has no variance: it takes the running statistics
             return F.batch_norm(embeddings, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        return norm(embeddings)
+        return norm(embeddings, lengths) if getattr(norm, "num_splits", 1) > 1 else norm(embeddings)
 
 
 class SGS(nn.Module):
@@ -145,7 +145,8 @@ class SGS(nn.Module):
             total = frames.flatten(1, 2).sum(1, dtype=torch.promote_types(frames.dtype, torch.float32))
             means = total / (frames.shape[1] * frames.shape[2])  # the backward pass of mean would fill a copy of frames
             finite = torch.isfinite(means).all(dim=1)
-            embeddings = self.embed(means)
+            own = isinstance(self.embed, Embedding)  # another in its place takes means alone
+            embeddings = self.embed(means, lengths) if own else self.embed(means)
             embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
             rows, real = _as_rows(embeddings.masked_fill(~finite[:, None], torch.nan), flat)
             coordinates = self.similarity(rows, real)

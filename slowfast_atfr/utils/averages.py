@@ -4,6 +4,7 @@ import datetime
 import time
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +65,15 @@ class ClipSums:
         self._recent: deque[Tensor] = deque(maxlen=window)  # of each batch: number of clips, then the sums
         self._total: Tensor | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Names, and the rows that the sums are made of."""
+        total = None if self._total is None else self._total.cpu()
+        return {"names": self._names, "total": total, "recent": [row.cpu() for row in self._recent]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._names, self._total = tuple(state["names"]), state["total"]
+        self._recent.extend(state["recent"])
+
     def add(self, num_clips: int, sums: Mapping[str, float | Tensor], device: torch.device) -> None:
         """Add a batch. All batches bring the same names, in the same order on every process."""
         if self._total is not None and tuple(sums) != self._names:
@@ -72,7 +82,7 @@ class ClipSums:
         values = (num_clips, *sums.values())
         row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device).detach() for value in values])
         self._recent.append(row)
-        self._total = row if self._total is None else self._total + row
+        self._total = row if self._total is None else self._total.to(device) + row
 
     def recent(self, *, over_ranks: bool) -> dict[str, float]:
         """Median over the last batches of each batch's mean per clip; empty before the first batch.
@@ -82,7 +92,7 @@ class ClipSums:
         """
         if not self._recent:
             return {}
-        rows = torch.stack(tuple(self._recent))
+        rows = torch.stack([row.to(self._recent[-1].device) for row in self._recent])
         (rows,) = all_reduce_sum([rows]) if over_ranks else (rows,)
         medians = np.median((rows[:, 1:] / rows[:, :1]).cpu().numpy(), axis=0)
         return dict(zip(self._names, medians.tolist(), strict=True))

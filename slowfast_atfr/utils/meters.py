@@ -1,7 +1,6 @@
 """What training, validation and test report: PySlowFast's json_stats, weighted by clips, over all processes."""
 
 import logging
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -13,12 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from slowfast_atfr.utils.averages import ClipSums, Stopwatch
-from slowfast_atfr.utils.distributed import gather_objects, is_main
-from slowfast_atfr.utils.ensemble import VideoScores, merge
+from slowfast_atfr.utils.distributed import gather_objects, is_main, on_main
+from slowfast_atfr.utils.ensemble import Result, VideoScores, merge
 from slowfast_atfr.utils.env import gpu_memory, host_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import log_json_stats
 from slowfast_atfr.utils.metrics import topk_correct
+from slowfast_atfr.utils.results import TestResults, write_results
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -38,6 +38,13 @@ class _Meter(Stopwatch):
         super().__init__(cfg.LOG_PERIOD)
         self._cfg, self._num_iters = cfg, num_iters
         self.reset()
+
+    def start(self, num_iters: int, *, go_on: bool = False) -> None:
+        """An epoch of so many batches begins, or goes on; the first iteration begins."""
+        self._num_iters = num_iters
+        if not go_on:
+            self.reset()
+        self.iter_tic()
 
     def reset(self) -> None:
         """Forget the batches: a new epoch begins."""
@@ -82,6 +89,18 @@ def _sums_over_clips(values: PerClip, num_clips: int) -> dict[str, Tensor]:
 class TrainMeter(_Meter):
     """Reports of training. Every process calls every method, at the same iterations."""
 
+    def __init__(self, num_iters: int, cfg: CfgNode) -> None:
+        super().__init__(num_iters, cfg)
+        self._lr = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch so far, of this process."""
+        return {"sums": self._sums.state_dict(), "lr": self._lr}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sums.load_state_dict(state["sums"])
+        self._lr = state["lr"]
+
     def update(
         self, *, loss: float | Tensor, scores: Tensor, labels: Tensor, lr: float, extra: PerClip | None = None
     ) -> None:
@@ -123,6 +142,13 @@ class ValMeter(_Meter):
         super().__init__(num_iters, cfg)
         self._best = {"min_top1_err": 100.0, "min_top5_err": 100.0}
 
+    def state_dict(self) -> dict[str, Any]:
+        """The least errors so far, which are those of all processes."""
+        return dict(self._best)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._best = dict(state)
+
     def update(self, *, scores: Tensor, labels: Tensor, extra: PerClip | None = None) -> None:
         """Count a batch of this process; arguments as those of TrainMeter."""
         self._add_errors(scores, labels, extra or {})
@@ -163,6 +189,7 @@ class TestMeter(_Meter):
         if len(self._names) != num_videos:
             raise ValueError(f"{len(self._names)} names for {num_videos} videos")
         self._videos, self._num_clips = VideoScores(num_views, cfg.DATA.ENSEMBLE_METHOD), 0
+        self._value_names: tuple[str, ...] = ()
 
     def update(
         self,
@@ -183,12 +210,18 @@ class TestMeter(_Meter):
             extra: values of each view, (N,), or their mean, such as `gflops_per_clip`.
         """
         self._num_clips += len(scores)
+        extra = extra or {}
         rows = scores.detach().float().cpu().numpy()
-        for video, view, label, row in zip(map(int, videos), map(int, views), labels.tolist(), rows, strict=True):
+        costs = np.zeros((len(rows), len(extra)))
+        for column, value in enumerate(extra.values()):
+            costs[:, column] = torch.as_tensor(value).cpu()
+        whose = zip(map(int, videos), map(int, views), labels.tolist(), strict=True)
+        for (video, view, label), row, cost in zip(whose, rows, costs, strict=True):
             if not 0 <= video < len(self._names):
                 raise ValueError(f"video {video} is not one of the {len(self._names)} of the test set")
-            self._videos.add(video, view, label, row.copy())
+            self._videos.add(video, view, label, Result(row.copy(), cost))
         if extra:
+            self._value_names = tuple(extra)
             self._sums.add(len(scores), _sums_over_clips(extra, len(scores)), scores.device)
 
     def log_iter_stats(self, cur_iter: int) -> None:
@@ -214,13 +247,9 @@ class TestMeter(_Meter):
         self._warn("could not be tested and are left out", sorted(set(range(len(self._names))) - set(seen)))
         self._warn(f"lack some of their {merged.num_views} views and are judged by the others", sorted(merged.parts))
         whole = merged.whole | {video: merged.bring_together(views) for video, views in merged.parts.items()}
-        self._results = {
-            "scores": torch.from_numpy(np.stack([whole[video] for video in seen])),
-            "labels": torch.tensor([merged.labels[video] for video in seen]),
-            "videos": torch.tensor(seen),
-        }
-        num_classes = self._results["scores"].shape[1]
-        correct = topk_correct(self._results["scores"], self._results["labels"], (1, min(5, num_classes)))
+        self._results = self._results_of({video: whole[video] for video in seen}, merged.labels)
+        scores, labels = self._results.scores, self._results.labels
+        correct = topk_correct(scores, labels, (1, min(5, scores.shape[1])))
         top1_acc, top5_acc = (f"{100.0 * int(count) / len(seen):.2f}" for count in correct)
         stats = {"_type": "test_final", "split": "test_final", "top1_acc": top1_acc, "top5_acc": top5_acc}
         stats |= {"num_videos": len(seen), "num_skipped": len(self._names) - len(seen)}
@@ -230,11 +259,21 @@ class TestMeter(_Meter):
         return stats
 
     def save_results(self, path: str) -> None:
-        """Write what `finalize` found: scores (V, K), labels (V,) and indices (V,) of the videos, for torch.load."""
-        if is_main():
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            torch.save(self._results, path)
-            logger.info("scores and labels of %d videos are in %s", len(self._results["videos"]), path)
+        """Write what `finalize` found, on the main process; a collective. See `results.write_results`."""
+        on_main(lambda: write_results(path, self._results))
+        logger.info("the results of %d videos are in %s", len(self._results.paths), path)
+
+    def _results_of(self, found: Mapping[int, Result], labels: Mapping[int, int]) -> TestResults:
+        names = max(gather_objects(self._value_names), key=len)  # a process without a view has none
+        values = np.stack([result.values for result in found.values()])
+        return TestResults(
+            paths=[self._names[video] for video in found],
+            videos=torch.tensor(list(found)),
+            labels=torch.tensor([labels[video] for video in found]),
+            scores=torch.from_numpy(np.stack([result.scores for result in found.values()])),
+            num_views=torch.tensor([result.num_views for result in found.values()]),
+            values={name: torch.from_numpy(values[:, column].copy()) for column, name in enumerate(names)},
+        )
 
     def _warn(self, what: str, videos: Sequence[int]) -> None:
         if videos:

@@ -1,9 +1,19 @@
-"""Matrix products in full float32, whatever the process has allowed elsewhere."""
+"""TF32, the fast float32 of GPUs: on or off for a process, and never where matrix products must be exact."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+
+def allow_tf32(allowed: bool, device: torch.device) -> None:
+    """Have float32 convolutions and matrix products of this process take TF32 where its GPU has it, or never.
+
+    Torch by itself takes it for convolutions and not for matrix products. On a CPU nothing changes.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 @contextmanager

@@ -52,6 +52,8 @@ BAD = [
     ("TRAIN.CHECKPOINT_TYPE", "onnx", "pytorch, caffe2"),
     ("RNG_SEED", "-1", "at least 0"),
     ("MODEL.DROPOUT_RATE", "1.0", "below 1"),
+    ("MODEL.ACT_CHECKPOINT_STAGES", "[res1]", "res2, res3, res4, res5"),
+    ("MODEL.ACT_CHECKPOINT_STAGES", "[res2, res2]", "once"),
 ]
 
 
@@ -72,6 +74,12 @@ def test_groups_that_a_basic_block_would_not_have_are_told():
 def test_batches_are_shared_evenly_by_the_processes():
     with pytest.raises(ConfigError, match="TRAIN.BATCH_SIZE is 10.*multiple of 4"):
         load_cfg(None, ["NUM_GPUS", "4", "TRAIN.BATCH_SIZE", "10"])
+
+
+def test_activation_checkpointing_needs_a_stage():
+    with pytest.raises(ConfigError, match=r"ACT_CHECKPOINT_STAGES is \[\]; MODEL.ACT_CHECKPOINT is True, so name a"):
+        load_cfg(None, ["MODEL.ACT_CHECKPOINT", "True", "MODEL.ACT_CHECKPOINT_STAGES", "[]"])
+    assert load_cfg(None, ["MODEL.ACT_CHECKPOINT_STAGES", "[]"]).MODEL.ACT_CHECKPOINT is False
 
 
 @pytest.mark.parametrize("section", ["SGS", "TEMPORAL_ATTENTION"])

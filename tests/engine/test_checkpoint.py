@@ -11,8 +11,6 @@ from torch import nn, optim
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine import checkpoint, checkpoint_file
 from slowfast_atfr.engine.checkpoint import (
-    is_checkpoint_epoch,
-    is_eval_epoch,
     last_checkpoint,
     load_checkpoint,
     load_for_test,
@@ -21,6 +19,7 @@ from slowfast_atfr.engine.checkpoint import (
 )
 from slowfast_atfr.engine.checkpoint_file import read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
+from slowfast_atfr.engine.run_state import RunState
 from tests.processes import run_in_processes
 
 
@@ -72,7 +71,7 @@ def test_the_file_has_pyslowfasts_name_and_keys(cfg, saved, tmp_path):
     net, _, path = saved
     assert path == str(tmp_path / "checkpoints" / "checkpoint_epoch_00001.pyth")
     content = torch.load(path, weights_only=True)
-    assert set(content) == {"epoch", "model_state", "optimizer_state", "cfg", "rng_state"}
+    assert set(content) == {"epoch", "model_state", "optimizer_state", "cfg", "rng_state", "clips"}
     assert content["epoch"] == 0 and list(content["model_state"]) == list(net.state_dict())
     assert get_cfg().load_cfg(content["cfg"]) == cfg
     assert os.listdir(tmp_path / "checkpoints") == ["checkpoint_epoch_00001.pyth"]
@@ -170,10 +169,14 @@ def test_no_checkpoint_is_none(tmp_path):
     assert last_checkpoint(str(tmp_path / "nowhere")) is None
 
 
+@pytest.mark.parametrize("clips", [0, 40])
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
-def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, broken):
+def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, broken, clips):
     net, optimizer, path = saved
-    content = Path(path).read_bytes()
+    if clips:  # within the next epoch
+        path = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
+    files = {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()}
+    content = files[Path(path)]
     step(net, optimizer)
 
     def fail(*_):
@@ -181,11 +184,12 @@ def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, bro
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.os, broken, fail)
-        with pytest.raises(RuntimeError, match=r"cannot write the checkpoint .*00001.pyth: No space left on device"):
-            save_checkpoint(cfg, net, optimizer, 0)
-    assert Path(path).read_bytes() == content
-    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]  # no litter
-    save_checkpoint(cfg, net, optimizer, 0)
+        with pytest.raises(RuntimeError, match=r"cannot write the checkpoint .*\.pyth: No space left on device"):
+            save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
+        with pytest.raises(RuntimeError, match=r"cannot write the checkpoint"):
+            save_checkpoint(cfg, net, optimizer, 0, make_state(clips=2 * clips))
+    assert {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()} == files  # no litter
+    save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
     assert Path(path).read_bytes() != content
 
 
@@ -201,9 +205,56 @@ def test_what_a_kill_leaves_behind_is_no_checkpoint(cfg, saved, monkeypatch):
     assert len(os.listdir(os.path.dirname(path))) == 2 and last_checkpoint(cfg.OUTPUT_DIR).path == path
 
 
-def test_due_epochs(cfg):
-    assert [epoch for epoch in range(25) if is_checkpoint_epoch(cfg, epoch)] == [9, 19, 24]
-    assert [epoch for epoch in range(25) if is_eval_epoch(cfg, epoch)] == [3, 7, 11, 15, 19, 23, 24]
+class Counter:
+    """Something with a state."""
+
+    def __init__(self, value=0):
+        self.value = value
+
+    def state_dict(self):
+        return {"value": self.value}
+
+    def load_state_dict(self, state):
+        self.value = state["value"]
+
+
+def make_state(value=0, clips=0):
+    return RunState({"scaler_state": Counter(value)}, {"sums": Counter(value + 1)}, clips)
+
+
+def test_what_else_a_run_is_made_of_comes_back(cfg, saved):
+    net, optimizer, _ = saved
+    save_checkpoint(cfg, net, optimizer, 1, make_state(7, clips=12))
+    state = make_state()
+    assert start_from(cfg, *make_run(), state) == 2
+    assert (state.parts["scaler_state"].value, state.rank_parts["sums"].value, state.clips) == (7, 8, 12)
+
+
+def test_what_a_file_lacks_starts_anew_and_is_told(cfg, saved, caplog):
+    state = make_state(3)
+    assert start_from(cfg, *make_run(), state) == 1
+    assert state.parts["scaler_state"].value == 3 and state.clips == 0
+    assert "has no scaler_state, sums of this run" in caplog.text
+
+
+def test_a_file_within_an_epoch_is_later_than_the_epoch_before_and_earlier_than_its_own(cfg, saved):
+    net, optimizer, first = saved
+    within = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=40))
+    assert os.path.basename(within) == "checkpoint_epoch_00002_clips_00000040.pyth"
+    assert last_checkpoint(cfg.OUTPUT_DIR).path == within
+    later = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=80))
+    assert not os.path.exists(within) and last_checkpoint(cfg.OUTPUT_DIR).path == later  # the older one is gone
+    second = save_checkpoint(cfg, net, optimizer, 1)
+    assert sorted(os.listdir(os.path.dirname(first))) == [os.path.basename(path) for path in (first, second)]
+    assert last_checkpoint(cfg.OUTPUT_DIR).path == second
+
+
+def test_a_damaged_file_within_an_epoch_falls_back_to_the_epoch_before(cfg, saved):
+    net, optimizer, first = saved
+    within = Path(save_checkpoint(cfg, net, optimizer, 0, make_state(clips=40)))
+    within.write_bytes(within.read_bytes()[:-100])
+    state = make_state()
+    assert start_from(cfg, *make_run(), state) == 1 and state.clips == 0
 
 
 def test_a_run_starts_anew_or_goes_on(cfg, saved, tmp_path):
@@ -246,9 +297,7 @@ def test_what_is_no_optimizer_state_is_told(saved, tmp_path, state):
 def test_a_given_file_that_leaves_nothing_to_train_is_told(cfg, saved, tmp_path):
     net, optimizer, _ = saved
     path = save_checkpoint(cfg, net, optimizer, 24)
-    with pytest.raises(
-        ConfigError, match="saved after 25 epochs, and SOLVER.MAX_EPOCH is 25: nothing is left to train"
-    ):
+    with pytest.raises(ConfigError, match="saved after 25 epochs, and the run has 25 .*: nothing is left to train"):
         start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path), net, optimizer)
     assert start_from(cfg, net, optimizer) == 25  # a finished run that is started again has nothing to do
 
@@ -336,4 +385,4 @@ def _share(rank, folder):
 def test_processes_keep_their_own_random_states(tmp_path, caplog):
     run_in_processes(_share, tmp_path, str(tmp_path))
     load_checkpoint(checkpoint.checkpoint_path(str(tmp_path), 0), *make_run())
-    assert "has random states of 2 process(es), this run has 1" in caplog.text
+    assert "was written by a run of 2 process(es), this one has 1: weights, optimizer and position carry" in caplog.text

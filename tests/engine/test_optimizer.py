@@ -4,7 +4,7 @@ from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
-from slowfast_atfr.models.norm import CountedSyncBatchNorm
+from slowfast_atfr.models.norm import CountedBatchNorm
 
 
 def make_cfg(**solver):
@@ -22,7 +22,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv = nn.Conv3d(3, 4, 1, bias=False)
         self.bn = nn.BatchNorm3d(4)
-        self.sync = CountedSyncBatchNorm(4)
+        self.sync = CountedBatchNorm(4)
         self.layer_norm = nn.LayerNorm(4)
         self.head = nn.Linear(4, 2)
         self.frozen = nn.Linear(4, 4).requires_grad_(False)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from slowfast_atfr.engine.precise_bn import update_precise_bn
-from slowfast_atfr.models.norm import CountedSyncBatchNorm
+from slowfast_atfr.models.norm import CountedBatchNorm
 from slowfast_atfr.packed import pack
 from tests.processes import run_in_processes
 
@@ -12,7 +12,7 @@ EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 def make_net():
     torch.manual_seed(3)
-    net = nn.Sequential(nn.Conv3d(2, 3, 1), nn.BatchNorm3d(3), nn.ReLU(), nn.Conv3d(3, 4, 1), CountedSyncBatchNorm(4))
+    net = nn.Sequential(nn.Conv3d(2, 3, 1), nn.BatchNorm3d(3), nn.ReLU(), nn.Conv3d(3, 4, 1), CountedBatchNorm(4))
     return net.double()
 
 

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_atfr.engine.run import build_network
+from slowfast_atfr.engine import test as testing
+from slowfast_atfr.engine import train as training
+from slowfast_atfr.engine.run import build_network, build_run, enter_phase
 from slowfast_atfr.models import MODEL_REGISTRY, build_model
+from slowfast_atfr.models.norm import CountedBatchNorm
 from slowfast_atfr.utils.distributed import RankInfo
 
 ALONE = RankInfo(0, 1, 0, 1, torch.device("cpu"))
@@ -58,3 +61,57 @@ def test_a_network_that_cannot_be_summarised_is_trained_all_the_same(tiny_cfg, c
     assert build_network(cfg, ALONE).state_dict().keys() == build_model(cfg).state_dict().keys()
     assert "Branches cannot be summarised without running it: RuntimeError: Tensor.item()" in caplog.messages[-1]
     assert "Params: 8" in caplog.messages
+
+
+LONG_CYCLE = {
+    "MULTIGRID__LONG_CYCLE": True,
+    "MULTIGRID__LONG_CYCLE_FACTORS": "[[0.5, 1], [1, 1]]",
+    "MULTIGRID__BN_BASE_SIZE": 2,
+    "MULTIGRID__EPOCH_FACTOR": 1.0,
+    "SOLVER__LR_POLICY": "steps_with_relative_lrs",
+    "SOLVER__STEPS": "[0, 4]",
+    "SOLVER__LRS": "[1, 0.1]",
+    "SOLVER__MAX_EPOCH": 6,
+    "TRAIN__BATCH_SIZE": 2,
+}
+
+
+def test_a_phase_changes_loaders_and_norms_and_nothing_else(tiny_cfg):
+    run = build_run(tiny_cfg(**LONG_CYCLE), ALONE)
+    later = enter_phase(run, 5)
+    assert enter_phase(run, 0) is run and later is not run
+    for name in ("network", "model", "optimizer", "steps", "ema", "loss", "rank", "schedule"):
+        assert getattr(later, name) is getattr(run, name), name
+    assert (run.cfg.DATA.NUM_FRAMES, later.cfg.DATA.NUM_FRAMES) == (4, 8)
+    norms = [module for module in run.network.modules() if isinstance(module, CountedBatchNorm)]
+    assert norms and {norm.num_splits for norm in norms} == {1}
+    enter_phase(later, 0)
+    assert {norm.num_splits for norm in norms} == {2}
+    assert next(iter(later.train_loader)).frames.shape[:2] == (2, 8)
+
+
+def test_batches_and_rates_are_told_at_the_start_of_every_phase(tiny_cfg, caplog):
+    run = build_run(tiny_cfg(**LONG_CYCLE, SOLVER__GRAD_ACCUM_STEPS=3), ALONE)
+    (told,) = [message for message in caplog.messages if message.startswith("epochs")]
+    assert told.startswith(
+        "epochs 1 to 3: clips of 4 frames and 32 pixels; 4 clips an iteration: 4 on each of 1 process"
+    )
+    assert told.endswith("12 a step; batch norm (sub_batchnorm) over 2 clips; learning rate from 0.1")
+    caplog.clear()
+    enter_phase(run, 5)
+    assert "clips of 8 frames" in caplog.text and "batch norm (batchnorm) over 2 clips" in caplog.text
+
+
+@pytest.mark.parametrize(("module", "begin"), [(training, training.train), (testing, testing.test)])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_run_says_whether_there_is_tf32_before_it_builds_anything(tiny_cfg, monkeypatch, module, begin, allowed):
+    class Told(Exception):
+        pass
+
+    def tell(*told):
+        raise Told(*told)
+
+    monkeypatch.setattr(module, "allow_tf32", tell)
+    with pytest.raises(Told) as told:
+        begin(tiny_cfg(ALLOW_TF32=allowed), ALONE)
+    assert told.value.args == (allowed, ALONE.device)

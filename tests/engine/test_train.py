@@ -14,6 +14,7 @@ from slowfast_atfr.engine.checkpoint import checkpoint_path
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
+from slowfast_atfr.utils.distributed import RankInfo
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
 
@@ -62,6 +63,15 @@ def test_precise_statistics_leave_no_trace_in_the_figures_of_validation(tiny_cfg
         launch(train, cfg)
     gflops = [stats_of(tmp_path / name, "val_epoch")[0]["gflops_per_clip"] for name in ("without", "with")]
     assert gflops[0] == gflops[1] == stats_of(tmp_path / "with", "train_epoch")[0]["gflops_per_clip"]
+
+
+def test_checkpointed_activations_change_nothing_of_a_run(tiny_cfg, tmp_path):
+    checkpoints = []
+    for name, again in (("kept", False), ("again", True)):
+        train(tiny_cfg(SOLVER__MAX_EPOCH=1, MODEL__ACT_CHECKPOINT=again, OUTPUT_DIR=tmp_path / name), RankInfo())
+        checkpoints.append(load(checkpoint_path(tmp_path / name, 0)))
+    kept, again = (checkpoint["model_state"] for checkpoint in checkpoints)
+    assert not [name for name, value in kept.items() if not torch.equal(value, again[name])]
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeypatch):

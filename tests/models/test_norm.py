@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from slowfast_atfr.config import ConfigError, get_cfg
-from slowfast_atfr.models.norm import CountedSyncBatchNorm, channel_moments, norm_from
+from slowfast_atfr.models.norm import CountedBatchNorm, channel_moments, norm_from, set_norm
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.packed.clips import packed_strides
 from tests.processes import run_in_processes
@@ -26,7 +26,9 @@ def test_the_plain_norm_is_torchs(dims, kind):
 
 
 def test_an_unknown_norm_is_told_with_the_choices():
-    with pytest.raises(ConfigError, match="BN.NORM_TYPE is 'layernorm'; choose one of batchnorm, sync_batchnorm"):
+    with pytest.raises(
+        ConfigError, match="BN.NORM_TYPE is 'layernorm'; choose one of batchnorm, sync_batchnorm, sub_batchnorm"
+    ):
         norm_from(make_cfg("layernorm"))
 
 
@@ -134,7 +136,7 @@ def _packed(rank, norm):
     clips = make_inputs([(CHANNELS, 1 + rank + length, 4, 4) for length in (0, 3)])
     data = pack(clips).data.requires_grad_()
     out = norm(PackedClips(data, tuple(clip.shape[1] for clip in clips)))
-    dense = CountedSyncBatchNorm(CHANNELS, eps=norm.eps, group_size=4).double()
+    dense = CountedBatchNorm(CHANNELS, eps=norm.eps, group_size=4).double()
     frames = torch.cat(clips, 1)[None].requires_grad_()
     expected = dense(frames)
     torch.testing.assert_close(torch.cat(unpack(out), 1)[None], expected, **EXACT)
@@ -153,3 +155,95 @@ def _eval_speaks_to_nobody(rank, norm):
 
 def test_unequal_counts_are_one_batch_of_all_values(tmp_path):
     run_in_processes(_unequal_counts, tmp_path, world=4)
+
+
+def plain_norm_over(parts):
+    """Each part by a BatchNorm3d of its own, and the statistics that one would keep on average, by their numbers."""
+    norms = [nn.BatchNorm3d(CHANNELS, eps=1e-3, momentum=0.3).double() for _ in parts]
+    for norm in norms:
+        norm.load_state_dict(affine())
+    outs = [norm(part) for norm, part in zip(norms, parts, strict=True)]
+    shares = torch.tensor([part.numel() for part in parts], dtype=torch.float64) / sum(part.numel() for part in parts)
+    mean, var = (shares @ torch.stack([getattr(n, f"running_{leaf}") for n in norms]) for leaf in ("mean", "var"))
+    return outs, mean, var
+
+
+def affine():
+    norm = nn.BatchNorm3d(CHANNELS).double()
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.5, -1.0, 2.0]))
+        norm.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    return norm.state_dict()
+
+
+def split_norm(splits):
+    cfg = make_cfg("sub_batchnorm")
+    cfg.defrost()
+    cfg.BN.NUM_SPLITS = splits
+    norm = norm_from(cfg)(CHANNELS).double()
+    norm.load_state_dict(affine())
+    return norm
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize(("clips", "splits"), [(4, 2), (6, 3), (5, 2), (2, 3)])
+def test_parts_of_a_batch_are_normalised_each_on_its_own(clips, splits, layout):
+    x = torch.randn(clips, CHANNELS, 2, 3, 3, dtype=torch.float64) * torch.arange(1.0, clips + 1).view(-1, 1, 1, 1, 1)
+    ours, theirs = (x.clone().contiguous(memory_format=layout).requires_grad_() for _ in range(2))
+    norm = split_norm(splits)
+    out = norm(ours)
+    outs, mean, var = plain_norm_over([theirs[part::splits] for part in range(min(splits, clips))])
+    expected = torch.empty_like(x)
+    for part, values in enumerate(outs):
+        expected[part::splits] = values
+    torch.testing.assert_close(out, expected, **EXACT)
+    torch.testing.assert_close(norm.running_mean, mean, **EXACT)
+    torch.testing.assert_close(norm.running_var, var, **EXACT)
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    weights = torch.randn_like(x)
+    (grad,) = torch.autograd.grad((weights * out).sum(), ours)
+    (expected_grad,) = torch.autograd.grad((weights * expected).sum(), theirs)
+    torch.testing.assert_close(grad, expected_grad, **EXACT)
+
+
+def test_parts_of_packed_clips_are_whole_clips():
+    clips = [torch.randn(CHANNELS, length, 3, 3, dtype=torch.float64) * (1 + length) for length in (4, 1, 2, 3, 5)]
+    norm = split_norm(2)
+    out = norm(pack(clips))
+    even, odd = (torch.cat(clips[part::2], 1)[None] for part in range(2))
+    (first, second), mean, var = plain_norm_over([even, odd])
+    torch.testing.assert_close(torch.cat(unpack(out)[::2], 1)[None], first, **EXACT)
+    torch.testing.assert_close(torch.cat(unpack(out)[1::2], 1)[None], second, **EXACT)
+    torch.testing.assert_close(norm.running_mean, mean, **EXACT)
+    torch.testing.assert_close(norm.running_var, var, **EXACT)
+    assert out.data.stride() == packed_strides(out.data.shape)
+
+
+def test_rows_go_with_their_clip():
+    rows = torch.randn(7, CHANNELS, dtype=torch.float64)
+    norm = split_norm(2)
+    out = norm(rows, (3, 2, 2))
+    clips = [part.T[:, :, None, None] for part in rows.split([3, 2, 2])]
+    torch.testing.assert_close(out, torch.cat([c.flatten(1).T for c in unpack(norm(pack(clips)))]), **EXACT)
+
+
+def test_a_part_without_variance_joins_another():
+    rows = torch.randn(3, CHANNELS, dtype=torch.float64)
+    norm = split_norm(2)
+    torch.testing.assert_close(norm(rows, (1, 1, 1)), split_norm(1)(rows), **EXACT)
+
+
+def test_a_batch_norm_of_multigrid_changes_in_place():
+    cfg = make_cfg("batchnorm")
+    cfg.defrost()
+    cfg.MULTIGRID.LONG_CYCLE = True
+    model = nn.Sequential(norm_from(cfg)(CHANNELS)).double()
+    x = torch.randn(4, CHANNELS, 2, 3, 3, dtype=torch.float64)
+    plain = model(x)
+    torch.testing.assert_close(plain, nn.BatchNorm3d(CHANNELS, eps=1e-3).double()(x), **EXACT)
+    weight, mean = model[0].weight, model[0].running_mean
+    set_norm(model, num_splits=2)
+    assert not torch.allclose(model(x), plain)
+    assert model[0].weight is weight and model[0].running_mean is mean
+    set_norm(model)
+    torch.testing.assert_close(model(x), plain, **EXACT)

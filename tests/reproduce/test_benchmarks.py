@@ -78,7 +78,7 @@ def test_packed_and_dense_run_the_same_network(repo, name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", ["sgs", "packed", "models", "data"])
+@pytest.mark.parametrize("name", ["sgs", "packed", "models", "train", "data"])
 def test_the_benchmarks_run_in_full(repo, name, capsys):
     assert main(repo / "configs", [name, "--rounds", "1", "--busy"]) == 0
     out = capsys.readouterr().out

@@ -46,3 +46,15 @@ def test_names_may_not_change_on_the_way():
     sums.add(1, {"loss": 1.0}, CPU)
     with pytest.raises(ValueError, match=r"reports \('lots',\), the ones before \('loss',\)"):
         sums.add(1, {"lots": 1.0}, CPU)
+
+
+def test_sums_that_are_put_away_go_on():
+    whole, first, second = (ClipSums(3) for _ in range(3))
+    batches = [(2, {"loss": 1.0}), (3, {"loss": 6.0}), (1, {"loss": 5.0}), (4, {"loss": 2.0})]
+    for sums, part in ((whole, batches), (first, batches[:2])):
+        for count, values in part:
+            sums.add(count, values, torch.device("cpu"))
+    second.load_state_dict(first.state_dict())
+    for count, values in batches[2:]:
+        second.add(count, values, torch.device("cpu"))
+    assert second.means() == whole.means() and second.recent(over_ranks=False) == whole.recent(over_ranks=False)

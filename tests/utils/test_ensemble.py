@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from slowfast_atfr.utils.ensemble import VideoScores, merge
+from slowfast_atfr.utils.ensemble import Result, VideoScores, merge
 
-VIEWS = {0: np.array([0.6, 0.4]), 1: np.array([0.1, 0.9]), 2: np.array([0.3, 0.7])}
+VIEWS = {0: ([0.6, 0.4], [3.0]), 1: ([0.1, 0.9], [1.0]), 2: ([0.3, 0.7], [5.0])}
+VIEWS = {view: Result(np.array(scores), np.array(values)) for view, (scores, values) in VIEWS.items()}
 
 
 def share(method, seen):
@@ -16,9 +17,10 @@ def share(method, seen):
 @pytest.mark.parametrize(("method", "expected"), [("sum", [1.0, 2.0]), ("max", [0.6, 0.9])])
 @pytest.mark.parametrize("seen", [(0, 1, 2), (2, 0, 1), (1, 1, 2, 0, 2)])
 def test_order_and_repeats_change_nothing(method, expected, seen):
-    (scores,) = share(method, seen).whole.values()
-    np.testing.assert_allclose(scores, expected)
-    assert np.array_equal(scores, share(method, (0, 1, 2)).whole[7])
+    (video,) = share(method, seen).whole.values()
+    np.testing.assert_allclose(video.scores, expected)
+    assert video.values == [3.0] and video.num_views == 3  # a mean, whatever the method
+    assert np.array_equal(video.scores, share(method, (0, 1, 2)).whole[7].scores)
 
 
 @pytest.mark.parametrize(
@@ -27,13 +29,16 @@ def test_order_and_repeats_change_nothing(method, expected, seen):
 )
 def test_processes_together_count_every_view_once(shares):
     merged = merge([share("sum", seen) for seen in shares])
-    np.testing.assert_allclose(merged.whole[7], [1.0, 2.0])
+    np.testing.assert_allclose(merged.whole[7].scores, [1.0, 2.0])
+    assert merged.whole[7].values == [3.0]
     assert merged.parts == {} and merged.labels == {7: 1}
 
 
 def test_a_video_that_lacks_views_stays_in_parts():
     merged = merge([share("sum", (0,)), share("sum", (0, 2))])
     assert sorted(merged.parts[7]) == [0, 2] and not merged.whole
+    video = merged.bring_together(merged.parts[7])
+    assert video.num_views == 2 and video.values == [4.0]
 
 
 def test_what_cannot_be_is_told():

@@ -169,14 +169,15 @@ def test_no_video_at_all_is_an_error(cfg):
 
 def test_results_are_saved_as_tensors(cfg, tmp_path):
     meter = TestMeter(3, 1, 1, cfg)
-    report_view(meter, 2, 0, 1, [0.25, 0.75])
-    report_view(meter, 0, 0, 0, [0.5, 0.5])
+    report_view(meter, 2, 0, 1, [0.25, 0.75], gflops_per_clip=3.0)
+    report_view(meter, 0, 0, 0, [0.5, 0.5], gflops_per_clip=2.0)
     meter.finalize(net_seconds=2.0)
     path = tmp_path / "deep" / "results.pt"
     meter.save_results(str(path))
     saved = torch.load(path, weights_only=True)
     assert saved["videos"].tolist() == [0, 2] and saved["labels"].tolist() == [0, 1]
-    assert saved["scores"].tolist() == [[0.5, 0.5], [0.25, 0.75]]
+    assert saved["scores"].tolist() == [[0.5, 0.5], [0.25, 0.75]] and saved["paths"] == ["0", "2"]
+    assert saved["gflops_per_clip"].tolist() == [2.0, 3.0] and saved["num_views"].tolist() == [1, 1]
 
 
 def test_wrong_videos_are_told(cfg):
@@ -224,7 +225,7 @@ def _share(rank):
         report_view(test, video, view, 0, [0.2, 0.8] if (video, view) == (1, 1) else [0.6, 0.4], active_bins=1.0)
     final = test.finalize(net_seconds=2.0)
     assert (final["num_videos"], final["num_skipped"], final["top1_acc"]) == (3, 1, "66.67")
-    torch.testing.assert_close(test._results["scores"], torch.tensor([[1.2, 0.8], [0.8, 1.2], [1.2, 0.8]]))
+    torch.testing.assert_close(test._results.scores, torch.tensor([[1.2, 0.8], [0.8, 1.2], [1.2, 0.8]]))
 
 
 def test_meters_of_two_processes_merge(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from slowfast_atfr.utils.precision import full_precision_matmul
+from slowfast_atfr.utils.precision import allow_tf32, full_precision_matmul
 
 # The switches are the process's, and torch 2.9 cannot leave a mixed state again: each way of setting them in its own.
 CHECK = """
@@ -49,3 +49,50 @@ def test_an_error_inside_puts_it_back_too():
     with pytest.raises(KeyError), full_precision_matmul():
         raise KeyError
     assert torch.get_float32_matmul_precision() == before
+
+
+TF32 = """
+import torch
+from slowfast_atfr.utils.precision import allow_tf32, full_precision_matmul
+
+def switches():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+before = switches()
+assert before == (False, True), "torch has other defaults now: adapt the docs"
+for allowed in (True, False, True):
+    allow_tf32(not allowed, torch.device("cpu"))
+    assert switches() == before
+    allow_tf32(allowed, torch.device("cuda"))
+    assert switches() == (allowed, allowed)
+    with full_precision_matmul():
+        assert switches() == (False, allowed)
+    before = switches()
+    assert before == (allowed, allowed)
+"""
+
+
+def test_tf32_is_for_convolutions_and_products_and_never_on_a_cpu(repo):
+    done = subprocess.run([sys.executable, "-c", TF32], cwd=repo, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.needs_cuda
+def test_products_are_exact_on_a_gpu_where_they_must_be():
+    device, before = torch.device("cuda"), (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    a = torch.randn(512, 512, device=device)
+    exact = a.double() @ a.double()
+
+    def error():
+        return ((a @ a - exact).abs().max() / exact.abs().max()).item()
+
+    try:
+        allow_tf32(False, device)
+        without = error()
+        allow_tf32(True, device)
+        with full_precision_matmul():
+            assert error() == without
+        if torch.cuda.get_device_capability()[0] >= 8:
+            assert error() > 10 * without
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

@@ -1,0 +1,59 @@
+"""An exponential moving average of a network's weights, which is what then is validated and tested."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """The average beside the network: decay * average + (1 - decay) * weights after every step.
+
+    Running statistics of batch norm are averaged, too; what is no floating point number is that of the network.
+
+    Args:
+        network: bare, on its device.
+        decay: SOLVER.EMA_DECAY, such as 0.9999.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take in the weights of a step."""
+        pairs = [(self._average[name], value) for name, value in network.state_dict().items()]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        if floats:
+            torch._foreach_lerp_([ours for ours, _ in floats], [value for _, value in floats], 1 - self._decay)
+        for ours, value in pairs:
+            if not ours.is_floating_point():
+                ours.copy_(value)
+
+    @contextmanager
+    def applied(self, network: nn.Module) -> Iterator[None]:
+        """The network has the average's weights within, and its own again afterwards."""
+        self._swap(network)
+        try:
+            yield
+        finally:
+            self._swap(network)
+
+    @torch.no_grad()
+    def _swap(self, network: nn.Module) -> None:
+        for name, value in network.state_dict().items():
+            own = value.clone()
+            value.copy_(self._average[name])
+            self._average[name].copy_(own)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._average
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Raises ValueError if it is the average of another network."""
+        if state.keys() != self._average.keys():
+            raise ValueError("the average in the file is that of another network")
+        for name, value in state.items():
+            self._average[name].copy_(value)

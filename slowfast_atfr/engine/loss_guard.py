@@ -1,0 +1,60 @@
+"""Losses that say that training has failed: not finite, or far above those before."""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowfast_atfr.utils.distributed import all_reduce_sum, get_world_size
+
+WINDOW = 5  # losses that a sudden rise is measured against, as in PySlowFast
+
+
+def agree(loss: Tensor, flag: bool) -> tuple[float, bool]:
+    """Mean of a 0-d loss over the processes, and whether the flag is set in one of them; a collective, on CPUs none."""
+    both = torch.stack([loss.detach().double(), torch.tensor(float(flag), dtype=torch.float64, device=loss.device)])
+    total, flags = all_reduce_sum([both])[0].tolist()
+    return total / get_world_size(), flags > 0
+
+
+class LossGuard:
+    """The last losses of a run.
+
+    Args:
+        factor: TRAIN.KILL_LOSS_EXPLOSION_FACTOR: so many times the mean of the last WINDOW losses is too much; 0: no
+            loss is.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._last = "there was no step before it"
+
+    def problem(self, loss: float, place: str) -> str | None:
+        """What is wrong with a loss, if anything.
+
+        Args:
+            loss: mean over the processes.
+            place: of the step, such as "iteration 3 of epoch 2".
+        """
+        mean = sum(self._recent) / max(1, len(self._recent))
+        if not math.isfinite(loss):
+            return f"the loss is {loss} in {place}; {self._last}"
+        if self._factor and len(self._recent) == WINDOW and loss > self._factor * mean:
+            limit = (
+                f"TRAIN.KILL_LOSS_EXPLOSION_FACTOR ({self._factor:g}) times {mean:.4g}, the mean of the {WINDOW} before"
+            )
+            return f"the loss is {loss:.4g} in {place}, more than {limit}; {self._last}"
+        self._recent.append(loss)
+        self._last = f"the last good step was {place}, with a loss of {loss:.4g}"
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"recent": list(self._recent), "last": self._last}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._recent.extend(state["recent"])
+        self._last = state["last"]

@@ -1,0 +1,72 @@
+"""From losses to changed weights: mixed precision, gradient accumulation and clipping."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # by TRAIN.AMP_DTYPE
+
+
+def autocast(cfg: CfgNode, device: torch.device) -> AbstractContextManager:
+    """Mixed precision of forward passes, if TRAIN.MIXED_PRECISION."""
+    dtype = AMP_DTYPES[cfg.TRAIN.AMP_DTYPE]
+    return torch.autocast(device.type, dtype=dtype, enabled=cfg.TRAIN.MIXED_PRECISION)
+
+
+class GradientSteps:
+    """The backward passes and the optimizer's steps of a run.
+
+    Losses of SOLVER.GRAD_ACCUM_STEPS iterations in a row make one step, with the gradient of their mean; so do those
+    that are left at the end of an epoch. In half precision the loss is scaled, and a step whose gradients overflow is
+    left out. Gradients are clipped at SOLVER.CLIP_GRAD_VAL, or else to a norm of SOLVER.CLIP_GRAD_L2NORM.
+
+    Args:
+        cfg: of the run.
+        model: that makes the losses, under DDP or not.
+        optimizer: of its parameters.
+        device: that it is on.
+    """
+
+    def __init__(self, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+        self._solver, self._model, self._optimizer = cfg.SOLVER, model, optimizer
+        half = cfg.TRAIN.MIXED_PRECISION and cfg.TRAIN.AMP_DTYPE == "float16"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+
+    def ends_group(self, iteration: int, num_iters: int) -> bool:
+        """Whether the optimizer steps after this iteration of an epoch; both count from 0."""
+        return (iteration + 1) % self._solver.GRAD_ACCUM_STEPS == 0 or iteration + 1 == num_iters
+
+    def group_size(self, iteration: int, num_iters: int) -> int:
+        """Iterations that make a step together with this one."""
+        first = iteration - iteration % self._solver.GRAD_ACCUM_STEPS
+        return min(self._solver.GRAD_ACCUM_STEPS, num_iters - first)
+
+    def synced(self, iteration: int, num_iters: int) -> AbstractContextManager:
+        """Around forward and backward: processes exchange gradients only where the optimizer steps."""
+        together = self.ends_group(iteration, num_iters) or not isinstance(self._model, DistributedDataParallel)
+        return nullcontext() if together else self._model.no_sync()
+
+    def take(self, loss: Tensor, iteration: int, num_iters: int) -> bool:
+        """Backward pass of an iteration's loss, and the step where one is due; whether there was one."""
+        self.scaler.scale(loss / self.group_size(iteration, num_iters)).backward()
+        if not self.ends_group(iteration, num_iters):
+            return False
+        self._clip()
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        return True
+
+    def _clip(self) -> None:
+        value, norm = self._solver.CLIP_GRAD_VAL, self._solver.CLIP_GRAD_L2NORM
+        if value or norm:
+            self.scaler.unscale_(self._optimizer)
+            parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+            if value:
+                clip_grad_value_(parameters, value)
+            else:
+                clip_grad_norm_(parameters, norm)

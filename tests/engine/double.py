@@ -1,0 +1,24 @@
+"""tools/run_net.py in float64, where what several processes compute is what one does, but for the last digits.
+
+In float32, batch norm makes gradients of small networks all but cancel, and rounding grows from step to step.
+"""
+
+import sys
+
+import torch
+
+from slowfast_atfr.engine import run, train
+from slowfast_atfr.engine.cli import main
+
+
+def in_double() -> None:
+    """Train in float64 from here on."""
+    build, to_inputs = run.build_network, train.to_inputs
+    run.build_network = lambda *args: build(*args).double()
+    train.to_inputs = lambda *args: [clips.double() for clips in to_inputs(*args)]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    in_double()
+    raise SystemExit(main(sys.argv[1:]))

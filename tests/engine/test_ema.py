@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import nn
+
+from slowfast_atfr.engine.ema import Ema
+
+
+def make_net():
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+
+
+def step(net):
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1)
+    net(torch.randn(4, 2))
+
+
+def test_the_average_follows_weights_and_statistics_and_counts_are_the_networks():
+    net = make_net()
+    start = {name: value.clone() for name, value in net.state_dict().items()}
+    ema = Ema(net, 0.75)
+    step(net)
+    ema.update(net)
+    for name, value in net.state_dict().items():
+        mean = 0.75 * start[name] + 0.25 * value if value.is_floating_point() else value
+        torch.testing.assert_close(ema.state_dict()[name], mean)
+
+
+def test_it_is_applied_within_and_taken_back_even_after_an_error():
+    net = make_net()
+    ema = Ema(net, 0.9)
+    step(net)
+    own, average = ({k: v.clone() for k, v in state.items()} for state in (net.state_dict(), ema.state_dict()))
+    with pytest.raises(KeyError), ema.applied(net):
+        assert all(torch.equal(value, average[name]) for name, value in net.state_dict().items())
+        raise KeyError
+    assert all(torch.equal(value, own[name]) for name, value in net.state_dict().items())
+    assert all(torch.equal(value, average[name]) for name, value in ema.state_dict().items())
+
+
+def test_it_comes_back_from_a_file_and_not_for_another_network(tmp_path):
+    net = make_net()
+    ema = Ema(net, 0.9)
+    step(net)
+    torch.save(ema.state_dict(), tmp_path / "ema.pth")
+    other = Ema(net, 0.9)
+    other.load_state_dict(torch.load(tmp_path / "ema.pth", weights_only=True))
+    assert all(torch.equal(value, ema.state_dict()[name]) for name, value in other.state_dict().items())
+    with pytest.raises(ValueError, match="of another network"):
+        Ema(nn.Linear(2, 3), 0.9).load_state_dict(ema.state_dict())

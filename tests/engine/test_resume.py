@@ -1,0 +1,204 @@
+"""A run that ends at any moment, by a signal or a kill, goes on as if it had never stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from slowfast_atfr.engine import train as train_module
+from slowfast_atfr.engine.checkpoint import checkpoint_path
+from slowfast_atfr.engine.cli import main
+from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.multigrid import MultigridSchedule
+from slowfast_atfr.engine.stop import EXIT_STATUS
+from slowfast_atfr.engine.train import train
+from slowfast_atfr.utils.meters import TrainMeter
+
+CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
+MULTIGRID = {
+    "MULTIGRID__LONG_CYCLE": True,
+    "MULTIGRID__SHORT_CYCLE": True,
+    "MULTIGRID__SHORT_CYCLE_FACTORS": "[0.75, 0.9]",
+    "MULTIGRID__BN_BASE_SIZE": 4,
+    "MULTIGRID__EPOCH_FACTOR": 1.0,
+    "SLOWFAST__ALPHA": 2,
+    "TRAIN__BATCH_SIZE": 1,
+    "SOLVER__LR_POLICY": "steps_with_relative_lrs",
+    "SOLVER__STEPS": "[0, 6, 9]",
+    "SOLVER__LRS": "[1, 0.1, 0.01]",
+    "SOLVER__MAX_EPOCH": 10,
+    "SOLVER__BASE_LR": 0.01,
+}
+EVERYTHING = {
+    "AUG__ENABLE": True,
+    "MIXUP__ENABLE": True,
+    "MODEL__LOSS_FUNC": "soft_cross_entropy",
+    "SOLVER__EMA_DECAY": 0.9,
+    "SOLVER__GRAD_ACCUM_STEPS": 2,
+    "TRAIN__MIXED_PRECISION": True,
+    "SOLVER__CLIP_GRAD_L2NORM": 1.0,
+}
+
+
+def stats_of(folder, kind):
+    lines = (folder / "stdout.log").read_text().splitlines()
+    stats = [json.loads(line.partition("json_stats: ")[2]) for line in lines if "json_stats: " in line]
+    return [entry for entry in stats if entry["_type"] == kind]
+
+
+def figures_of(folder, kind):
+    """What was logged, without times and memory."""
+    return [
+        {k: v for k, v in s.items() if not k.startswith(("dt", "eta", "gpu", "RAM", "time"))}
+        for s in stats_of(folder, kind)
+    ]
+
+
+def last(folder, epochs):
+    return torch.load(checkpoint_path(str(folder), epochs - 1), weights_only=True)
+
+
+def assert_same(one, other):
+    """Two checkpoints are equal, bit by bit."""
+    assert one.keys() == other.keys()
+    for name in one:
+        if name != "cfg":
+            same(one[name], other[name], name)
+
+
+def same(one, other, name):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), name
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), name
+        for key in one:
+            same(one[key], other[key], f"{name}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), name
+        for number, (left, right) in enumerate(zip(one, other, strict=True)):
+            same(left, right, f"{name}[{number}]")
+    else:
+        assert one == other, name
+
+
+class Killed(BaseException):
+    """Ends a run as SIGKILL would: nothing of it cleans up."""
+
+
+@pytest.mark.parametrize(("moment", "settings"), [(2, {}), (4, EVERYTHING)], ids=["plain", "everything"])
+def test_a_run_that_is_killed_within_an_epoch_is_the_run_that_was_not(
+    tiny_cfg, tmp_path, monkeypatch, moment, settings
+):
+    shared = {"TRAIN__BATCH_SIZE": 2, "TRAIN__CHECKPOINT_ITERATIONS": 2, "SOLVER__MAX_EPOCH": 2, **settings}
+    launch(train, tiny_cfg(OUTPUT_DIR=tmp_path / "whole", **shared))
+    log, seen = TrainMeter.log_iter_stats, []
+
+    def die(self, *args):
+        log(self, *args)
+        seen.append(args)
+        if len(seen) == moment + 1:
+            raise Killed
+
+    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", **shared)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(TrainMeter, "log_iter_stats", die)
+        launch(train, cfg)
+    names = sorted(path.name for path in (tmp_path / "parts" / "checkpoints").iterdir())
+    assert names == [f"checkpoint_epoch_00001_clips_{2 * moment:08d}.pyth"]
+    launch(train, cfg)
+    assert_same(last(tmp_path / "whole", 2), last(tmp_path / "parts", 2))
+    assert figures_of(tmp_path / "whole", "train_epoch") == figures_of(tmp_path / "parts", "train_epoch")
+    assert figures_of(tmp_path / "whole", "val_epoch") == figures_of(tmp_path / "parts", "val_epoch")
+
+
+def test_sigterm_writes_a_checkpoint_and_ends(repo, tiny_pairs, tmp_path, monkeypatch, capsys):
+    shared = {"TRAIN__BATCH_SIZE": 2, "SOLVER__MAX_EPOCH": 1, "TEST__ENABLE": False}
+    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **shared)]) == 0
+    mix, seen = train_module._mix, []
+
+    def be_told(*args):
+        seen.append(args)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return mix(*args)
+
+    command = ["--cfg", str(repo / CONFIG), *tiny_pairs(OUTPUT_DIR=tmp_path / "parts", **shared)]
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "_mix", be_told)
+        assert main(command) == EXIT_STATUS
+    told = capsys.readouterr().err
+    assert "SIGTERM" in told and "after iteration 3 of epoch 1" in told and "start it again" in told
+    assert main(command) == 0
+    assert_same(last(tmp_path / "whole", 1), last(tmp_path / "parts", 1))
+
+
+def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp_path, monkeypatch):
+    whole = tiny_cfg(OUTPUT_DIR=tmp_path / "whole", TRAIN__CHECKPOINT_ITERATIONS=2, **MULTIGRID)
+    shapes, original = [], train_module.to_inputs
+
+    def note(batch, cfg, device):
+        shapes.append(tuple(batch.frames.shape[:3]))
+        return original(batch, cfg, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "to_inputs", note)
+        launch(train, whole)
+    trained = set(shapes)
+    assert {(8, 2, 23), (4, 4, 23), (2, 4, 32), (1, 8, 32)} <= trained  # of the long cycle
+    assert {(4, 4, 24), (2, 4, 29), (2, 8, 24), (1, 8, 29)} <= trained  # of the short one
+    norms = {(phase.norm, phase.norm_splits) for phase in MultigridSchedule(whole).phases}
+    assert norms == {("sub_batchnorm", 2), ("batchnorm", 1), ("sync_batchnorm", 1)}
+    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", TRAIN__CHECKPOINT_ITERATIONS=2, **MULTIGRID)
+    log = TrainMeter.log_iter_stats
+    for moment in (3, 10, 17):
+        seen = []
+
+        def die(self, *args, seen=seen, moment=moment):
+            log(self, *args)
+            seen.append(args)
+            if len(seen) == moment:
+                raise Killed
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(TrainMeter, "log_iter_stats", die)
+            launch(train, cfg)
+    launch(train, cfg)
+    assert_same(last(tmp_path / "whole", 10), last(tmp_path / "parts", 10))
+
+
+def test_a_nan_is_told_with_the_videos_and_the_last_good_step(repo, tiny_pairs, tmp_path, monkeypatch, capsys):
+    spoilt, original = [], train_module.to_inputs
+
+    def spoil(batch, cfg, device):
+        inputs = original(batch, cfg, device)
+        spoilt.append(batch)
+        return [clips * (float("nan") if len(spoilt) == 2 else 1) for clips in inputs]
+
+    monkeypatch.setattr(train_module, "to_inputs", spoil)
+    pairs = tiny_pairs(SGS__ENABLE=False, TRAIN__BATCH_SIZE=4)
+    assert main(["--cfg", str(repo / CONFIG), *pairs]) == 1
+    told = capsys.readouterr().err
+    assert "the loss is nan in iteration 2 of epoch 1; the last good step was iteration 1 of epoch 1" in told
+    assert told.count("train_") == 4
+
+
+@pytest.mark.slow
+def test_a_kill_of_the_process_itself_loses_nothing(repo, tiny_pairs, tmp_path):
+    shared = {"SOLVER__MAX_EPOCH": 2, "TRAIN__CHECKPOINT_ITERATIONS": 1, "TEST__ENABLE": False}
+    command = [sys.executable, str(repo / "tools" / "run_net.py"), "--cfg", CONFIG]
+    quiet = {"cwd": repo, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    subprocess.run([*command, *tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **shared)], check=True, **quiet)
+    run = [*command, *tiny_pairs(OUTPUT_DIR=tmp_path / "parts", **shared)]
+    process = subprocess.Popen(run, **quiet)
+    for line in process.stdout:
+        if '"train_iter"' in line and '"iter": "2/3"' in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    subprocess.run(run, check=True, **quiet)
+    assert_same(last(tmp_path / "whole", 2), last(tmp_path / "parts", 2))

@@ -1,0 +1,71 @@
+"""tools/slurm/train.sbatch, with stand-ins for srun and scontrol on PATH."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_resume import CONFIG, assert_same, last
+
+
+@pytest.fixture
+def slurm(tmp_path, repo):
+    """Starts the script as Slurm would; scontrol writes down what it is asked for."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    fake = repo / "tests" / "engine" / "fake_srun.py"
+    programs = {
+        "srun": f'echo $BASHPID > {tmp_path}/srun.pid\nexec {shlex.quote(sys.executable)} {fake} "$@"',
+        "scontrol": f'echo "$@" >> {tmp_path}/scontrol.log',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    job = str(os.getpid())  # makes the port
+    own = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": job,
+        "FAKE_TASKS_PER_NODE": "2",
+        "SLURM_CPUS_PER_TASK": "1",
+    }
+
+    def start(*arguments, **env):
+        command = ["bash", str(repo / "tools" / "slurm" / "train.sbatch"), *arguments]
+        return subprocess.Popen(command, cwd=repo, env={**os.environ, **own, "PYTHON": sys.executable, **env})
+
+    start.job, start.requeued = job, tmp_path / "scontrol.log"
+    return start
+
+
+@pytest.mark.parametrize(("status", "requeues"), [(0, False), (1, False), (143, True)])
+def test_a_job_that_was_told_to_end_queues_again(slurm, tmp_path, status, requeues):
+    task = tmp_path / "task"
+    task.write_text(f'#!/bin/bash\necho "$SLURM_PROCID $@" >> {tmp_path}/tasks.log\nexit {status}\n')
+    task.chmod(0o755)
+    assert slurm("--cfg", "a file.yaml", "NUM_GPUS", "2", PYTHON=str(task)).wait(30) == status
+    ran = sorted((tmp_path / "tasks.log").read_text().splitlines())
+    assert ran == [f"{number} tools/run_net.py --cfg a file.yaml NUM_GPUS 2" for number in (0, 1)]
+    assert slurm.requeued.exists() == requeues
+    if requeues:
+        assert slurm.requeued.read_text() == f"requeue {slurm.job}\n"
+
+
+@pytest.mark.slow
+def test_a_preempted_run_goes_on(slurm, tiny_pairs, tmp_path):
+    """SIGTERM to the step, as --signal=TERM@300 and preemption send it."""
+    shared = {"SOLVER__MAX_EPOCH": 3, "TEST__ENABLE": False}
+    assert slurm("--cfg", CONFIG, *tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **shared)).wait(250) == 0
+    arguments = ["--cfg", CONFIG, *tiny_pairs(OUTPUT_DIR=tmp_path / "parts", **shared)]
+    job, log = slurm(*arguments), tmp_path / "parts" / "stdout.log"
+    while not log.exists() or "train_iter" not in log.read_text():
+        assert job.poll() is None
+        time.sleep(0.02)
+    os.kill(int(Path(tmp_path / "srun.pid").read_text()), signal.SIGTERM)
+    assert job.wait(100) == 143 and slurm.requeued.read_text() == f"requeue {slurm.job}\n"
+    assert slurm(*arguments).wait(250) == 0
+    assert_same(last(tmp_path / "whole", 3), last(tmp_path / "parts", 3))
