@@ -1,5 +1,7 @@
 """Shared by all tests: markers, seeds, one thread each, the real clips where they lie beside the checkout."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_again() -> Iterator[None]:
+    """What a run has set up to log to files and the screen ends with its test."""
+    yield
+    package = logging.getLogger("slowfast_atfr")
+    package.handlers.clear()
+    package.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Run a function of a test in several gloo processes; an assertion that fails in one of them fails the test."""
 
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from slowfast_atfr.engine.launch import leave_group
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def run_in_processes(fn: Callable[..., None], folder: Path, *args: Any, world: int = 2) -> None:

@@ -7,6 +7,7 @@ from slowfast_atfr.config.load import load_cfg
 from slowfast_atfr.config.validate import (
     BLOCKS,
     MAX_BINS,
+    NORM_TYPES,
     PATHWAY_NAMES,
     RESIDUAL_STAGES,
     STAGES,
@@ -19,6 +20,7 @@ __all__ = [
     "BLOCKS",
     "MAX_BINS",
     "MAX_MAGNITUDE",
+    "NORM_TYPES",
     "PATHWAY_NAMES",
     "RESIDUAL_STAGES",
     "STAGES",

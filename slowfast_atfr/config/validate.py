@@ -12,6 +12,7 @@ from slowfast_atfr.config.errors import fail_unless as _fail_unless
 _ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
 STAGES = ("conv1", "res2", "res3", "res4")  # that SGS and temporal attention may stand behind: s1 .. s4
 RESIDUAL_STAGES = ("res2", "res3", "res4", "res5")  # s2 .. s5
+NORM_TYPES = ("batchnorm", "sync_batchnorm", "sub_batchnorm")
 PATHWAY_NAMES = ("slow", "fast")
 PATHWAYS = {"slowfast": 2} | dict.fromkeys(_ONE_PATHWAY, 1)  # of each MODEL.ARCH
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # RESNET.DEPTH -> blocks of res2 .. res5
@@ -60,7 +61,7 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "RESNET.DEPTH", tuple(BLOCKS))
     _one_of(cfg, "RESNET.TRANS_FUNC", ("bottleneck_transform", "basic_transform", "x3d_transform"))
     _one_of(cfg, "NONLOCAL.INSTANTIATION", ("dot_product", "softmax"))
-    _one_of(cfg, "BN.NORM_TYPE", ("batchnorm", "sync_batchnorm", "sub_batchnorm"))
+    _one_of(cfg, "BN.NORM_TYPE", NORM_TYPES)
     _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
     _one_of(cfg, "TRAIN.AMP_DTYPE", ("float16", "bfloat16"))
     _one_of(cfg, "SGS.ORDER", ("bin", "time"))

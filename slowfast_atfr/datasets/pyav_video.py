@@ -5,9 +5,8 @@ reading the packets (no decoding) gives the number of frames and the place of ea
 frame before it and the decoding from there on, and every decoded frame is checked against the table. On the way H.264's
 decoder passes over pictures that nobody wants and no other picture is built on, as their packets say: no other picture
 may be missing. Only there, for others may show nothing for a packet without an error, which only the check of every
-frame brings to light. Where there is no such table (AVI
-stores no presentation times, some packets yield no frame), or where the decoded frames contradict it, the whole video
-is decoded, once, and its frames are counted.
+frame brings to light. Where there is no such table (AVI stores no presentation times, some packets yield no frame), or
+where the decoded frames contradict it, the whole video is decoded, once, and its frames are counted.
 
 A damaged stream: FFmpeg fills the holes of a picture from its neighbours and marks it, but not those that are built on
 it. Here a frame that may be built on a marked one is an error, as is whatever the decoder reports as one. FFmpeg's
@@ -82,6 +81,7 @@ class Video:
             try:
                 self._reopen()
                 self._passes_over = self._stream.codec_context.name == "h264"
+                self._length_size = length_size_of(self._stream.codec_context.extradata) if self._passes_over else 0
                 self._table = None if counts else self._read_table()
                 self.num_frames = len(self._table or self._counted.culprits)
             except BaseException:
@@ -244,7 +244,7 @@ class Video:
                 following = index + 1
 
     def _may_pass_over(self, packet: av.Packet) -> bool:
-        return self._passes_over and is_disposable(bytes(packet), length_size_of(self._stream.codec_context.extradata))
+        return self._passes_over and is_disposable(bytes(packet), self._length_size)
 
     def _damaged_ahead(self, index: int) -> list[int]:
         """Damaged frames that are decoded before a frame up to `index` but shown after it. Ends the decoding."""

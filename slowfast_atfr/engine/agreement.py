@@ -11,9 +11,14 @@ from slowfast_atfr.config.load import flatten
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 from slowfast_atfr.utils.distributed import gather_objects
 
-# Where a machine keeps the data and how many helpers read it, and which machine it is, changes no result.
-OWN_KEYS = {"SHARD_ID", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "DATA_LOADER.NUM_WORKERS"}
-OWN_KEYS |= {"DATA_LOADER.PIN_MEMORY"}
+# Which machine it is, where it keeps the data and how it loads them changes no result.
+OWN_KEYS = {
+    "SHARD_ID",
+    "DATA.PATH_TO_DATA_DIR",
+    "DATA.PATH_PREFIX",
+    "DATA_LOADER.NUM_WORKERS",
+    "DATA_LOADER.PIN_MEMORY",
+}
 SAMPLES = 1000  # videos of a list whose names are compared; labels are compared of all
 MAX_NAMED = 5
 

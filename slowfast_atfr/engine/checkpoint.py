@@ -28,6 +28,7 @@ from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_size, on_main
 from slowfast_atfr.utils.env import get_rng_state, set_rng_state
 from slowfast_atfr.utils.errors import RunError
+from slowfast_atfr.utils.files import remove_parts, write_whole
 
 logger = logging.getLogger(__name__)
 FILE_NAME = re.compile(r"checkpoint_epoch_(\d+)(?:_clips_(\d+))?\.pyth")
@@ -70,8 +71,11 @@ def save_checkpoint(
             "rng_state": rng_states,
             **fields,
         }
+        content = io.BytesIO()  # first in memory: a full disk is then an OSError of write, and of nothing else
+        torch.save(checkpoint, content)
         try:
-            _write_atomically(path, checkpoint)
+            remove_parts(os.path.dirname(path))  # of runs that were killed while they wrote
+            write_whole(path, content.getbuffer())
             for other in _checkpoints(cfg.OUTPUT_DIR):
                 if _place(other)[1] and other != path:
                     with suppress(FileNotFoundError):
@@ -237,24 +241,6 @@ def _place(path: str) -> tuple[int, int]:
     """Epochs that are done, and clips of the next one."""
     number, clips = FILE_NAME.fullmatch(os.path.basename(path)).groups()
     return (int(number), 0) if clips is None else (int(number) - 1, int(clips))
-
-
-def _write_atomically(path: str, checkpoint: dict[str, Any]) -> None:
-    buffer = io.BytesIO()  # first in memory: a full disk is then an OSError of write, and of nothing else
-    torch.save(checkpoint, buffer)
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
 
 
 def _go_on_with_rng(states: list[dict[str, Any]], path: str) -> None:

@@ -4,12 +4,8 @@ Ranks count machine by machine. Two processes on one CPU are two shards with NUM
 """
 
 import os
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,6 +16,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.agreement import check_config
 from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
+from slowfast_atfr.engine.stop import pass_sigterm_to
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
@@ -166,7 +163,7 @@ def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rend
     try:
         arguments = (fn, cfg, ranks, init_method, rendezvous_seconds, failures)
         context = mp.spawn(_spawned, arguments, nprocs=len(ranks), join=False)
-        with _passing_sigterm_to(context.pids()):
+        with pass_sigterm_to(context.pids()):
             while not context.join():
                 pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
@@ -174,25 +171,6 @@ def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rend
             raise RunError(f"process {error.error_index} of this machine is lost: {error}. {GO_ON}") from None
         kind, message = failures.get()
         raise kind(message) from None
-
-
-@contextmanager
-def _passing_sigterm_to(pids: Sequence[int]) -> Iterator[None]:
-    """Whoever ends a run by its first process means all of them."""
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, pass_on)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _spawned(

@@ -14,7 +14,7 @@ WINDOW = 5  # losses that a sudden rise is measured against, as in PySlowFast
 
 
 def agree(loss: Tensor, flag: bool) -> tuple[float, bool]:
-    """Mean of a 0-d loss over the processes, and whether the flag is set in one of them; a collective, on CPUs none."""
+    """Mean of a 0-d loss over the processes, and whether the flag is set in one of them; a collective."""
     both = torch.stack([loss.detach().double(), torch.tensor(float(flag), dtype=torch.float64, device=loss.device)])
     total, flags = all_reduce_sum([both])[0].tolist()
     return total / get_world_size(), flags > 0

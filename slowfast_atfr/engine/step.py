@@ -8,12 +8,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # by TRAIN.AMP_DTYPE
-
 
 def autocast(cfg: CfgNode, device: torch.device) -> AbstractContextManager:
     """Mixed precision of forward passes, if TRAIN.MIXED_PRECISION."""
-    dtype = AMP_DTYPES[cfg.TRAIN.AMP_DTYPE]
+    dtype = getattr(torch, cfg.TRAIN.AMP_DTYPE)  # by torch's names
     return torch.autocast(device.type, dtype=dtype, enabled=cfg.TRAIN.MIXED_PRECISION)
 
 

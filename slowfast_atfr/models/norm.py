@@ -13,14 +13,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast_atfr.config import ConfigError
+from slowfast_atfr.config import NORM_TYPES, ConfigError
 from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
 from slowfast_atfr.packed import PackedClips, from_frames, native, to_frames
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]
 LOCAL_NORMS = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}  # by dims
-NORM_TYPES = ("batchnorm", "sync_batchnorm", "sub_batchnorm")
 
 
 def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:

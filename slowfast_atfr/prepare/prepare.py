@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.ssv2 import PREFIX
 from slowfast_atfr.prepare.check import check_video, read_report, write_report
 from slowfast_atfr.prepare.collection import VideoSet
 from slowfast_atfr.prepare.jobs import run_jobs
@@ -81,7 +82,7 @@ def counts(recipe: Recipe, videos: VideoSet) -> str:
 def _list_files(videos: VideoSet) -> list[str]:
     """Whatever may be written in the output folder."""
     lists = [f"{name}.csv" for name in (*videos.lists, "train", "val", "test")]
-    jsons = [f"something-something-v2-{part}.json" for part in ("labels", "train", "validation")]
+    jsons = [f"{PREFIX}{part}.json" for part in ("labels", "train", "validation")]
     return [*lists, *jsons, "classes.json", "missing.csv", REPORT]
 
 

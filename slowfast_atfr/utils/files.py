@@ -29,7 +29,7 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         raise
 
 
-def write_whole(path: str | os.PathLike, data: bytes | str) -> None:
+def write_whole(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
     """Write a file, text as UTF-8 (names of files as they are), on the disk when it returns. Folders are made.
 
     Raises:

@@ -14,17 +14,22 @@ from slowfast_atfr.datasets.pyav_video import Video
 from tests.datasets.conftest import hide_picture
 
 
-@pytest.mark.parametrize("kind", ["b_frames", "open_gop", "hevc_open_gop", "no_frame_count"])
-def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, monkeypatch, kind):
-    decoded = []
-    original = Video._decoded_from
+@pytest.fixture
+def decoded(monkeypatch):
+    """A list that receives the index of every frame that leaves a decoder behind a seek."""
+    indices, original = [], Video._decoded_from
 
     def counted(self, entry, times):
         for index, frame in original(self, entry, times):
-            decoded.append(index)
+            indices.append(index)
             yield index, frame
 
     monkeypatch.setattr(Video, "_decoded_from", counted)
+    return indices
+
+
+@pytest.mark.parametrize("kind", ["b_frames", "open_gop", "hevc_open_gop", "no_frame_count"])
+def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, decoded, kind):
     with open_video(numbered(kind)) as video:
         keys = video._table.seekable
         entry = video._table.first_from(keys[keys <= video._table.pts[50]][-1])
@@ -88,16 +93,7 @@ def test_a_cut_file_gives_the_frames_that_are_left(tmp_path, numbered, numbers):
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "b_pyramid", "no_frame_count"])
-def test_unwanted_pictures_that_no_other_is_built_on_are_passed_over(numbered, numbers, monkeypatch, kind):
-    decoded = []
-    original = Video._decoded_from
-
-    def counted(self, entry, times):
-        for index, frame in original(self, entry, times):
-            decoded.append(index)
-            yield index, frame
-
-    monkeypatch.setattr(Video, "_decoded_from", counted)
+def test_unwanted_pictures_that_no_other_is_built_on_are_passed_over(numbered, numbers, decoded, kind):
     with open_video(numbered(kind)) as video:
         sparse = video.read(range(3, 60, 8))
         few, decoded[:] = len(decoded), []

@@ -20,6 +20,7 @@ from slowfast_atfr.engine.checkpoint import (
 from slowfast_atfr.engine.checkpoint_file import read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
+from slowfast_atfr.utils import files
 from tests.processes import run_in_processes
 
 
@@ -175,8 +176,8 @@ def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, bro
     net, optimizer, path = saved
     if clips:  # within the next epoch
         path = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
-    files = {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()}
-    content = files[Path(path)]
+    kept = {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()}
+    content = kept[Path(path)]
     step(net, optimizer)
 
     def fail(*_):
@@ -188,7 +189,7 @@ def test_a_crash_while_writing_keeps_what_was_there(cfg, saved, monkeypatch, bro
             save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
         with pytest.raises(RuntimeError, match=r"cannot write the checkpoint"):
             save_checkpoint(cfg, net, optimizer, 0, make_state(clips=2 * clips))
-    assert {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()} == files  # no litter
+    assert {entry: entry.read_bytes() for entry in Path(path).parent.iterdir()} == kept  # no litter
     save_checkpoint(cfg, net, optimizer, 0, make_state(clips=clips))
     assert Path(path).read_bytes() != content
 
@@ -199,10 +200,13 @@ def test_what_a_kill_leaves_behind_is_no_checkpoint(cfg, saved, monkeypatch):
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.os, "replace", die)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.os, "replace", die)
+        patch.setattr(files, "_remove", lambda _: None)  # whoever is killed clears nothing away
         save_checkpoint(cfg, net, optimizer, 1)
     assert len(os.listdir(os.path.dirname(path))) == 2 and last_checkpoint(cfg.OUTPUT_DIR).path == path
+    later = save_checkpoint(cfg, net, optimizer, 1)
+    assert sorted(os.listdir(os.path.dirname(path))) == [os.path.basename(path), os.path.basename(later)]
 
 
 class Counter:

@@ -14,6 +14,7 @@ from slowfast_atfr.engine import group
 from slowfast_atfr.engine.group import lost_process
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.utils.distributed import RankInfo
+from tests.processes import free_port
 
 
 def make_cfg(output_dir, shard=0, shards=2):
@@ -51,10 +52,7 @@ def shared_store(monkeypatch):
 
 @pytest.fixture
 def where():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    return f"tcp://localhost:{port}"
+    return f"tcp://localhost:{free_port()}"
 
 
 def test_all_processes_of_a_launch_meet_over_the_network(where):

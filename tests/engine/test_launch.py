@@ -1,6 +1,5 @@
 import logging
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from slowfast_atfr.engine import launch as launching
 from slowfast_atfr.engine.launch import launch, rank_from_torchrun, ranks_of_shard
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
+from tests.processes import free_port
 
 CPU = torch.device("cpu")
 logger = logging.getLogger("slowfast_atfr.test")
@@ -24,14 +24,6 @@ logger = logging.getLogger("slowfast_atfr.test")
 def _no_torchrun(monkeypatch):
     for name in (*launching.TORCHRUN, "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _quiet_again():
-    yield
-    package = logging.getLogger("slowfast_atfr")
-    package.handlers.clear()
-    package.setLevel(logging.NOTSET)
 
 
 def make_cfg(output_dir=".", **keys):
@@ -48,12 +40,6 @@ def make_cfg(output_dir=".", **keys):
 def torchrun_env(rank, world, local, here, port=29500):
     numbers = dict(zip(launching.TORCHRUN, map(str, (rank, world, local, here)), strict=True))
     return {**numbers, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]
 
 
 # one process

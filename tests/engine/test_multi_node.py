@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,16 +10,12 @@ import time
 import pytest
 
 from slowfast_atfr.datasets.demo import write_demo_dataset
-from tests.engine.test_resume import CONFIG, assert_same, last, stats_of
+from tests.processes import free_port
+from tests.runs import assert_same, last, stats_of
 
+CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
 RUN = "tools/run_net.py"
 DOUBLE = "tests/engine/double.py"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
 
 
 def shards(script, arguments, count):

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from tests.engine.test_multi_node import finish, free_port
-from tests.engine.test_resume import CONFIG, stats_of
+from tests.engine.test_multi_node import CONFIG, finish
+from tests.processes import free_port
+from tests.runs import stats_of
 
 START = {"python": "", "torchrun": "-m torch.distributed.run", "srun": "tests/engine/fake_srun.py"}
 SCRIPTS = {name: f'exec {shlex.quote(sys.executable)} {rest} "$@"' for name, rest in START.items()}

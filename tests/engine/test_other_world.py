@@ -1,7 +1,6 @@
 """A run goes on with another number of processes, from within an epoch."""
 
 import os
-import socket
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
 from tests.engine.double import in_double
-from tests.engine.test_resume import Killed, stats_of
+from tests.processes import free_port
+from tests.runs import Killed, stats_of
 
 PATCHED = [(run_module, "build_network"), (train_module, "to_inputs"), (TrainMeter, "log_iter_stats")]  # by the runs
 
@@ -65,10 +65,7 @@ def run(monkeypatch):
                     here.setattr(owner, name, getattr(owner, name))
                 process(0, pairs, "")
         else:
-            with socket.socket() as probe:
-                probe.bind(("localhost", 0))
-                port = probe.getsockname()[1]
-            mp.spawn(process, (pairs, f"tcp://localhost:{port}"), nprocs=processes)
+            mp.spawn(process, (pairs, f"tcp://localhost:{free_port()}"), nprocs=processes)
 
     return start
 

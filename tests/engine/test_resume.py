@@ -1,22 +1,20 @@
 """A run that ends at any moment, by a signal or a kill, goes on as if it had never stopped."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
-import torch
 
 from slowfast_atfr.engine import train as train_module
-from slowfast_atfr.engine.checkpoint import checkpoint_path
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.multigrid import MultigridSchedule
 from slowfast_atfr.engine.stop import EXIT_STATUS
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
+from tests.runs import Killed, assert_same, last, stats_of
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
 MULTIGRID = {
@@ -44,49 +42,12 @@ EVERYTHING = {
 }
 
 
-def stats_of(folder, kind):
-    lines = (folder / "stdout.log").read_text().splitlines()
-    stats = [json.loads(line.partition("json_stats: ")[2]) for line in lines if "json_stats: " in line]
-    return [entry for entry in stats if entry["_type"] == kind]
-
-
 def figures_of(folder, kind):
     """What was logged, without times and memory."""
     return [
         {k: v for k, v in s.items() if not k.startswith(("dt", "eta", "gpu", "RAM", "time"))}
         for s in stats_of(folder, kind)
     ]
-
-
-def last(folder, epochs):
-    return torch.load(checkpoint_path(str(folder), epochs - 1), weights_only=True)
-
-
-def assert_same(one, other):
-    """Two checkpoints are equal, bit by bit."""
-    assert one.keys() == other.keys()
-    for name in one:
-        if name != "cfg":
-            same(one[name], other[name], name)
-
-
-def same(one, other, name):
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), name
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), name
-        for key in one:
-            same(one[key], other[key], f"{name}.{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), name
-        for number, (left, right) in enumerate(zip(one, other, strict=True)):
-            same(left, right, f"{name}[{number}]")
-    else:
-        assert one == other, name
-
-
-class Killed(BaseException):
-    """Ends a run as SIGKILL would: nothing of it cleans up."""
 
 
 @pytest.mark.parametrize(("moment", "settings"), [(2, {}), (4, EVERYTHING)], ids=["plain", "everything"])

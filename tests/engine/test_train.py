@@ -1,8 +1,6 @@
 """Training end to end on tiny videos: it learns to disk, resumes as if never stopped, and two processes equal one."""
 
-import json
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -15,14 +13,10 @@ from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
+from tests.processes import free_port
+from tests.runs import stats_of
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
-
-
-def stats_of(folder, kind):
-    lines = (folder / "stdout.log").read_text().splitlines()
-    stats = [json.loads(line.partition("json_stats: ")[2]) for line in lines if "json_stats: " in line]
-    return [entry for entry in stats if entry["_type"] == kind]
 
 
 def load(path):
@@ -137,9 +131,7 @@ def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(r
     shared |= {"BN__NORM_TYPE": "sync_batchnorm", "BN__NUM_SYNC_DEVICES": 2, "BN__USE_PRECISE_STATS": False}
     one = tiny_pairs(**shared, TRAIN__BATCH_SIZE=12, OUTPUT_DIR=tmp_path / "one")  # one step: rounding cannot grow
     assert main(["--cfg", str(repo / CONFIG), *one]) == 0
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     share = 6 if launcher == "shards" else 12  # TRAIN.BATCH_SIZE is that of a machine
     two = tiny_pairs(**shared, TRAIN__BATCH_SIZE=share, OUTPUT_DIR=tmp_path / "two")
     command = [str(repo / "tools" / "run_net.py"), "--cfg", CONFIG, *two]

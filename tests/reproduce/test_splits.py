@@ -1,8 +1,6 @@
 """Three splits by one command: each like a run of its own, done once, continued where it stopped, and averaged."""
 
 import json
-import logging
-import socket
 import subprocess
 import sys
 
@@ -11,6 +9,8 @@ import pytest
 from slowfast_atfr.engine.cli import main as run_net
 from slowfast_atfr.reproduce import splits
 from slowfast_atfr.reproduce.splits import main, summarize, table
+from tests.processes import free_port
+from tests.runs import stats_of
 from tests.tiny_sets import small_pairs, write_hmdb51, write_ucf101
 
 CONFIG = "configs/Demo/SLOWFAST_R18_ATFR.yaml"
@@ -21,14 +21,6 @@ def ucf101(tmp_path_factory):
     return write_ucf101(tmp_path_factory.mktemp("ucf101"))
 
 
-@pytest.fixture(autouse=True)
-def _quiet_again():
-    yield
-    package = logging.getLogger("slowfast_atfr")
-    package.handlers.clear()
-    package.setLevel(logging.NOTSET)
-
-
 @pytest.fixture
 def argv(repo, ucf101, tmp_path):
     def build(**changes):
@@ -37,11 +29,6 @@ def argv(repo, ucf101, tmp_path):
         return ["--cfg", str(repo / CONFIG), *small_pairs(**where | sets | changes)]
 
     return build
-
-
-def stats_of(folder, kind):
-    lines = [line.partition("json_stats: ")[2] for line in (folder / "stdout.log").read_text().splitlines()]
-    return [stats for stats in map(json.loads, filter(None, lines)) if stats["_type"] == kind]
 
 
 def test_it_goes_on_where_it_was_stopped_and_averages_what_the_tests_say(argv, tmp_path, monkeypatch):
@@ -130,9 +117,7 @@ def test_two_processes_share_every_split(repo, argv, tmp_path, launcher):
     hmdb = write_hmdb51(tmp_path / "data", per_class=5)
     paths = {"DATA__PATH_TO_DATA_DIR": hmdb, "DATA__PATH_PREFIX": hmdb / "hmdb51_org"}
     pairs = argv(**paths, TRAIN__DATASET="hmdb51", TEST__DATASET="hmdb51", TRAIN__BATCH_SIZE=4)
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [str(repo / "tools" / "run_splits.py"), *pairs]
     if launcher == "shards":
         where = ["--num_shards", "2", "--init_method", f"tcp://localhost:{port}"]
