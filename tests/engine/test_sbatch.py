@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_resume import CONFIG, assert_same, last
+from tests.engine.test_multi_node import CONFIG
+from tests.runs import assert_same, last
 
 
 @pytest.fixture
