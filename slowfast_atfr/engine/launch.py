@@ -18,6 +18,7 @@ from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_proc
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
 from slowfast_atfr.engine.stop import pass_sigterm_to
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
 
@@ -140,6 +141,8 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
         raise ConfigError(f"OUTPUT_DIR is {cfg.OUTPUT_DIR!r}, which cannot be written: {error.strerror}") from None
     if rank.device.type == "cuda":
         torch.cuda.set_device(rank.device)
+    else:
+        keep_freed_memory()
     if rank.world_size == 1:
         fn(cfg, rank)
         return

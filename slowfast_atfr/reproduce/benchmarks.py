@@ -21,6 +21,7 @@ from slowfast_atfr.reproduce.data_benchmark import benchmark_data
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import benchmark_train
 from slowfast_atfr.sgs import SGS
+from slowfast_atfr.utils.env import keep_freed_memory
 
 Clips = Tensor | PackedClips
 NETWORKS = {  # name: (config, clips of a batch in evaluation, in training, target of half the frames over all)
@@ -184,6 +185,8 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     if args.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
     torch.set_num_threads(args.threads)
+    if args.device.type == "cpu":
+        keep_freed_memory()  # as a run on a CPU does
     torch.manual_seed(0)
     share = busy_share()
     if share is not None and share > BUSY and not args.busy:

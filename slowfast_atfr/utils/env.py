@@ -3,12 +3,13 @@
 import ctypes
 import os
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
@@ -54,10 +55,25 @@ def hand_back_freed_memory() -> None:
     Left alone, the C library keeps up to 64 MiB of what was freed, now more, now less, in every data loading process.
     glibc only; other C libraries go on as they do.
     """
+    # larger blocks are mapped one by one, as many as there are; to set the first also ends its growing
+    _mallopt({_M_MMAP_THRESHOLD: 2**20, _M_TRIM_THRESHOLD: 2**20, _M_MMAP_MAX: 2**16})
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, so that the next activations of a network on a CPU find their pages ready.
+
+    Left alone, the C library returns every large block to the kernel, which has to clear it, page by page, when it is
+    asked for again: a third of the time of a small network's forward pass. The process stays as large as it once was.
+    glibc only; other C libraries go on as they do.
+    """
+    _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1})  # no block is mapped on its own, none is trimmed
+
+
+def _mallopt(options: Mapping[int, int]) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 2**20)  # larger blocks are mapped one by one; to set it also ends its growing
-        mallopt(_M_TRIM_THRESHOLD, 2**20)
+        for option, value in options.items():
+            mallopt(option, value)
 
 
 def private_memory(pid: int) -> int:

@@ -42,11 +42,20 @@ def test_memory_is_told_in_gigabytes():
     assert re.fullmatch(r"\d+\.\d\d/\d+\.\d\dG|unknown", host_memory())
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
-def test_what_is_freed_is_handed_back():
-    code = (
+linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+
+
+def told_by(code: str) -> int:
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+@linux
+@pytest.mark.parametrize("before", ["", "keep_freed_memory()"])  # a forked data worker comes from such a process
+def test_what_is_freed_is_handed_back(before):
+    left = told_by(
         "import os, numpy as np\n"
-        "from slowfast_atfr.utils.env import hand_back_freed_memory, private_memory\n"
+        "from slowfast_atfr.utils.env import hand_back_freed_memory, keep_freed_memory, private_memory\n"
+        f"{before}\n"
         "hand_back_freed_memory()\n"
         "before = private_memory(os.getpid())\n"
         "for _ in range(3):\n"
@@ -54,5 +63,22 @@ def test_what_is_freed_is_handed_back():
         "    del blocks[:-1]\n"
         "print(private_memory(os.getpid()) - before)\n"
     )
-    left = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert left < 24 * 2**20
+
+
+@linux
+def test_what_is_freed_is_kept_where_that_is_asked_for():
+    code = (
+        "import resource, torch\n"
+        "from slowfast_atfr.utils.env import keep_freed_memory\n"
+        "{keep}\n"
+        "def faults():\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10):\n"  # the first ones leave crumbs between them
+        "    torch.ones(9 * 2**20)\n"  # 36 MiB, which glibc would never keep
+        "before = faults()\n"
+        "for _ in range(4):\n"
+        "    torch.ones(9 * 2**20)\n"
+        "print(faults() - before)\n"
+    )
+    assert told_by(code.format(keep="keep_freed_memory()")) * 10 < told_by(code.format(keep=""))
