@@ -74,13 +74,13 @@ class X3DTransform(BottleneckTransform):
     """
 
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
-        squeeze = {"se": SqueezeExcitation(block.dim_inner)} if block.index % 2 == 0 else {}
+        squeeze = {"se": SqueezeExcitation(block.dim_inner, inplace=inplace_relu)} if block.index % 2 == 0 else {}
         super().__init__(
             block,
             norm=norm,
             inplace_relu=inplace_relu,
             temporal_kernels=(1, block.temporal_kernel),
-            behind_b={**squeeze, "b_relu": nn.SiLU()},
+            behind_b={**squeeze, "b_relu": Swish(inplace=inplace_relu)},
         )
 
 
@@ -88,17 +88,30 @@ class SqueezeExcitation(nn.Module):
     """Scales every channel of a clip by a factor in (0, 1), which its means over the clip decide.
 
     Source: Hu et al., CVPR 2018; the hidden layer has a sixteenth of the channels, rounded to a multiple of 8.
+
+    Args:
+        dim: channels.
+        inplace: whether the input may be written over where no backward pass wants it.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         hidden = round_width(dim / 16, divisor=8)
         self.fc1 = nn.Conv3d(dim, hidden, 1)
         self.fc2 = nn.Conv3d(hidden, dim, 1)
 
     def forward(self, x: Clips) -> Clips:
         means = F.adaptive_avg_pool3d(x, 1)  # (N, C, 1, 1, 1), over the clip's own frames; dense
-        return x * torch.sigmoid(self.fc2(F.relu(self.fc1(means))))
+        factor = torch.sigmoid(self.fc2(F.relu(self.fc1(means))))
+        return x.mul_(factor) if self.inplace and not torch.is_grad_enabled() else x * factor
+
+
+class Swish(nn.SiLU):
+    """x * sigmoid(x); in place only where no backward pass wants the input, of which autograd would keep a copy."""
+
+    def forward(self, x: Clips) -> Clips:
+        return F.silu(x, inplace=self.inplace and not torch.is_grad_enabled())
 
 
 class BasicTransform(nn.Module):
@@ -149,7 +162,9 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Clips) -> Clips:
         shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, "branch1") else x
-        return self.relu(shortcut + self.branch2(x))
+        branch = self.branch2(x)
+        inplace = self.relu.inplace and not torch.is_grad_enabled()
+        return self.relu(branch.add_(shortcut) if inplace else shortcut + branch)
 
 
 class ResStage(nn.Module):
