@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_atfr.models.resnet import Clips, Norm
-from slowfast_atfr.packed import lengths_of, pack_dense, pad_lengths
+from slowfast_atfr.packed import lengths_of, pack_dense, pad_lengths, shortest_native_clip, to_dense
 
 
 class FuseFastToSlow(nn.Module):
@@ -26,8 +26,15 @@ class FuseFastToSlow(nn.Module):
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         slow, fast = pathways
-        fused = self.relu(self.bn(self.conv_f2s(fast)))
+        fused = self.relu(self.bn(self._convolve(fast)))
         return [concatenate_padded(slow, fused, where=self.pad), fast]
+
+    def _convolve(self, fast: Clips) -> Clips:
+        conv = self.conv_f2s
+        shortest = shortest_native_clip(conv.kernel_size[0], conv.stride[0], fast.device)
+        if isinstance(fast, Tensor) and fast.shape[2] < shortest:
+            return to_dense(conv(pack_dense(fast)))  # packed clips know a way round
+        return conv(fast)
 
 
 def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:

@@ -9,6 +9,7 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
 )
 from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import lengths_of, native, pack_dense, pad_lengths, per_length, to_dense
+from slowfast_atfr.packed.temporal import shortest_native_clip
 
 __all__ = [
     "PackedClips",
@@ -19,6 +20,7 @@ __all__ = [
     "pack_dense",
     "pad_lengths",
     "per_length",
+    "shortest_native_clip",
     "to_dense",
     "to_frames",
     "unpack",

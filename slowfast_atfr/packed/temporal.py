@@ -114,8 +114,13 @@ def conv3d(
         def op(dense: Tensor, pad: int) -> Tensor:
             return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-    shortest = kernel[0] + stride[0] - 1 if input.device.type == "cpu" and kernel[0] >= LONG_KERNEL else 1
+    shortest = shortest_native_clip(kernel[0], stride[0], input.device)
     return over_time(input, window, op, name="conv3d", shortest_native=shortest, fast_alone=fast_alone)
+
+
+def shortest_native_clip(kernel: int, stride: int, device: torch.device) -> int:
+    """Frames that a clip, dense or packed, must have for torch's own temporal convolution to be right on a device."""
+    return kernel + stride - 1 if device.type == "cpu" and kernel >= LONG_KERNEL else 1
 
 
 def _has_onednn(batch: int, channels: int, frames: int, height: int) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from slowfast_atfr.models.fusion import FuseFastToSlow, concatenate_padded
@@ -40,3 +41,15 @@ def test_dense_pathways_are_concatenated_as_they_are():
     out = fuse([slow, fast])
     torch.testing.assert_close(out[0], torch.cat([slow, fuse.relu(fuse.bn(fuse.conv_f2s(fast)))], 1))
     assert out[1] is fast
+
+
+@pytest.mark.parametrize("frames", [4, 6, 7, 8])  # 5 overwrites memory where this fails
+def test_a_long_kernel_learns_right_from_few_dense_frames(frames):
+    fuse = FuseFastToSlow(
+        32, channel_ratio=2, kernel=7, alpha=2, norm=lambda _: nn.Identity(), inplace_relu=False, pad="center"
+    )
+    slow, fast = torch.randn(2, 6, (frames + 1) // 2, 3, 3), torch.randn(2, 32, frames, 3, 3)
+    fuse([slow, fast])[0].square().sum().backward()
+    weight = fuse.conv_f2s.weight.detach().double().requires_grad_()
+    F.conv3d(fast.double(), weight, None, (2, 1, 1), (3, 0, 0)).relu().square().sum().backward()
+    torch.testing.assert_close(fuse.conv_f2s.weight.grad.double(), weight.grad, rtol=1e-4, atol=1e-2)
