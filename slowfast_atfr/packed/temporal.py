@@ -33,7 +33,9 @@ ONEDNN_FROM = 20480
 # oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
 # 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
 LONG_KERNEL = 7
-FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
+# Below so many channels oneDNN's 3-D convolution is slower than its 2-D one, and the 2-D gradient of a kernel of 1x1
+# that steps over pixels overwrites memory (torch 2.13, channels_last, 4 to 15 channels; the 3-D one is right).
+FEW_CHANNELS = 16
 
 
 def over_time(
@@ -95,9 +97,19 @@ def conv3d(
     if bottom or right:
         input = F.pad(input, (0, right, 0, bottom))
     if window.mixes_no_frames:
-        return over_frames(
-            input, lambda frames: F.conv2d(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
-        )
+
+        def of_frames(frames: Tensor) -> Tensor:
+            steps = stride[1:]
+            if (
+                kernel == (1, 1, 1)
+                and space == (0, 0)
+                and frames.shape[1] < FEW_CHANNELS
+                and frames.device.type == "cpu"
+            ):
+                frames, steps = frames[:, :, :: steps[0], :: steps[1]], 1  # oneDNN's own steps end in its gradient
+            return F.conv2d(frames, weight.squeeze(2), bias, steps, space, dilation[1:], groups)
+
+        return over_frames(input, of_frames)
     one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
     fast_alone = groups > 1 or one_in_space or _has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     if one_in_space:

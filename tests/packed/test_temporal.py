@@ -204,3 +204,16 @@ def test_a_kernel_that_hangs_over_the_clips_everywhere_has_the_right_gradient(fr
         (grad,) = torch.autograd.grad(out.square().sum(), weight)
         gradients.append(grad.double())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("channels", [4, 8, 12])
+def test_a_kernel_of_one_pixel_that_steps_has_the_right_gradient(channels):
+    """oneDNN's own, of few channels in two dimensions, overwrites memory or ends the process."""
+    conv = nn.Conv3d(channels, 8, 1, stride=(1, 2, 2), bias=False)
+    clips = torch.randn(2, channels, 30, 16, 16)
+    for _ in range(5):
+        conv.zero_grad()
+        conv(pack(list(clips))).data.square().sum().backward()
+    exact = F.conv3d(clips.double(), weight := conv.weight.detach().double().requires_grad_(), None, (1, 2, 2))
+    (grad,) = torch.autograd.grad(exact.square().sum(), weight)
+    torch.testing.assert_close(conv.weight.grad.double(), grad, rtol=1e-4, atol=1e-2)
