@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -138,14 +139,16 @@ class MacCounter(TorchFunctionMode):
 
 
 def scopes(model: nn.Module) -> list[nn.Module]:
-    """The modules in which a counter listens; none of them lies within another, or within an SGS layer."""
+    """The modules in which a counter listens; none of them lies within another, an SGS layer or a compiled stage."""
     if isinstance(model, (SGS, PathwaySGS)):
         return []
     known = type(model).__module__.startswith(KNOWN) and not isinstance(model, OWN_PRODUCTS)
     has_matrix = any(parameter.ndim > 1 for parameter in model.parameters(recurse=False)) or is_parametrized(model)
     if not known or has_matrix:
         return [model]
-    return list(dict.fromkeys(scope for child in model.children() for scope in scopes(child)))
+    compiled = getattr(model, "compiled", None) or ()
+    open_to_us = (child for name, child in model.named_children() if name not in compiled)
+    return list(dict.fromkeys(scope for child in open_to_us for scope in scopes(child)))
 
 
 @contextmanager
@@ -176,10 +179,35 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
                 _around(scope, counter.listen, counter.stop, stack)
         for sampler in samplers:  # these count by the frames that come in
             _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
+        for compiled in filter(None, (getattr(layer, "compiled", None) for layer in layers.values())):
+            count = partial(_see_compiled, counter, {})
+            compiled.observers.append(count)
+            stack.callback(compiled.observers.remove, count)
         see = observed(model, lambda name, seen: counter.add(sgs_macs(layers[name]), seen.measured.lengths))
         stack.enter_context(see)
         stack.callback(model.register_forward_hook(lambda *_: counter.end()).remove)  # the last hook
         yield counter
+
+
+def _see_compiled(counter: MacCounter, known: dict[tuple, float], stage: nn.Module, pathways: list[Tensor]) -> None:
+    """Count a stage inside which nobody can listen: on the meta device, once for each shape of its dense inputs."""
+    key = stage, *(clips.shape for clips in pathways)
+    if key not in known:
+        known[key] = clip_macs(_OnMeta(stage), [torch.empty(*clips.shape, device="meta") for clips in pathways]).sum()
+    counter.add(known[key])
+
+
+class _OnMeta(nn.Module):
+    """Runs a module with weights that are shapes only."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Any) -> Any:
+        tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
+        return functional_call(self.module, shapes, inputs)
 
 
 def _see_layer(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:

@@ -109,6 +109,11 @@ def _network(cfg: CfgNode) -> None:
     _fail_unless(set(again) <= set(RESIDUAL_STAGES), key, again, f"it is a list out of {', '.join(RESIDUAL_STAGES)}")
     _fail_unless(len(set(again)) == len(again), key, again, "a stage stands in it once")
     _fail_unless(again or not cfg.MODEL.ACT_CHECKPOINT, key, again, "MODEL.ACT_CHECKPOINT is True, so name a stage")
+    norm, compiled = cfg.BN.NORM_TYPE, cfg.MODEL.COMPILE
+    rule = f"it goes with BN.NORM_TYPE batchnorm, the norm that torch can compile; that is {norm!r}"
+    _fail_unless(not compiled or norm == "batchnorm", "MODEL.COMPILE", compiled, rule)
+    rule = "MULTIGRID.LONG_CYCLE changes norms as it goes, which torch cannot compile; choose one of the two"
+    _fail_unless(not (compiled and cfg.MULTIGRID.LONG_CYCLE), "MODEL.COMPILE", compiled, rule)
     channels = cfg.DATA.INPUT_CHANNEL_NUM
     rule = f"frames have 3 channels, one entry for each pathway of {cfg.MODEL.ARCH}: {[3] * pathways}"
     _fail_unless(channels == [3] * pathways, "DATA.INPUT_CHANNEL_NUM", channels, rule)

@@ -23,6 +23,7 @@ from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_proce
 from slowfast_atfr.engine.optimizer import build_optimizer
 from slowfast_atfr.engine.step import GradientSteps
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
 from slowfast_atfr.utils.distributed import RankInfo
@@ -119,6 +120,8 @@ def _loaders(cfg: CfgNode, schedule: MultigridSchedule, epoch: int, rank: RankIn
 
 def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     """The network on its device; with LOG_MODEL_INFO its structure is logged, and what each layer costs a clip."""
+    if cfg.MODEL.COMPILE:
+        check_compiler(rank.device)
     network = build_model(cfg).to(rank.device)
     if cfg.LOG_MODEL_INFO and rank.rank == 0:
         logger.info("Model:\n%s", network)

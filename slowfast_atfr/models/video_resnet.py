@@ -1,6 +1,7 @@
 """The networks: one loop over stem, stages, SGS and lateral connections serves SlowFast, the 3D ResNets and X3D."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +14,11 @@ from slowfast_atfr.config import RESIDUAL_STAGES, STAGES, ConfigError, num_pathw
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
 from slowfast_atfr.models.build import MODEL_REGISTRY
+from slowfast_atfr.models.compiled import CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.head import Head, ResNetBasicHead
 from slowfast_atfr.models.norm import Norm, norm_from
-from slowfast_atfr.models.resnet import ResStage
+from slowfast_atfr.models.resnet import Clips, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
 from slowfast_atfr.sgs import sgs_after
@@ -71,6 +73,8 @@ class VideoResNet(nn.Module):
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
         stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
+        dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages that no sampler stands before
+        self.compiled = CompiledStages(f"s{index}" for index in range(1, dense + 1)) if cfg.MODEL.COMPILE else None
         side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
         head_options = {"pool_size": (side, side), "dropout_rate": cfg.MODEL.DROPOUT_RATE, "act": cfg.MODEL.HEAD_ACT}
         self.head = self.make_head(cfg, stages[-1], norm, **head_options)
@@ -87,15 +91,20 @@ class VideoResNet(nn.Module):
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
         for index in range(1, 6):
-            stage = self._modules[f"s{index}"]
-            again = f"s{index}" in self.checkpointed and torch.is_grad_enabled()
-            x = run_checkpointed(stage, x) if again else stage(x)
+            x = self._run_stage(f"s{index}", x)
             if index == 2 and hasattr(self, "pathway0_pool"):
                 x = [self.pathway0_pool(x[0])]  # the networks that have it have one pathway
             for name in (f"s{index}_attention", f"s{index}_sgs", f"s{index}_fuse"):
                 if name in self._modules:
                     x = self._modules[name](x)
         return self.head(x)
+
+    def _run_stage(self, name: str, x: list[Clips]) -> list[Clips]:
+        stage = run = self._modules[name]
+        if self.compiled is not None and name in self.compiled:
+            run = partial(self.compiled.run, name, stage)
+        again = name in self.checkpointed and torch.is_grad_enabled()
+        return run_checkpointed(stage, x, run) if again else run(x)
 
     def _init_weights(self, fc_std: float, zero_final_bn: bool) -> None:
         """MSRA for convolutions (He et al., 2015), ones for norms, a narrow Gaussian for the classifier."""

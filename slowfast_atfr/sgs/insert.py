@@ -60,8 +60,8 @@ def insert_sgs(
     Returns:
         model.
     Raises:
-        ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be told, or a
-            framewise module has parameters or buffers; the model is then as it was.
+        ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be told, a framewise
+            module has parameters or buffers, or the model has compiled stages; the model is then as it was.
         TypeError, ValueError: in forward, if the submodule's output is not (N, channels, T, H, W).
 
     >>> import torch
@@ -69,6 +69,10 @@ def insert_sgs(
     >>> insert_sgs(net, "1", num_bins=4)(torch.randn(2, 3, 8, 9, 9)).shape
     torch.Size([2, 4, 1, 1, 1])
     """
+    if getattr(model, "compiled", None) is not None:
+        raise ConfigError(
+            f"{type(model).__name__} has compiled stages, which take no packed clips; MODEL.COMPILE False"
+        )
     target = _submodule(model, after)
     wrapped = _framewise_modules(model, framewise)
     target = next((wrapper for *_, wrapper in wrapped if wrapper.module is target), target)

@@ -82,6 +82,15 @@ def test_activation_checkpointing_needs_a_stage():
     assert load_cfg(None, ["MODEL.ACT_CHECKPOINT_STAGES", "[]"]).MODEL.ACT_CHECKPOINT is False
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("BN.NORM_TYPE", "sync_batchnorm", "BN.NORM_TYPE batchnorm"), ("MULTIGRID.LONG_CYCLE", "True", "LONG_CYCLE")],
+)
+def test_compiled_networks_have_norms_that_compile(key, value, words):
+    with pytest.raises(ConfigError, match=f"MODEL.COMPILE is True; .*{words}"):
+        load_cfg(None, ["MODEL.COMPILE", "True", key, value])
+
+
 @pytest.mark.parametrize("section", ["SGS", "TEMPORAL_ATTENTION"])
 def test_what_is_enabled_needs_a_stage(section):
     with pytest.raises(ConfigError, match=rf"{section}.STAGES is \[\]; {section}.ENABLE is True, so name a stage"):

@@ -1,0 +1,78 @@
+"""Stages as compiled code (`torch.compile`), where their inputs are dense and nobody watches what happens inside.
+
+Behind SGS clips have lengths of their own, and each new tuple of lengths would compile anew: there stages run as they
+are. So does a stage with hooks inside, since compiled code does not call those that were added after it was made.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from types import FunctionType
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
+
+from slowfast_atfr.config import ConfigError
+
+Pathways = list[Tensor]
+
+
+class CompiledStages:
+    """Stages of a network by name. It holds code, not modules: state dicts and copies of the network are as ever.
+
+    observers: are called with a stage and its inputs whenever it runs.
+
+    Args:
+        names: of the stages.
+        backend: of `torch.compile`.
+    """
+
+    def __init__(self, names: Iterable[str], *, backend: str = "inductor") -> None:
+        self._code = {name: torch.compile(_function_of(name), backend=backend) for name in names}
+        self.observers: list[Callable[[nn.Module, Pathways], None]] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._code
+
+    def run(self, name: str, stage: nn.Module, pathways: Pathways) -> Pathways:
+        """`stage(pathways)`, compiled where that does the same."""
+        for see in self.observers:
+            see(stage, pathways)
+        return stage(pathways) if is_watched(stage) else self._code[name](stage, pathways)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Whether this machine can make code for a device.
+
+    Raises:
+        ConfigError: if it cannot; says what to install.
+    """
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    if device.type == "cpu" and not any(map(shutil.which, compilers)):
+        raise ConfigError(
+            f"MODEL.COMPILE is True, but there is no C++ compiler ({' or '.join(compilers)}); install one, name it in "
+            "the environment variable CXX, or set MODEL.COMPILE False"
+        )
+    if device.type == "cuda" and not find_spec("triton"):
+        raise ConfigError("MODEL.COMPILE is True, but there is no Triton; pip install triton, or MODEL.COMPILE False")
+
+
+def is_watched(stage: nn.Module) -> bool:
+    """Whether somebody sees each module or function of a stage run: by a hook, or a mode for torch functions."""
+    if _get_current_function_mode_stack():
+        return True
+    return any(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        for module in stage.modules()
+    )
+
+
+def _function_of(name: str) -> Callable[[nn.Module, Pathways], Pathways]:
+    """A function that calls a stage, with code of its own: torch bounds how often one piece of code is compiled."""
+
+    def call(stage: nn.Module, pathways: Pathways) -> Pathways:
+        return stage(pathways)
+
+    return FunctionType(call.__code__.replace(co_name=f"call_{name}"), call.__globals__, f"call_{name}")
