@@ -38,7 +38,7 @@ def _training(cfg: CfgNode) -> None:
     cfg.TEST.ENABLE = True
     cfg.TEST.DATASET = "kinetics"
     cfg.TEST.BATCH_SIZE = 8  # views (clips x crops), not videos, of one machine
-    cfg.TEST.CHECKPOINT_FILE_PATH = ""  # empty: the newest checkpoint in OUTPUT_DIR
+    cfg.TEST.CHECKPOINT_FILE_PATH = ""  # or the OUTPUT_DIR of a run; empty: the newest checkpoint in OUTPUT_DIR
     cfg.TEST.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2
     cfg.TEST.NUM_ENSEMBLE_VIEWS = 10  # clips of a video, evenly along time
     cfg.TEST.NUM_SPATIAL_CROPS = 3  # 1 is the centre crop, 3 are left, centre, right (or top, centre, bottom)

@@ -164,13 +164,21 @@ def start_from(
 def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
     """Load the weights to test and return their path. A collective.
 
-    They are TEST.CHECKPOINT_FILE_PATH, else the newest checkpoint of OUTPUT_DIR, else TRAIN.CHECKPOINT_FILE_PATH, and
-    must be those of the model, one and all: a layer left as it was initialised would spoil the result unseen.
+    They are TEST.CHECKPOINT_FILE_PATH, or the newest checkpoint in it where that is the OUTPUT_DIR of a run; else the
+    newest checkpoint of OUTPUT_DIR, else TRAIN.CHECKPOINT_FILE_PATH. They must be those of the model, one and all: a
+    layer left as it was initialised would spoil the result unseen.
     Raises:
         ConfigError: if there is none of them, or it does not fit the model.
     """
     section, clear = cfg.TEST, ()
-    file = last_checkpoint(cfg.OUTPUT_DIR) if not cfg.TEST.CHECKPOINT_FILE_PATH else None
+    file = None
+    if not cfg.TEST.CHECKPOINT_FILE_PATH:
+        file = last_checkpoint(cfg.OUTPUT_DIR)
+    elif os.path.isdir(cfg.TEST.CHECKPOINT_FILE_PATH):
+        file = last_checkpoint(cfg.TEST.CHECKPOINT_FILE_PATH)
+        if file is None:
+            found = f"TEST.CHECKPOINT_FILE_PATH is the folder {cfg.TEST.CHECKPOINT_FILE_PATH!r}"
+            raise ConfigError(f"{found}, which holds no checkpoint of a run; name a file, or a run's OUTPUT_DIR")
     if file is None and not cfg.TEST.CHECKPOINT_FILE_PATH:
         section, clear = cfg.TRAIN, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
     if file is None and not section.CHECKPOINT_FILE_PATH:

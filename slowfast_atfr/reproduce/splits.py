@@ -1,7 +1,5 @@
 """Every official split of a data set, trained and tested in turn, and their average: tools/run_splits.py."""
 
-import gc
-import json
 import logging
 import os
 import statistics
@@ -11,23 +9,16 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.load import flatten
 from slowfast_atfr.datasets.build import num_splits
-from slowfast_atfr.engine.cli import run_command, train_and_test
+from slowfast_atfr.engine.cli import run_command
+from slowfast_atfr.reproduce.runner import run_once, write_json
 from slowfast_atfr.utils.distributed import RankInfo, on_main
-from slowfast_atfr.utils.errors import RunError
-from slowfast_atfr.utils.files import write_whole
 from slowfast_atfr.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
 GFLOPS, SPEED = "gflops_per_clip", "clips_per_second"
 COLUMNS = {"top-1 %": "top1_acc", "top-5 %": "top5_acc", "GFLOPs/clip": GFLOPS}  # then bins, then the speed
 BINS = "active_bins_"
-# What a finished split may have had otherwise: machines, places, and how much is told on the way.
-FREE = {"OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "NUM_GPUS", "NUM_SHARDS", "SHARD_ID", "DIST_BACKEND"}
-FREE |= {"DATA_LOADER.NUM_WORKERS", "DATA_LOADER.PIN_MEMORY", "LOG_PERIOD", "LOG_MODEL_INFO", "TRAIN.ENABLE"}
-FREE |= {"TRAIN.AUTO_RESUME", "TRAIN.EVAL_PERIOD", "TRAIN.CHECKPOINT_PERIOD", "TEST.SAVE_RESULTS_PATH"}
-FREE |= {"DIST_TIMEOUT", "TRAIN.CHECKPOINT_ITERATIONS"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,11 +40,10 @@ def run_splits(cfg: CfgNode, rank: RankInfo) -> None:
     last = _checked_num_splits(cfg)
     results = {}
     for number in range(1, last + 1):
-        results[number] = _run_split(_of_split(cfg, number), rank, last)
+        results[number] = run_once(_of_split(cfg, number), rank, f"split {number} of {last}")
         setup_logging(cfg.OUTPUT_DIR, rank.rank)
-        gc.collect()  # a network under DDP holds itself, and its memory, in a circle
     summary = summarize(results)
-    on_main(lambda: _write_json(os.path.join(cfg.OUTPUT_DIR, "splits.json"), summary))
+    on_main(lambda: write_json(os.path.join(cfg.OUTPUT_DIR, "splits.json"), summary))
     title = f"{cfg.TEST.DATASET}, {last} splits (std: of a sample)"
     logger.info("%s; the same in %s:\n%s", title, os.path.join(cfg.OUTPUT_DIR, "splits.json"), table(summary))
 
@@ -113,46 +103,3 @@ def _of_split(cfg: CfgNode, number: int) -> CfgNode:
     split.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, f"split{number}")
     split.freeze()
     return split
-
-
-def _run_split(cfg: CfgNode, rank: RankInfo, last: int) -> dict[str, Any]:
-    """The figures of a split's test, by its result if that is there, else by training and testing. A collective."""
-    path, number = os.path.join(cfg.OUTPUT_DIR, "result.json"), cfg.DATA.SPLIT
-    stats = on_main(lambda: _read_result(path, cfg))
-    if stats is not None:
-        logger.info("split %d of %d is done: top-1 %s%%, from %s", number, last, stats["top1_acc"], path)
-        return stats
-    logger.info("split %d of %d: its log is %s", number, last, os.path.join(cfg.OUTPUT_DIR, "stdout.log"))
-    setup_logging(cfg.OUTPUT_DIR, rank.rank)
-    stats = train_and_test(cfg, rank)
-    on_main(lambda: _write_json(path, {"stats": stats, "cfg": dict(flatten(cfg))}))
-    return stats
-
-
-def _read_result(path: str, cfg: CfgNode) -> dict[str, Any] | None:
-    """The figures in a result; None if it is not there.
-
-    Raises:
-        ConfigError: if it cannot be read, or comes from a config that gives another result.
-    """
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            result = json.load(file)
-        stats, before = result["stats"], result["cfg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"cannot read the result {path}: {error}; remove it to test the split again") from None
-    now = dict(flatten(cfg))
-    changed = [key for key in now if key not in FREE and key in before and before[key] != now[key]]
-    if changed:
-        told = ", ".join(f"{key} was {before[key]!r} and is {now[key]!r}" for key in changed[:5])
-        raise ConfigError(f"{path} is of another config ({told}); choose another OUTPUT_DIR, or remove it to redo it")
-    return stats
-
-
-def _write_json(path: str, data: Any) -> None:
-    try:
-        write_whole(path, json.dumps(data, indent=1, default=float) + "\n")
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; the checkpoints are as they were") from None

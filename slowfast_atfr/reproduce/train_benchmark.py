@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_atfr.analysis.memory import count_saved
-from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
+from slowfast_atfr.analysis.timing import Figure, in_turn, ratio, seconds_of
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
@@ -86,6 +86,15 @@ class TrainingStep:
         with count_saved(self.network) as saved:
             self.loss()
         return saved.total()
+
+
+def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) -> float:
+    """Seconds that training takes for a clip in one process, data loading left out; from one step after another."""
+    cfg = load_cfg(str(config), pairs)
+    batch = cfg.TRAIN.BATCH_SIZE // max(1, cfg.NUM_GPUS) if device.type == "cuda" else 2
+    step = TrainingStep(config, pairs, batch, device)
+    step()
+    return seconds_of(step, device) / batch
 
 
 def keep_half(model: nn.Module) -> None:

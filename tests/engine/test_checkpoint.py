@@ -367,6 +367,19 @@ def test_what_is_tested(cfg, saved, tmp_path):
         load_for_test(make_cfg(tmp_path / "empty"), make_net())
 
 
+def test_the_folder_of_a_run_stands_for_its_newest_checkpoint(cfg, saved, tmp_path):
+    (tmp_path / "none").mkdir()
+    of_run, of_none = (make_cfg(tmp_path / "empty").clone() for _ in range(2))
+    for own, folder in ((of_run, cfg.OUTPUT_DIR), (of_none, tmp_path / "none")):
+        own.defrost()
+        own.TEST.CHECKPOINT_FILE_PATH = str(folder)
+    assert load_for_test(of_run, make_net()) == saved[2]
+    with pytest.raises(
+        ConfigError, match="TEST.CHECKPOINT_FILE_PATH is the folder '.*none', which holds no checkpoint"
+    ):
+        load_for_test(of_none, make_net())
+
+
 def _share(rank, folder):
     cfg = make_cfg(folder)
     torch.manual_seed(0)

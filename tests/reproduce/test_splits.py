@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from slowfast_atfr.engine.cli import main as run_net
-from slowfast_atfr.reproduce import splits
+from slowfast_atfr.reproduce import runner
 from slowfast_atfr.reproduce.splits import main, summarize, table
 from tests.processes import free_port
 from tests.runs import stats_of
@@ -32,7 +32,7 @@ def argv(repo, ucf101, tmp_path):
 
 
 def test_it_goes_on_where_it_was_stopped_and_averages_what_the_tests_say(argv, tmp_path, monkeypatch):
-    real, seen = splits.train_and_test, []
+    real, seen = runner.train_and_test, []
 
     def stopped_in_split_2(cfg, rank):
         seen.append(cfg.DATA.SPLIT)
@@ -40,7 +40,7 @@ def test_it_goes_on_where_it_was_stopped_and_averages_what_the_tests_say(argv, t
             raise KeyboardInterrupt
         return real(cfg, rank)
 
-    monkeypatch.setattr(splits, "train_and_test", stopped_in_split_2)
+    monkeypatch.setattr(runner, "train_and_test", stopped_in_split_2)
     with pytest.raises(KeyboardInterrupt):
         main(argv())
     assert (tmp_path / "split1" / "result.json").is_file() and not (tmp_path / "splits.json").exists()
@@ -58,14 +58,14 @@ def test_it_goes_on_where_it_was_stopped_and_averages_what_the_tests_say(argv, t
 
 
 def test_a_split_is_a_run_of_its_own(argv, tmp_path, monkeypatch):
-    real = splits.train_and_test
+    real = runner.train_and_test
 
     def first_only(cfg, rank):
         if cfg.DATA.SPLIT > 1:
             raise KeyboardInterrupt
         return real(cfg, rank)
 
-    monkeypatch.setattr(splits, "train_and_test", first_only)
+    monkeypatch.setattr(runner, "train_and_test", first_only)
     assert run_net(argv(OUTPUT_DIR=tmp_path / "alone", DATA__SPLIT=1)) == 0
     with pytest.raises(KeyboardInterrupt):
         main(argv(OUTPUT_DIR=tmp_path / "all"))

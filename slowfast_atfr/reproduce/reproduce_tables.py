@@ -1,0 +1,225 @@
+"""The paper's tables, row by row: tools/reproduce_tables.py."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.analysis import model_summary
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.datasets import build_dataset
+from slowfast_atfr.datasets.build import num_splits
+from slowfast_atfr.datasets.kinetics import read_video_list
+from slowfast_atfr.engine.launch import TOLD, launch
+from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
+from slowfast_atfr.reproduce.runner import read_result, run_once, write_json
+from slowfast_atfr.reproduce.runtime_table import runtime_table
+from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, result_table
+from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table
+from slowfast_atfr.reproduce.train_benchmark import seconds_of_a_clip
+from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.logging import setup_logging
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A row as it is to be run.
+
+    cfgs: of each split of the data set, in order; the folders that results go to are theirs.
+    """
+
+    row: Row
+    config: Path
+    pairs: tuple[str, ...]
+    cfgs: tuple[CfgNode, ...]
+
+
+def main(configs: Path, argv: Sequence[str] | None = None) -> int:
+    """The command line of tools/reproduce_tables.py; 0, 1 after an error, 2 where the arguments are wrong."""
+    args = _parse(argv)
+    try:
+        if args.gflops_only:
+            print(
+                "\n\n".join(
+                    _costs(table, configs, args.pairs) for table in args.tables if table.rows or table.key == A1.key
+                )
+            )
+            return 0
+        _reproduce(args.tables, configs, args)
+    except Stopped as error:
+        print(error, file=sys.stderr)
+        return EXIT_STATUS
+    except TOLD as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="reproduce_tables.py",
+        description="Train and test the networks of the paper's tables, and set the figures beside the paper's.",
+        epilog="Whatever follows as KEY VALUE ... overrides every row's config. What is done is not done again.",
+    )
+    parser.add_argument("--tables", type=_tables, default=list(TABLES.values()), metavar="A.1,A.2,...",
+                        help="which, parted by commas (default: all)")  # fmt: skip
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains it, such as UCF101")
+    parser.add_argument("--gflops-only", action="store_true", help="what each row costs a clip; needs no data")
+    parser.add_argument("--data", metavar="FOLDER", help="train.csv and val.csv of any videos: the recipe, scaled down")
+    parser.add_argument("--out", type=Path, default=Path("tables"), help="receives everything (default: tables)")
+    parser.add_argument("--checkpoint", nargs=2, action="append", default=[], metavar=("ROW", "FILE"),
+                        help="test these weights in this row rather than train it; again for other rows")  # fmt: skip
+    parser.add_argument("--init_method", default="tcp://localhost:9999", help="as that of run_net.py")
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the configs")
+    parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="the same, without --opts")
+    args = parser.parse_intermixed_args(argv)
+    args.pairs = [*args.pairs, *args.opts]
+    args.tables = [_rows_of(table, args.only) for table in args.tables]
+    if args.only and not any(table.rows for table in args.tables):
+        parser.error(f"--only {args.only!r}: no row of these tables has that in its name")
+    if args.gflops_only and args.data:
+        parser.error("--gflops-only needs no --data")
+    names = [row.name for table in TABLES.values() for row in table.rows]
+    for name, _ in args.checkpoint:
+        if name not in names:
+            parser.error(f"--checkpoint {name!r}: choose a row out of {', '.join(map(repr, names))}")
+    return args
+
+
+def _tables(text: str) -> list[Table]:
+    unknown = [key for key in text.split(",") if key not in TABLES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no table {unknown[0]!r}; choose out of {', '.join(TABLES)}")
+    return [TABLES[key] for key in text.split(",")]
+
+
+def _rows_of(table: Table, text: str) -> Table:
+    return replace(table, rows=tuple(row for row in table.rows if text in row.name))
+
+
+def _costs(table: Table, configs: Path, pairs: Sequence[str]) -> str:
+    if table.key == A1.key:
+        row = TABLES["A.3"].rows[1]
+        summary = model_summary(load_cfg(str(configs / row.config), pairs))
+        return f"Table {table.key}: {table.title}\n\n{summary}"
+    return cost_table(table, [load_cfg(str(configs / row.config), pairs) for row in table.rows])
+
+
+def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
+    """Run what is not done yet and write tables.md, tables.json and a picture of each table."""
+    if args.data:
+        args.pairs = [*_scaled_down(args.data), *args.pairs]
+    plans = _plans(tables, configs, args)
+    if plans:
+        first = plans[0].cfgs[0]
+        if first.SHARD_ID == 0 and int(os.environ.get("RANK", 0)) == 0:
+            _tell_how_long(plans)
+        launch(partial(_run_rows, plans), first, args.init_method)
+        if first.SHARD_ID or int(os.environ.get("RANK", 0)):
+            return  # the first process tells the results
+    args.out.mkdir(parents=True, exist_ok=True)
+    texts, told = [], {}
+    for table in tables:
+        if table.key == A1.key:
+            texts.append(_costs(table, configs, args.pairs))
+        elif table.key == A2.key:
+            texts.append(runtime_table(table, configs, args.pairs))
+        elif table.rows:
+            chosen = [plan for row in table.rows for plan in plans if plan.row.name == row.name]
+            results = [[read_result(cfg) for cfg in plan.cfgs] for plan in chosen]
+            text, told[table.key] = result_table(table, [plan.cfgs[0] for plan in chosen], results)
+            texts.append(text)
+            draw_accuracy(args.out / f"table_{table.key}.png", f"Table {table.key}", told[table.key])
+    text = "\n\n".join(texts) + "\n"
+    (args.out / "tables.md").write_text(text, encoding="utf-8")
+    write_json(str(args.out / "tables.json"), told)
+    print(f"{text}\nThe same in {args.out / 'tables.md'}; with all figures in tables.json; pictures in table_*.png")
+
+
+def _plans(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> list[Plan]:
+    """Every row once, and before a row those whose weights it tests."""
+    rows = {row.name: (row, table.splits) for table in TABLES.values() for row in table.rows}
+    weights = dict(args.checkpoint)
+    wanted: dict[str, None] = {}
+    for row in (row for table in tables for row in table.rows):
+        if row.weights and row.name not in weights:
+            wanted[row.weights] = None
+        wanted[row.name] = None
+    return [_plan(*rows[name], configs, args, weights.get(name, "")) for name in wanted]
+
+
+def _plan(row: Row, by_splits: bool, configs: Path, args: argparse.Namespace, weights: str) -> Plan:
+    config, pairs = configs / row.config, list(args.pairs)
+    frames = load_cfg(str(config), pairs).DATA.NUM_FRAMES
+    for key, share in (("SGS.NUM_BINS", row.bins), ("SGS.TEST_NUM_BINS", row.test_bins)):
+        if share is not None:
+            pairs += [key, f"[{max(1, round(frames * share))}]"]
+    if weights or row.weights:
+        pairs += ["TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", weights or _folder(args.out, row.weights)]
+    cfg = load_cfg(str(config), pairs)
+    folder = _folder(args.out, row.name)
+    last = num_splits(cfg.TEST.DATASET) if by_splits else 1
+    folders = [folder] if last == 1 else [os.path.join(folder, f"split{number}") for number in range(1, last + 1)]
+    cfgs = [
+        load_cfg(str(config), [*pairs, "OUTPUT_DIR", place, *(("DATA.SPLIT", str(number)) if last > 1 else ())])
+        for number, place in enumerate(folders, 1)
+    ]
+    return Plan(row, config, tuple(pairs), tuple(cfgs))
+
+
+def _scaled_down(folder: str) -> list[str]:
+    """The pairs of a small recipe on a folder of lists. Raises ConfigError."""
+    labels = read_video_list(os.path.join(folder, "train.csv"), separator=" ", num_classes=sys.maxsize)[1]
+    where = {"TRAIN.DATASET": "kinetics", "TEST.DATASET": "kinetics", "DATA.PATH_TO_DATA_DIR": folder}
+    where |= {"DATA.PATH_PREFIX": folder, "MODEL.NUM_CLASSES": str(max(labels) + 1)}
+    return [word for pair in (SCALED_DOWN | where).items() for word in pair]
+
+
+def _folder(out: Path, name: str) -> str:
+    return str(out / "".join(letter if letter.isalnum() else "_" for letter in name))
+
+
+def _tell_how_long(plans: Sequence[Plan]) -> None:
+    """An estimate from a training step of each network on this machine; loading data is left out."""
+    total, known = 0.0, {}
+    for plan in plans:
+        left = [cfg for cfg in plan.cfgs if read_result(cfg) is None]
+        seconds = 0.0
+        if left:
+            key = plan.row.config
+            device = torch.device("cuda" if left[0].NUM_GPUS else "cpu")
+            if key not in known:
+                known[key] = seconds_of_a_clip(plan.config, plan.pairs, device)
+            seconds = sum(_seconds(cfg, known[key]) for cfg in left)
+        total += seconds
+        print(f"{plan.row.name}: {f'about {_time(seconds)}' if left else 'done'}", file=sys.stderr)
+    print(f"all of them: about {_time(total)}, data loading left out", file=sys.stderr)
+
+
+def _seconds(cfg: CfgNode, of_a_clip: float) -> float:
+    """Training clips cost three times what test clips do; processes share them."""
+    processes = max(1, cfg.NUM_GPUS) * cfg.NUM_SHARDS
+    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+    clips = len(build_dataset(cfg.TEST.DATASET, cfg, "test")) * views / 3
+    if cfg.TRAIN.ENABLE:
+        clips += len(build_dataset(cfg.TRAIN.DATASET, cfg, "train")) * cfg.SOLVER.MAX_EPOCH
+    return clips * of_a_clip / processes
+
+
+def _time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _run_rows(plans: Sequence[Plan], cfg: CfgNode, rank: RankInfo) -> None:
+    """What one process does. Every process of the run calls it; cfg is that of the first row."""
+    for number, plan in enumerate(plans, 1):
+        for own in plan.cfgs:
+            setup_logging(str(Path(own.OUTPUT_DIR).parent), rank.rank)
+            run_once(own, rank, f"{plan.row.name} (row {number} of {len(plans)})")

@@ -1,0 +1,58 @@
+"""Table A.2: what training and inference with SGS cost on this machine, over the same network without."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from slowfast_atfr.analysis.timing import machine
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.models import build_model
+from slowfast_atfr.reproduce.model_benchmark import halve_maps, measure_pair, random_inputs
+from slowfast_atfr.reproduce.table_report import markdown
+from slowfast_atfr.reproduce.tables import Table
+from slowfast_atfr.reproduce.train_benchmark import SUBJECTS, compare_steps, fits, largest
+
+ROUNDS = 3
+
+
+def runtime_table(table: Table, configs: Path, pairs: Sequence[str]) -> str:
+    """Ratios of X3D-S, ATFR at half of the maps over base, beside the published ones.
+
+    Args:
+        table: A.2.
+        configs: folder of the configs.
+        pairs: KEY VALUE pairs for both; NUM_GPUS 0 measures on the CPU.
+    """
+    subject = SUBJECTS["X3D-S"]
+    base, atfr = configs / subject.config, configs / subject.config.replace(".yaml", "_ATFR.yaml")
+    on_gpu = load_cfg(str(base), pairs).NUM_GPUS > 0 and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    figures = compare_steps("X3D-S", subject, configs, rounds=ROUNDS, device=device, pairs=pairs)
+    pair = measure_pair(base, atfr, rounds=ROUNDS, device=device, pairs=pairs)
+    speedup = float(np.median(np.array(pair.base_seconds) / np.array(pair.atfr_seconds)))
+    most = "needs a GPU"
+    if on_gpu:
+        sizes = [largest(partial(_infers, str(path), pairs, device), start=32) for path in (base, atfr)]
+        most = f"{sizes[1] / sizes[0]:.2f} ({sizes[1]} over {sizes[0]})"
+    ours = {
+        "training step, time": f"{figures[0].median:.2f}",
+        "training step, memory": f"{figures[1].median:.2f} (saved bytes)",
+        "inference, clips/s": f"{speedup:.2f}",
+        "largest batch of inference": most,
+    }
+    rows = [["ATFR over base", "published", "ours"]]
+    rows += [[name, f"{published:.2f}", ours[name]] for name, published in table.facts.items()]
+    title = f"Table {table.key}: {table.title}; medians of {ROUNDS} rounds, half of the maps go on; {machine(device)}"
+    return markdown(title, rows)
+
+
+def _infers(config: str, pairs: Sequence[str], device: torch.device, batch: int) -> bool:
+    """Whether a GPU has the memory for a batch of so many clips."""
+    cfg = load_cfg(config, ["BN.NORM_TYPE", "batchnorm", *pairs])
+    model = build_model(cfg).to(device).eval()
+    halve_maps(model)
+    with torch.inference_mode():
+        return fits(lambda: model(random_inputs(cfg, device, batch)))

@@ -1,0 +1,107 @@
+"""Published figures and ours side by side, in markdown, as data for JSON, and as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.analysis import model_summary
+from slowfast_atfr.analysis.figures import COLORS, new_figure
+from slowfast_atfr.reproduce.implied_maps import implied_maps
+from slowfast_atfr.reproduce.tables import Row, Table
+
+MAPS = "active_bins_s2"
+
+
+def markdown(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """A titled table; the first row has the columns' names, the first column names the rows."""
+    lines = [rows[0], ["---", *("---:" for _ in rows[0][1:])], *rows[1:]]
+    return f"{title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cost_table(table: Table, cfgs: Sequence[CfgNode]) -> str:
+    """What each row of a table costs a clip with all maps, and the mean maps that the published figure implies."""
+    rows = [["network", "config", "GFLOPs, all maps", "published", "implied mean maps", "of"]]
+    for row, cfg in zip(table.rows, cfgs, strict=True):
+        implied = str(implied_maps(cfg, row.gflops)) if cfg.SGS.ENABLE and row.gflops else ""
+        cost = f"{model_summary(cfg).gflops:.2f}"
+        rows.append([row.name, row.config, cost, row.gflops, implied, str(cfg.DATA.NUM_FRAMES)])
+    return markdown(f"Table {table.key}: {table.title}", rows)
+
+
+def result_table(
+    table: Table, cfgs: Sequence[CfgNode], results: Sequence[Sequence[dict[str, Any]]]
+) -> tuple[str, list[dict[str, Any]]]:
+    """Results of the rows of a table beside what is published.
+
+    Args:
+        table: with a row for each entry of the others.
+        cfgs: of the rows.
+        results: `test_final` figures of each row, of each split.
+    Returns:
+        markdown, and for each row a dict: name, config, splits (the figures as they are) and their means.
+    """
+    share = "of the cost with all maps"
+    rows = [["network", "top-1 %", "GFLOPs", share, "published", share, "difference", "mean maps", "of", "clips/s"]]
+    told = []
+    for row, cfg, splits in zip(table.rows, cfgs, results, strict=True):
+        means = _means(splits)
+        cost, maps = means["gflops_per_clip"], f"{means[MAPS]:.1f}" if MAPS in means else ""
+        ours = cost / _cost_of_a_test_clip(cfg)
+        theirs = float(row.gflops) / float(table.full_gflops) if row.gflops else None
+        compared = ("", "") if theirs is None else (f"{theirs:.2f}", f"{ours - theirs:+.2f}")
+        top1, speed = f"{means['top1_acc']:.1f}", f"{means['clips_per_second']:.3g}"
+        rows.append([row.name, top1, f"{cost:.4g}", f"{ours:.2f}", row.gflops, *compared, maps])
+        rows[-1] += [str(cfg.DATA.NUM_FRAMES), speed]
+        told.append(_told(row, cfg, means, splits))
+    return markdown(f"Table {table.key}: {table.title}", rows), told
+
+
+def _cost_of_a_test_clip(cfg: CfgNode) -> float:
+    """GFLOPs with all maps, of a clip of the test's crop."""
+    return model_summary(cfg, crop=cfg.DATA.TEST_CROP_SIZE).gflops
+
+
+def _means(splits: Sequence[dict[str, Any]]) -> dict[str, float]:
+    numbers = [key for key, value in splits[0].items() if key not in ("_type", "split") and _is_number(value)]
+    return {key: float(np.mean([float(split[key]) for split in splits])) for key in numbers}
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+        return True
+    except (TypeError, ValueError):
+        return False
+
+
+def _told(row: Row, cfg: CfgNode, means: dict[str, float], splits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    data = {"dataset": cfg.TEST.DATASET, "lists": cfg.DATA.PATH_TO_DATA_DIR, "output": cfg.OUTPUT_DIR}
+    bins = {"num_bins": list(cfg.SGS.NUM_BINS), "test_num_bins": list(cfg.SGS.TEST_NUM_BINS)} if cfg.SGS.ENABLE else {}
+    published = {"published_gflops": float(row.gflops)} if row.gflops else {}
+    return {"name": row.name, "config": row.config, **data, **bins, **published, "mean": means, "splits": list(splits)}
+
+
+def draw_accuracy(path: Path, title: str, told: Sequence[dict[str, Any]]) -> None:
+    """Draw top-1 over GFLOPs, a point for each row of `result_table`, named in a legend.
+
+    Raises:
+        ImportError: without matplotlib, with the command that installs it.
+    """
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    for index, row in enumerate(told):
+        x, y = row["mean"]["gflops_per_clip"], row["mean"]["top1_acc"]
+        marker, color = "osD^vP*X"[index % 8], COLORS[index % len(COLORS)]
+        axes.scatter([x], [y], s=90, marker=marker, color=color, label=row["name"], edgecolors="black", linewidths=0.5)
+    axes.set_xlabel("multiply-adds of a clip (GFLOPs, mean over the test)")
+    axes.set_ylabel("top-1 accuracy (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 100)
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_title(title)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=110)
