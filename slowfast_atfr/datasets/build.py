@@ -29,7 +29,7 @@ def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
     if last < cfg.DATA.SPLIT:
         has = f"the splits 1 to {last}" if last > 1 else "one split only, 1"
         raise ConfigError(f"DATA.SPLIT is {cfg.DATA.SPLIT}; {name} has {has}")
-    return _find(name, key)(cfg, split)
+    return dataset_class(name, key)(cfg, split)
 
 
 def num_splits(name: str, key: str = "TRAIN.DATASET") -> int:
@@ -38,10 +38,11 @@ def num_splits(name: str, key: str = "TRAIN.DATASET") -> int:
     Raises:
         ConfigError: if there is no such data set.
     """
-    return getattr(_find(name, key), "num_splits", 1)
+    return getattr(dataset_class(name, key), "num_splits", 1)
 
 
-def _find(name: str, key: str) -> Callable[[CfgNode, str], VideoDataset]:
+def dataset_class(name: str, key: str = "TEST.DATASET") -> Callable[[CfgNode, str], VideoDataset]:
+    """What is registered under a name, in capitals or not; `key` is where the name stands. Raises ConfigError."""
     known = {entry.lower(): dataset for entry, dataset in DATASET_REGISTRY}
     if name.lower() not in known:
         raise ConfigError(f"{key} is {name!r}; choose one of {', '.join(sorted(known))}")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.video_files import PREPARED
 from slowfast_atfr.prepare.prepare import prepare
 from slowfast_atfr.prepare.recipes import RECIPES
 from slowfast_atfr.prepare.request import Request
-from slowfast_atfr.prepare.video_files import PREPARED
 from slowfast_atfr.utils.errors import RunError
 
 SIDE = 256

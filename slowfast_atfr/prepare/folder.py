@@ -5,9 +5,9 @@ from collections import defaultdict
 import numpy as np
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.video_files import VIDEO_ENDINGS, is_video, walk_files
 from slowfast_atfr.prepare.collection import Entry, VideoSet
 from slowfast_atfr.prepare.request import Request
-from slowfast_atfr.prepare.video_files import VIDEO_ENDINGS, is_video, walk_files
 
 PARTS = ("train", "val", "test")
 PART_NAMES = {*PARTS, "training", "valid", "validate", "validation", "testing"}

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.kinetics import read_folder
+from slowfast_atfr.datasets.video_files import VideoFiles
 from slowfast_atfr.prepare.class_list import read_class_list, read_ids
 from slowfast_atfr.prepare.collection import Entry, VideoSet
 from slowfast_atfr.prepare.request import Request
-from slowfast_atfr.prepare.video_files import VideoFiles
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 LIST_OF = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}

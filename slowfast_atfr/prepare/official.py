@@ -6,9 +6,9 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.hmdb51 import Hmdb51
 from slowfast_atfr.datasets.official_splits import SplitVideos
 from slowfast_atfr.datasets.ucf101 import Ucf101
+from slowfast_atfr.datasets.video_files import VideoFiles
 from slowfast_atfr.prepare.collection import Entry, VideoSet
 from slowfast_atfr.prepare.request import Request
-from slowfast_atfr.prepare.video_files import VideoFiles
 
 
 def collect_ucf101(request: Request) -> VideoSet:

@@ -8,10 +8,10 @@ from typing import Any
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.frame_lists import HEADER
 from slowfast_atfr.datasets.ssv2 import PREFIX, read_labels
+from slowfast_atfr.datasets.video_files import VideoFiles
 from slowfast_atfr.prepare.collection import Entry, VideoSet
 from slowfast_atfr.prepare.pictures import PATTERN
 from slowfast_atfr.prepare.request import Request
-from slowfast_atfr.prepare.video_files import VideoFiles
 from slowfast_atfr.utils.files import replacing, write_whole
 
 LISTS = {"train": "train", "val": "validation"}  # our name of a list: theirs

@@ -1,0 +1,154 @@
+"""The command line of tools/predict.py."""
+
+import argparse
+import csv
+import io
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.datasets.own_videos import find_videos
+from slowfast_atfr.engine.launch import TOLD
+from slowfast_atfr.engine.predict import Prediction, Predictor
+from slowfast_atfr.utils.class_names import read_class_names
+from slowfast_atfr.utils.files import write_whole
+
+FORMATS = ("table", "csv", "json")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0; 1 where a video could not be read, and the others are told; 2 where nothing could be predicted at all.
+    """
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        predictor = Predictor(load_cfg(args.cfg, pairs_of(args)))
+        names = read_class_names(args.classes, predictor.cfg.MODEL.NUM_CLASSES)
+        videos = find_videos(args.videos)
+        predictions, failed = [], set()
+        with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
+            for prediction in predictor(videos, args.stride):
+                bar.update(prediction.path != (predictions[-1].path if predictions else None))
+                if prediction.error:
+                    failed.add(prediction.path)
+                    tqdm.write(f"error: {prediction.path}: {prediction.error}", file=sys.stderr)
+                predictions.append(prediction)
+        text = FORMATTERS[args.format]([told(p, names, args.top) for p in predictions])
+        if args.output:
+            write_whole(str(args.output), text)
+        else:
+            print(text, end="")
+    except TOLD as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {args.output}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 1 if failed else 0
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
+    add_network_arguments(parser)
+    parser.add_argument("--stride", type=_positive, metavar="SECONDS",
+                        help="a prediction for each window of a clip's duration, so many seconds apart")  # fmt: skip
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes that are told (default 5)")
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="receives what would be printed")
+    args = parser.parse_args(argv)
+    if args.top < 1:
+        parser.error("--top is at least 1")
+    return args
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """--cfg, --checkpoint, --classes and --opts."""
+    parser.add_argument("--cfg", required=True, metavar="FILE", help="YAML config of the network")
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="its weights, or the OUTPUT_DIR of a run")
+    parser.add_argument("--classes", type=Path, metavar="FILE",
+                        help="names of the classes: a line for each, or JSON, a list or {name: number}")  # fmt: skip
+    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the config")
+
+
+def pairs_of(args: argparse.Namespace) -> list[str]:
+    """The config's pairs: one process, on a GPU where there is one, and what --opts says."""
+    gpus = "1" if torch.cuda.is_available() else "0"
+    return ["NUM_GPUS", gpus, *args.opts, "TEST.CHECKPOINT_FILE_PATH", args.checkpoint]
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, Any]:
+    """A prediction as plain data: video, seconds, classes with their probabilities in percent, cost; or the error."""
+    if prediction.error:
+        return {"video": prediction.path, "error": prediction.error}
+    best = prediction.scores.argsort()[::-1][:top]
+    classes = [{"class": names[index], "percent": round(100 * float(prediction.scores[index]), 2)} for index in best]
+    span = {"start": round(prediction.start, 3), "end": round(prediction.end, 3), "clips": prediction.num_clips}
+    cost = {name: round(value, 4) for name, value in prediction.cost.items()}
+    cost = {"gflops_per_clip": cost.pop("gflops_per_clip"), **cost}
+    return {"video": prediction.path, **span, "top": classes, **cost, "seconds_per_clip": round(prediction.seconds, 4)}
+
+
+def as_json(rows: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each prediction; class1, percent1, class2, ... for the best ones."""
+    flat = [_flat(row) for row in rows]
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return out.getvalue()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    flat = {key: value for key, value in row.items() if key != "top"}
+    for number, entry in enumerate(row.get("top", ()), 1):
+        flat |= {f"class{number}": entry["class"], f"percent{number}": entry["percent"]}
+    return flat
+
+
+def as_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Aligned columns for a terminal. Videos that could not be read are left out: they have their own lines."""
+    lines = [["video", "seconds", "classes", "GFLOPs", "active bins", "ms a clip"]]
+    for row in rows:
+        if "error" in row:
+            continue
+        bins = [(key.removeprefix("active_bins_"), value) for key, value in row.items() if key.startswith("active_")]
+        lines.append(
+            [
+                row["video"],
+                f"{row['start']:.1f} to {row['end']:.1f}",
+                ", ".join(f"{entry['class']} {entry['percent']:.1f}%" for entry in row["top"]),
+                f"{row['gflops_per_clip']:.4g}",
+                ", ".join(f"{name} {value:.1f}" for name, value in bins) or "-",
+                f"{row['seconds_per_clip'] * 1e3:.1f}",
+            ]
+        )
+    if len(lines) == 1:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join("  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
+
+
+FORMATTERS = {"table": as_table, "csv": as_csv, "json": as_json}

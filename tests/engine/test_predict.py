@@ -1,0 +1,159 @@
+"""Predictions for video files: as a test has them, window by window, and what cannot be read is told."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.predict import Predictor
+from slowfast_atfr.engine.predict_cli import main
+from slowfast_atfr.engine.test import test as run_test
+from slowfast_atfr.models import build_model
+from slowfast_atfr.utils.distributed import RankInfo
+from tests.tiny_sets import small_pairs, write_clip
+
+CONFIG = "configs/Demo/SLOWFAST_R18_ATFR.yaml"
+LENGTHS = {"a.mp4": 10, "b.mp4": 30, "deeper/c.mkv": 17}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for label, (name, frames) in enumerate(LENGTHS.items()):
+        write_clip(folder / name, label=label, frames=frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(repo, tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "weights.pyth"
+    model = build_model(load_cfg(str(repo / CONFIG), small_pairs(BN__NORM_TYPE="batchnorm")))
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    torch.nn.init.normal_(model.head.projection.weight)
+    torch.save({"model_state": model.state_dict()}, path)
+    return str(path)
+
+
+@pytest.fixture
+def make_cfg(repo, weights, tmp_path):
+    def make(**changes):
+        places = {"NUM_GPUS": 0, "OUTPUT_DIR": tmp_path, "TEST__CHECKPOINT_FILE_PATH": weights}
+        return load_cfg(str(repo / CONFIG), small_pairs(**places | changes))
+
+    return make
+
+
+@pytest.fixture
+def argv(repo, weights):
+    return ["--cfg", str(repo / CONFIG), "--checkpoint", weights, "--opts", *small_pairs()]
+
+
+@pytest.mark.parametrize("method", ["sum", "max"])
+def test_scores_are_those_of_a_test(make_cfg, folder, tmp_path, method):
+    (tmp_path / "test.csv").write_text("".join(f"{name} 0\n" for name in LENGTHS))
+    where = {"TEST__DATASET": "kinetics", "DATA__PATH_TO_DATA_DIR": tmp_path, "DATA__PATH_PREFIX": folder}
+    views = {"TEST__NUM_ENSEMBLE_VIEWS": 2, "TEST__NUM_SPATIAL_CROPS": 3, "DATA__ENSEMBLE_METHOD": method}
+    cfg = make_cfg(**where, **views, TEST__SAVE_RESULTS_PATH="results.json")
+    run_test(cfg, RankInfo(0, 1, 0, 1, torch.device("cpu")))
+    expected = json.loads((tmp_path / "results.json").read_text())
+    found = list(Predictor(cfg)([str(folder / name) for name in LENGTHS]))
+    videos = expected["videos"] if isinstance(expected, dict) else expected
+    for prediction, row in zip(found, videos, strict=True):
+        ours, theirs = prediction.scores / prediction.scores.sum(), np.array(row["scores"])
+        np.testing.assert_allclose(ours, theirs / theirs.sum(), atol=1e-4)
+        assert prediction.cost["gflops_per_clip"] == pytest.approx(row["gflops_per_clip"], rel=1e-4)
+        assert prediction.num_clips == 6
+    assert [prediction.end for prediction in found] == [1.0, 3.0, 1.7]  # 10 frames a second
+
+
+def test_windows_go_along_a_video_and_each_is_as_alone(make_cfg, folder):
+    predictor = Predictor(make_cfg(TEST__DATASET="kinetics"))  # clips of 8 frames
+    windows = list(predictor([str(folder / "b.mp4")], stride=0.4))
+    assert [round(window.start, 6) for window in windows] == [0, 0.4, 0.8, 1.2, 1.6, 2.0]
+    assert [round(window.end - window.start, 6) for window in windows] == [0.8] * 6
+    (first,) = predictor([str(folder / "b.mp4")], stride=100)
+    np.testing.assert_allclose(first.scores, windows[0].scores, atol=1e-5)
+    assert len({window.scores.tobytes() for window in windows}) == 6
+    (short,) = predictor([str(folder / "a.mp4")], stride=5)
+    assert (short.start, short.end) == (0, 0.8)
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_goes_on(argv, folder, tmp_path, capsys):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    videos = [str(tmp_path / "bad.mp4"), str(folder), str(tmp_path / "none.mp4")]
+    for more in ([], ["--stride", "1"]):
+        assert main([*videos, "--format", "json", *more, *argv]) == 1
+        out, err = capsys.readouterr()
+        rows = json.loads(out)
+        assert len({row["video"] for row in rows}) == 5
+        assert [row["video"] for row in rows if "error" in row] == [videos[0], videos[2]]
+        lines = [line for line in err.splitlines() if "error: " in line]
+        assert len(lines) == 2 and videos[0] in lines[0] and videos[2] in lines[1]
+    assert main([str(folder), *argv]) == 0
+
+
+def test_every_form_tells_the_same(argv, folder, tmp_path, capsys):
+    names = tmp_path / "names.json"
+    names.write_text('{"up": 2, "left": 0, "down": 1}')
+    told = {}
+    for form in ("table", "csv", "json"):
+        output = tmp_path / f"out.{form}"
+        assert main([str(folder), "--classes", str(names), "--format", form, "--output", str(output), *argv]) == 0
+        assert capsys.readouterr().out == ""
+        told[form] = output.read_text()
+    rows, lines = json.loads(told["json"]), list(csv.DictReader(io.StringIO(told["csv"])))
+    table = told["table"].splitlines()[1:]
+    assert len(rows) == len(lines) == len(table) == 3
+    for row, line, text in zip(rows, lines, table, strict=True):
+        assert row["video"] == line["video"] and row["video"] in text
+        assert [entry["class"] for entry in row["top"]] == [line[f"class{n}"] for n in (1, 2, 3)]
+        assert {entry["class"] for entry in row["top"]} == {"left", "down", "up"}
+        assert sum(entry["percent"] for entry in row["top"]) == pytest.approx(100, abs=0.1)
+        assert float(line["active_bins_s2_fast"]) == row["active_bins_s2_fast"] >= 1
+        assert f"{row['top'][0]['class']} {row['top'][0]['percent']:.1f}%" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--opts", "MODEL.NUM_CLASSES", "4"], "head.projection"),
+        (["--checkpoint", "gone.pyth"], "no such file"),
+        (["--classes", "gone.txt"], "cannot read the names of the classes in gone.txt"),
+        (["--opts", "NO.SUCH", "1"], "NO.SUCH"),
+    ],
+)
+def test_what_keeps_all_from_being_predicted_is_one_error(argv, folder, capsys, more, words):
+    if more[0] == "--opts":
+        arguments = [*argv, *more[1:]]
+    else:
+        arguments = [*argv[: argv.index("--opts")], *more, *argv[argv.index("--opts") :]]
+    assert main([str(folder), *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("error: ") == 1 and words in err
+
+
+def test_a_folder_without_videos_is_told(argv, tmp_path, capsys):
+    assert main([str(tmp_path), *argv]) == 2
+    assert f"there is no video below {tmp_path}" in capsys.readouterr().err
+
+
+def test_the_originals(repo, argv):
+    """Files as they come: each is predicted, or one line says why it is not."""
+    originals = repo.parent / "shared/data/real_clips/originals"
+    if not originals.is_dir():
+        pytest.skip("no real clips beside the project")
+    command = [sys.executable, str(repo / "tools/predict.py"), str(originals), "--format", "json", *argv]
+    done = subprocess.run(command, capture_output=True, text=True)
+    rows = json.loads(done.stdout)
+    assert len(rows) == len([path for path in originals.iterdir() if path.is_file()])
+    assert [row["video"].rpartition("/")[2] for row in rows if "error" in row] == ["corrupted.mp4"]
+    assert done.returncode == 1 and "Traceback" not in done.stderr
