@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from slowfast_atfr.analysis.figures import COLORS, new_figure
+from slowfast_atfr.analysis.figures import new_figure
+from slowfast_atfr.analysis.merging import COLORS
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
 from slowfast_atfr.sgs.registry import kernel_named
 from slowfast_atfr.sgs.similarity import Coordinates

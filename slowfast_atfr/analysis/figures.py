@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from slowfast_atfr.analysis.merging import colors_of
 from slowfast_atfr.sgs import ClipRecord
 
-# Okabe and Ito's colours, told apart with all common kinds of colour blindness; neighbours in time alternate.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
 MAX_THUMBNAILS = 16
 
 
@@ -74,14 +73,14 @@ def _similarity(axes, record: ClipRecord) -> None:
     axes.plot(record.similarity, color="#444444", linewidth=1, zorder=1)
     if record.similarity.ndim == 1:
         time = range(len(record.similarity))
-        axes.scatter(time, record.similarity, c=_colors(record), s=22, zorder=2, edgecolors="none")
+        axes.scatter(time, record.similarity, c=colors_of(record), s=22, zorder=2, edgecolors="none")
     axes.set_ylim(0, 1.12 * max(float(record.similarity.max()), 1e-6))
     axes.set_ylabel("similarity")
     _part_blocks(axes, record)
 
 
 def _bins(axes, record: ClipRecord) -> None:
-    axes.bar(range(len(record.bin)), 1, width=1, color=_colors(record))
+    axes.bar(range(len(record.bin)), 1, width=1, color=colors_of(record))
     for frame, (output, before) in enumerate(zip(record.output, [-1, *record.output[:-1]], strict=True)):
         if output != before:
             axes.text(frame - 0.4, 0.5, str(output), va="center", fontsize=8, color="white", fontweight="bold")
@@ -94,9 +93,3 @@ def _bins(axes, record: ClipRecord) -> None:
 def _part_blocks(axes, record: ClipRecord) -> None:
     for frame in np.flatnonzero(np.diff(record.block)):
         axes.axvline(frame + 0.5, color="#888888", linewidth=0.8, linestyle=":")
-
-
-def _colors(record: ClipRecord) -> list[str]:
-    """A colour for each frame by the map that it goes to; maps that first appear one after the other differ."""
-    seen: dict[int, int] = {}
-    return [COLORS[seen.setdefault(int(output), len(seen)) % len(COLORS)] for output in record.output]

@@ -222,6 +222,9 @@ def _run(cfg: CfgNode) -> None:
     cfg.DIST_BACKEND = "nccl"  # gloo is taken where the run is on the CPU
     cfg.ALLOW_TF32 = True  # float32 convolutions and matrix products in TF32 on GPUs, SGS's own never; ours
     cfg.DIST_TIMEOUT = 10.0  # minutes that a process waits for another before it takes it for lost; ours
+    cfg.TENSORBOARD = CfgNode()
+    cfg.TENSORBOARD.ENABLE = False  # curves of losses, errors, rates and costs; histograms of active bins
+    cfg.TENSORBOARD.LOG_DIR = ""  # folder below OUTPUT_DIR; empty: runs-DATASET
     cfg.OUTPUT_DIR = "./tmp"
     cfg.RNG_SEED = 1
     cfg.LOG_PERIOD = 10

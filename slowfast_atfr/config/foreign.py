@@ -33,7 +33,7 @@ _SECTION_SWITCHES = {
     "MASK": ("ENABLE", lambda value: value is False),
     "MVIT": (None, None),
     "TASK": ("", lambda value: value == ""),
-    "TENSORBOARD": ("ENABLE", lambda value: value is False),
+    "TENSORBOARD": (None, None),  # of which we have ENABLE and LOG_DIR; the switches of its parts stand below
     "VIS_MASK": ("ENABLE", lambda value: value is False),
 }
 # Numbers for which PySlowFast writes None where they are off, which here is 0.
@@ -79,6 +79,10 @@ _HARMLESS = {
     "SOLVER.LAYER_DECAY": (1.0,),
     "SOLVER.STEP_SIZE": None,  # read by no policy that PySlowFast still has
     "SOLVER.WARMUP_FACTOR": None,
+    "TENSORBOARD.CONFUSION_MATRIX.ENABLE": (False,),
+    "TENSORBOARD.HISTOGRAM.ENABLE": (False,),
+    "TENSORBOARD.MODEL_VIS.ENABLE": (False,),
+    "TENSORBOARD.WRONG_PRED_VIS.ENABLE": (False,),
     "TEST.NUM_TEMPORAL_CLIPS": ([],),
     "TRAIN.CHECKPOINT_IN_INIT": (False,),
 }

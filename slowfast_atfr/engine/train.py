@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,7 @@ from slowfast_atfr.utils.distributed import RankInfo, gather_objects, share_buff
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TrainMeter, ValMeter, progress
 from slowfast_atfr.utils.precision import allow_tf32
+from slowfast_atfr.utils.tensorboard import TensorBoard, step_at
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Watch:
     """What goes along with a run from epoch to epoch.
 
     cfg: the user's, whatever phase the run is in.
+    board: of the main process, with TENSORBOARD.ENABLE.
     """
 
     cfg: CfgNode
@@ -46,6 +48,7 @@ class Watch:
     state: RunState
     cost: Cost
     stop: StopRequest
+    board: TensorBoard | None
 
     def save(self, run: Run, epoch: int) -> None:
         """Write a checkpoint; epoch: the last one that is done, from 0."""
@@ -71,8 +74,9 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
     state = RunState({k: part for k, part in parts.items() if not off.get(k)}, {"epoch_state": meters[0]})
     start_epoch = start_from(cfg, run.network, run.optimizer, state, max_epoch=max_epoch)
     logger.info("training starts with epoch %d of %d", start_epoch + 1, max_epoch)
-    with watch_cost(run.network, cfg) as cost, stop_on_sigterm() as stop:
-        watch = Watch(cfg, *meters, guard, SkipLog(), state, cost, stop)
+    done = start_epoch + state.clips / run.train_loader.num_videos
+    with watch_cost(run.network, cfg) as cost, stop_on_sigterm() as stop, _board(cfg, rank, done) as board:
+        watch = Watch(cfg, *meters, guard, SkipLog(), state, cost, stop, board)
         for epoch in range(start_epoch, max_epoch):
             run = enter_phase(run, epoch)
             train_epoch(run, epoch, watch)
@@ -117,15 +121,22 @@ def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
             run.ema.update(run.network)
         if mix is not None:
             scores, labels = mix.one_label(scores, labels)
-        meter.update(loss=loss, scores=scores, labels=labels, lr=lr, extra=watch.cost.take())
+        costs = watch.cost.take()
+        meter.update(loss=loss, scores=scores, labels=labels, lr=lr, extra=costs)
         meter.iter_toc()
-        meter.log_iter_stats(epoch, iteration)
+        stats = meter.log_iter_stats(epoch, iteration)
+        if watch.board is not None:
+            watch.board.note(costs)
+            watch.board.add("train_iter", stats or {}, step_at(epoch, iteration, num_iters))
         if stepped:
             watch.state.clips = run.train_loader.clips_before(iteration + 1)
             _save_within(run, epoch, iteration, num_iters, watch, stop)
         meter.iter_tic()
     watch.state.clips = 0
-    meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
+    stats = meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
+    if watch.board is not None:
+        watch.board.add("train_epoch", stats, 1000 * (epoch + 1))
+        watch.board.add_histograms(1000 * (epoch + 1))
 
 
 @torch.no_grad()
@@ -146,7 +157,19 @@ def eval_epoch(run: Run, epoch: int, watch: Watch) -> None:
             meter.iter_toc()
             meter.log_iter_stats(epoch, iteration)
             meter.iter_tic()
-    meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
+    stats = meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
+    if watch.board is not None:
+        watch.board.add("val_epoch", stats, 1000 * (epoch + 1))
+
+
+@contextmanager
+def _board(cfg: CfgNode, rank: RankInfo, epochs_done: float) -> Iterator[TensorBoard | None]:
+    """The main process's TensorBoard, if the config asks for one; closed afterwards."""
+    if not cfg.TENSORBOARD.ENABLE or rank.rank:
+        yield None
+        return
+    with closing(TensorBoard(cfg, first_step=round(1000 * epochs_done) + 1)) as board:
+        yield board
 
 
 def _train_inputs(run: Run, epoch: int) -> Iterator[list[Tensor]]:

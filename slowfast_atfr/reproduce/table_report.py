@@ -8,7 +8,8 @@ import numpy as np
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.analysis import model_summary
-from slowfast_atfr.analysis.figures import COLORS, new_figure
+from slowfast_atfr.analysis.figures import new_figure
+from slowfast_atfr.analysis.merging import COLORS
 from slowfast_atfr.reproduce.implied_maps import implied_maps
 from slowfast_atfr.reproduce.tables import Row, Table
 

@@ -116,11 +116,18 @@ class TrainMeter(_Meter):
         self._lr = lr
         self._add_errors(scores, labels, {"loss": loss, **(extra or {})})
 
-    def log_iter_stats(self, cur_epoch: int, cur_iter: int) -> None:
-        """Every LOG_PERIOD iterations: times, and medians over the last LOG_PERIOD batches. Both arguments from 0."""
-        if self._is_logged(cur_iter):
-            place = self._iter_place("train_iter", cur_epoch, cur_iter)
-            log_json_stats(place | self._times(cur_epoch, cur_iter + 1) | self._sums.recent(over_ranks=True))
+    def log_iter_stats(self, cur_epoch: int, cur_iter: int) -> dict[str, Any] | None:
+        """Every LOG_PERIOD iterations: times, and medians over the last LOG_PERIOD batches. Both arguments from 0.
+
+        Returns:
+            what was logged, if anything was.
+        """
+        if not self._is_logged(cur_iter):
+            return None
+        place = self._iter_place("train_iter", cur_epoch, cur_iter)
+        stats = place | self._times(cur_epoch, cur_iter + 1) | self._sums.recent(over_ranks=True)
+        log_json_stats(stats)
+        return stats
 
     def log_epoch_stats(self, cur_epoch: int, *, num_skipped: int = 0) -> dict[str, Any]:
         """Log means over all clips of the epoch and how many videos could not be read, and return what was logged."""

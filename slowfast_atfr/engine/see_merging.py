@@ -1,0 +1,98 @@
+"""Run one clip of a video through a trained network and note what every SGS layer does to it."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast_atfr.analysis import model_summary
+from slowfast_atfr.analysis.merging import ClipMerging, LayerMerging
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.decoder import DecodeError, use_video
+from slowfast_atfr.datasets.own_videos import OwnVideos
+from slowfast_atfr.datasets.transform import pathways
+from slowfast_atfr.engine.predict import Predictor
+from slowfast_atfr.engine.run import watch_cost
+from slowfast_atfr.packed import unpack
+from slowfast_atfr.sgs import SGS, record
+from slowfast_atfr.sgs.sampler import PathwaySGS
+from slowfast_atfr.utils.errors import RunError
+
+
+def see_merging(predictor: Predictor, path: str, classes: Sequence[str], start: float | None = None) -> ClipMerging:
+    """What SGS makes of one clip.
+
+    Args:
+        predictor: of a network with SGS.
+        path: of the video.
+        classes: names of the classes.
+        start: of the clip, in seconds; None: the middle of the video, or all of it for Something-Something.
+    Raises:
+        ConfigError: if the network has no SGS, or the video ends before start.
+        RunError: if the video cannot be read.
+    """
+    cfg, network = predictor.cfg, predictor.network
+    if not any(isinstance(layer, PathwaySGS) for layer in network.modules()):
+        raise ConfigError(f"the network of this config has no SGS (SGS.ENABLE is {cfg.SGS.ENABLE}): nothing is merged")
+    single = cfg.clone()
+    single.defrost()
+    single.TEST.NUM_ENSEMBLE_VIEWS = single.TEST.NUM_SPATIAL_CROPS = 1
+    single.DATA.USE_OFFSET_SAMPLING = True  # the middle
+    try:
+        count, fps = use_video(path, lambda video: (video.num_frames, video.fps))
+    except DecodeError as error:
+        raise RunError(f"{path}: {error.reason}") from None
+    if start is not None and start * fps >= count:
+        raise ConfigError(f"{path} ends after {count / fps:.2f} s, before the start at {start:g} s")
+    first = None if start is None else np.array([start * fps])
+    dataset = OwnVideos(single, [path], first)
+    views = dataset[0]
+    if views.frames is None:
+        raise RunError(f"{path}: {views.skipped[0].reason}")
+    indices = use_video(path, dataset.view_indices)[0]
+    frames = views.frames[0]
+    seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    handles = [
+        layer.register_forward_hook(lambda module, args, out, name=name: seen.update(_maps(name, module, args[0], out)))
+        for name, layer in network.named_modules()
+        if isinstance(layer, PathwaySGS)
+    ]
+    try:
+        with torch.inference_mode(), record(network) as log, watch_cost(network, cfg) as cost:
+            scores = network(pathways(frames[None].to(predictor.device), cfg))[0].float().cpu().numpy()
+            gflops = float(cost.take()["gflops_per_clip"][0])
+    finally:
+        for handle in handles:
+            handle.remove()
+    layers = dict(network.named_modules())
+    merged = [
+        LayerMerging(name, clips[0], _frames_of(len(clips[0].block), len(frames)),
+                     _num_bins(layers[name], clips[0].block), *seen[name])
+        for name, clips in log.layers.items()
+    ]  # fmt: skip
+    best = tuple((classes[index], float(scores[index])) for index in scores.argsort()[::-1][:3])
+    dense = model_summary(cfg, crop=frames.shape[1]).gflops
+    span = indices[0] / fps, (indices[-1] + 1) / fps
+    return ClipMerging(os.path.basename(path), *span, frames.numpy(), best, gflops, dense, tuple(merged))
+
+
+def _maps(name: str, layer: PathwaySGS, before: Sequence, after: Sequence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(T, h, w) and (B', h, w) means over the channels of the first clip, for each sampled pathway."""
+    return {f"{name}.pathway{p}": (_mean(before[p]), _mean(after[p])) for p in layer.sampled}
+
+
+def _mean(clips) -> np.ndarray:
+    clip: Tensor = unpack(clips)[0]
+    return clip.float().mean(0).cpu().numpy()
+
+
+def _frames_of(maps: int, frames: int) -> np.ndarray:
+    """(maps,) frame of the clip at which each map stands, as the slow pathway takes its frames."""
+    return np.linspace(0, frames - 1, maps).astype(int)
+
+
+def _num_bins(layer: SGS, block: np.ndarray) -> tuple[int, ...]:
+    lengths = np.bincount(block)
+    return tuple(int(length if layer.test_num_bins == -1 else layer.test_num_bins) for length in lengths)

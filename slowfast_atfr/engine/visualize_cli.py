@@ -1,0 +1,52 @@
+"""The command line of tools/visualize_sgs.py."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from slowfast_atfr.analysis.figure_a1 import draw_figure_a1
+from slowfast_atfr.analysis.merging_page import merging_page
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.launch import TOLD
+from slowfast_atfr.engine.predict import Predictor
+from slowfast_atfr.engine.predict_cli import add_network_arguments, pairs_of
+from slowfast_atfr.engine.see_merging import see_merging
+from slowfast_atfr.utils.class_names import read_class_names
+from slowfast_atfr.utils.files import write_whole
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0, or 1 after an error."""
+    parser = argparse.ArgumentParser(
+        prog="visualize_sgs.py", description="What SGS merges in a clip of a video: a picture, and a page of HTML."
+    )
+    parser.add_argument("video", metavar="VIDEO")
+    add_network_arguments(parser)
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="of the clip (default: the video's middle)")
+    parser.add_argument("--output", type=Path, metavar="NAME",
+                        help="NAME.png and NAME.html are written (default: the video's name, here)")  # fmt: skip
+    args = parser.parse_args(argv)
+    if args.start is not None and args.start < 0:
+        parser.error("--start is at least 0")
+    output = args.output or Path(Path(args.video).stem)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        predictor = Predictor(load_cfg(args.cfg, pairs_of(args)))
+        names = read_class_names(args.classes, predictor.cfg.MODEL.NUM_CLASSES)
+        clip = see_merging(predictor, args.video, names, args.start)
+        page, picture = (output.with_name(f"{output.name}{ending}") for ending in (".html", ".png"))
+        write_whole(str(page), merging_page(clip))
+        draw_figure_a1(picture, clip)
+    except (*TOLD, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    for layer in clip.layers:
+        print(f"{layer.name}: {len(layer.record.bin)} maps come in, {layer.record.num_active} go on")
+    print(f"{clip.gflops:.4g} GFLOPs, {clip.gflops / clip.dense_gflops:.1%} of {clip.dense_gflops:.4g} with all maps")
+    print(f"{picture} and {page}")
+    return 0

@@ -1,0 +1,72 @@
+"""Curves and histograms of a training run, for TensorBoard."""
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.utils.errors import RunError
+
+BINS = "active_bins_"
+PLACES = ("_type", "epoch", "iter", "eta", "gpu_mem", "RAM")  # of json_stats, which are no curves
+
+
+class TensorBoard:
+    """Writes what json_stats tell as curves, and how many bins of each SGS layer were active as histograms.
+
+    Steps are thousandths of an epoch: they go on at a resume, and do not depend on how many iterations an epoch has.
+    The files are in OUTPUT_DIR/runs-DATASET, or OUTPUT_DIR/TENSORBOARD.LOG_DIR.
+
+    Args:
+        cfg: of the run.
+        first_step: where it begins; what an interrupted run has written from there on is left out.
+    Raises:
+        RunError: without tensorboard, with the command that installs it.
+    """
+
+    def __init__(self, cfg: CfgNode, first_step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            install = "pip install 'slowfast_atfr[viz]'"
+            raise RunError(f"TENSORBOARD.ENABLE is True, but there is no tensorboard: {install}") from None
+        folder = cfg.TENSORBOARD.LOG_DIR or f"runs-{cfg.TRAIN.DATASET}"
+        self._writer = SummaryWriter(os.path.join(cfg.OUTPUT_DIR, folder), purge_step=first_step)
+        self._active: dict[str, list[np.ndarray]] = defaultdict(list)
+
+    def note(self, costs: Mapping[str, np.ndarray]) -> None:
+        """Remember the active bins of the clips of an iteration; others of the costs are passed over."""
+        for name, values in costs.items():
+            if name.startswith(BINS):
+                self._active[name].append(values)
+
+    def add(self, kind: str, stats: Mapping[str, Any], step: int) -> None:
+        """Add a point to the curve of each number, such as train_epoch/loss.
+
+        Args:
+            kind: of the json_stats, which groups the curves.
+            stats: what was logged; numbers may be written as text.
+            step: thousandths of an epoch.
+        """
+        for name, value in stats.items():
+            if name not in PLACES:
+                self._writer.add_scalar(f"{kind}/{name}", float(value), step)
+
+    def add_histograms(self, step: int) -> None:
+        """Add a histogram of the active bins of each layer since the last call."""
+        for name, values in self._active.items():
+            counts = np.concatenate(values)
+            self._writer.add_histogram(name, counts, step, bins=np.arange(counts.max() + 2) - 0.5)
+        self._active.clear()
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def step_at(epoch: int, iteration: int, num_iters: int) -> int:
+    """The step behind an iteration; both count from 0."""
+    return round(1000 * (epoch + (iteration + 1) / num_iters))
