@@ -29,7 +29,7 @@ MULTIGRID = {
     "SOLVER__STEPS": "[0, 6, 9]",
     "SOLVER__LRS": "[1, 0.1, 0.01]",
     "SOLVER__MAX_EPOCH": 10,
-    "SOLVER__BASE_LR": 0.01,
+    "SOLVER__BASE_LR": 1e-4,  # a batch of one clip explodes at more
 }
 EVERYTHING = {
     "AUG__ENABLE": True,
