@@ -84,7 +84,8 @@ def enter_phase(run: Run, epoch: int) -> Run:
     if cfg == run.cfg:
         return run
     train_loader, val_loader = _loaders(cfg, run.schedule, epoch, run.rank)
-    set_norm(run.network, num_splits=phase.norm_splits, sync_devices=phase.sync_devices)
+    norms = {"num_splits": phase.norm_splits, "sync_devices": phase.sync_devices, "timeout": cfg.DIST_TIMEOUT}
+    set_norm(run.network, **norms)
     _log_batches(cfg, phase, run.rank)
     return replace(run, cfg=cfg, train_loader=train_loader, val_loader=val_loader)
 

@@ -1,6 +1,7 @@
 """Batch norm: torch's own, and one whose statistics are over several processes, or over parts of a process's clips."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -41,13 +42,13 @@ def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
         return partial(LOCAL_NORMS[dims], **settings)
     if kind == "sync_batchnorm":
         settings["group_size"] = min(cfg.BN.NUM_SYNC_DEVICES, get_world_size())
-        settings["group"] = sync_group(settings["group_size"])
+        settings["group"] = sync_group(settings["group_size"], cfg.DIST_TIMEOUT)
     elif kind == "sub_batchnorm":
         settings["num_splits"] = cfg.BN.NUM_SPLITS
     return partial(CountedBatchNorm, **settings)
 
 
-def set_norm(model: nn.Module, *, num_splits: int = 1, sync_devices: int = 1) -> None:
+def set_norm(model: nn.Module, *, num_splits: int = 1, sync_devices: int = 1, timeout: float = 10.0) -> None:
     """Change in place what the statistics of a model's norms are over; weights and running statistics stay.
 
     Every process must make the call, at the same point: it forms process groups.
@@ -56,19 +57,23 @@ def set_norm(model: nn.Module, *, num_splits: int = 1, sync_devices: int = 1) ->
         model: of `norm_from`, under MULTIGRID.LONG_CYCLE, sync_batchnorm or sub_batchnorm.
         num_splits: parts of a process's clips that are normalised on their own.
         sync_devices: processes that share statistics; all of them if there are fewer.
+        timeout: minutes that they wait for each other.
     Raises:
         ConfigError: for processes that sync_devices does not divide.
     """
     group_size = min(sync_devices, get_world_size())
-    group = sync_group(group_size)
+    group = sync_group(group_size, timeout)
     for norm in model.modules():
         if isinstance(norm, CountedBatchNorm):
             norm.num_splits, norm.group_size, norm.group = num_splits, group_size, group
 
 
-def sync_group(size: int) -> dist.ProcessGroup | None:
+def sync_group(size: int, timeout: float) -> dist.ProcessGroup | None:
     """This process's group of `size` consecutive ranks; a collective. None: the default group, or this process alone.
 
+    Args:
+        size: ranks of a group.
+        timeout: minutes that they wait for each other; torch's own groups do not take that of the default group.
     Raises:
         ConfigError: if groups of this size do not fill the world.
     """
@@ -80,7 +85,8 @@ def sync_group(size: int) -> dist.ProcessGroup | None:
         )
     if size in (1, world):
         return None
-    groups = [dist.new_group(list(range(first, first + size))) for first in range(0, world, size)]  # all, in one order
+    firsts, wait = range(0, world, size), timedelta(minutes=timeout)  # every process forms all groups, in one order
+    groups = [dist.new_group(list(range(first, first + size)), timeout=wait) for first in firsts]
     return groups[get_rank() // size]
 
 

@@ -32,7 +32,7 @@ def test_sums_are_those_of_the_network(repo, name):
 
 
 def test_a_summary_forms_no_process_groups(repo, monkeypatch):
-    def form(size):
+    def form(size, timeout):
         raise AssertionError("only some processes summarise")
 
     monkeypatch.setattr("slowfast_atfr.models.norm.sync_group", form)

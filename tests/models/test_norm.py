@@ -1,8 +1,11 @@
+from datetime import timedelta
+
 import pytest
 import torch
 from torch import nn
 
 from slowfast_atfr.config import ConfigError, get_cfg
+from slowfast_atfr.models import norm as norm_module
 from slowfast_atfr.models.norm import CountedBatchNorm, channel_moments, norm_from, set_norm
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.packed.clips import packed_strides
@@ -247,3 +250,18 @@ def test_a_batch_norm_of_multigrid_changes_in_place():
     assert model[0].weight is weight and model[0].running_mean is mean
     set_norm(model)
     torch.testing.assert_close(model(x), plain, **EXACT)
+
+
+def test_groups_wait_as_long_as_the_run_does(monkeypatch):
+    formed = []
+    monkeypatch.setattr(norm_module, "get_world_size", lambda: 4)
+    monkeypatch.setattr(norm_module, "get_rank", lambda: 3)
+    monkeypatch.setattr(norm_module.dist, "new_group", lambda ranks, timeout: formed.append((ranks, timeout)) or ranks)
+    cfg = get_cfg()
+    cfg.DIST_TIMEOUT, cfg.BN.NORM_TYPE, cfg.BN.NUM_SYNC_DEVICES = 2.5, "sync_batchnorm", 2
+    assert norm_from(cfg)(4).group == [2, 3]
+    assert formed == [([0, 1], timedelta(minutes=2.5)), ([2, 3], timedelta(minutes=2.5))]
+    formed.clear()
+    norms = nn.Sequential(CountedBatchNorm(4))
+    set_norm(norms, sync_devices=2, timeout=0.5)
+    assert norms[0].group == [2, 3] and {timeout for _, timeout in formed} == {timedelta(minutes=0.5)}
