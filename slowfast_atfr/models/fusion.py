@@ -31,7 +31,7 @@ class FuseFastToSlow(nn.Module):
 
     def _convolve(self, fast: Clips) -> Clips:
         conv = self.conv_f2s
-        shortest = shortest_native_clip(conv.kernel_size[0], conv.stride[0], fast.device)
+        shortest = shortest_native_clip(conv.kernel_size[0], conv.stride[0], fast)
         if isinstance(fast, Tensor) and fast.shape[2] < shortest:
             return to_dense(conv(pack_dense(fast)))  # packed clips know a way round
         return conv(fast)

@@ -32,7 +32,9 @@ LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each cli
 ONEDNN_FROM = 20480
 # oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
 # 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
+# In half precision so is that of a kernel of 3 frames on clips of 2: parts of it are never written.
 LONG_KERNEL = 7
+HALF = (torch.bfloat16, torch.float16)
 # Below so many channels oneDNN's 3-D convolution is slower than its 2-D one, and the 2-D gradient of a kernel of 1x1
 # that steps over pixels overwrites memory (torch 2.13, channels_last, 4 to 15 channels; the 3-D one is right).
 FEW_CHANNELS = 16
@@ -126,13 +128,16 @@ def conv3d(
         def op(dense: Tensor, pad: int) -> Tensor:
             return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-    shortest = shortest_native_clip(kernel[0], stride[0], input.device)
+    shortest = shortest_native_clip(kernel[0], stride[0], input)
     return over_time(input, window, op, name="conv3d", shortest_native=shortest, fast_alone=fast_alone)
 
 
-def shortest_native_clip(kernel: int, stride: int, device: torch.device) -> int:
-    """Frames that a clip, dense or packed, must have for torch's own temporal convolution to be right on a device."""
-    return kernel + stride - 1 if device.type == "cpu" and kernel >= LONG_KERNEL else 1
+def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:
+    """Frames that clips, dense or packed, must have for torch's own temporal convolution of them to be right."""
+    if clips.device.type != "cpu":
+        return 1
+    half = clips.dtype != torch.float64 and torch.is_autocast_enabled("cpu") or clips.dtype in HALF
+    return kernel + stride - 1 if kernel >= LONG_KERNEL or half else 1
 
 
 def _has_onednn(batch: int, channels: int, frames: int, height: int) -> bool:

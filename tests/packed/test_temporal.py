@@ -217,3 +217,21 @@ def test_a_kernel_of_one_pixel_that_steps_has_the_right_gradient(channels):
     exact = F.conv3d(clips.double(), weight := conv.weight.detach().double().requires_grad_(), None, (1, 2, 2))
     (grad,) = torch.autograd.grad(exact.square().sum(), weight)
     torch.testing.assert_close(conv.weight.grad.double(), grad, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("way", ["autocast", "bfloat16"])
+def test_a_kernel_that_hangs_over_clips_of_half_precision_has_the_whole_gradient(frames, way):
+    """oneDNN leaves parts of its own as they were in memory."""
+    clips, kernel = torch.randn(10, 64, frames, 4, 4), torch.randn(16, 64, 3, 1, 1)
+    x = pack(list(clips if way == "autocast" else clips.bfloat16()))
+    for _ in range(20):  # memory that others have used, and given back
+        torch.full((16, 64, 3), torch.nan, dtype=torch.bfloat16)
+        weight = (kernel if way == "autocast" else kernel.bfloat16()).clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+            out = F.conv3d(x, weight, None, 1, (1, 0, 0))
+        (grad,) = torch.autograd.grad(out.data.float().sum(), weight)
+        assert torch.isfinite(grad).all()
+    exact = kernel.double().requires_grad_()
+    (expected,) = torch.autograd.grad(F.conv3d(clips.double(), exact, None, 1, (1, 0, 0)).sum(), exact)
+    torch.testing.assert_close(grad.double(), expected, rtol=0.05, atol=1.0)
