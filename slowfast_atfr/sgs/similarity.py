@@ -125,6 +125,24 @@ def mean_mahalanobis(embeddings: Tensor, real: Tensor) -> Coordinates:
 
 
 @SIMILARITY_REGISTRY.register()
+def path(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Length of the way that the embedding has gone since the block's first frame, sum_{s<t} |Z_{s+1} - Z_s|.
+
+    It never falls, so a bin is a stretch of neighbouring frames, shorter where more changes, and the bins are in the
+    order of time. The last frame is at the end of the last bin: the kernel `linear` gives it no weight, `linear_mean` a
+    little.
+
+    Args: as for `magnitude`.
+    Returns:
+        K = 1; a static block is at zero throughout, with gradient zero.
+    Source: ours.
+    """
+    steps = _without_noise(embeddings.diff(dim=1), _largest(embeddings)).norm(dim=-1, keepdim=True)
+    steps = steps.masked_fill(~real[:, 1:, None], 0)
+    return Coordinates(torch.cat([torch.zeros_like(embeddings[:, :1, :1]), steps.cumsum(dim=1)], dim=1))
+
+
+@SIMILARITY_REGISTRY.register()
 def cartesian(embeddings: Tensor, real: Tensor) -> Coordinates:
     """All L coordinates of the embedding, each counted from the block's smallest: Z_tl - min_t Z_tl, in [0, max_t].
 

@@ -69,10 +69,13 @@ def test_active_bins_are_at_most_the_frames_and_the_cells(similarity, kernel, nu
     assert 1 <= out.shape[1] == log.num_active == len(set(log.output.tolist())) <= min(limit, frames)
 
 
-@given(similarities, kernels, bins, clip_of(), st.randoms(use_true_random=False))
+@given(similarities.filter(lambda name: name != "path"), kernels, bins, clip_of(), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=100, derandomize=True)  # a mean rounded otherwise may move a frame on a border
 def test_the_order_of_frames_does_not_matter(similarity, kernel, num_bins, clip, random):
-    """Permuted frames are in the bins they were in, and the sums are the same but for the order of adding."""
+    """Permuted frames are in the bins they were in, and the sums are the same but for the order of adding.
+
+    `path` is the way along them, so there it does.
+    """
     sgs = sampler(similarity, kernel, num_bins)
     shuffled = list(range(clip.shape[1]))
     random.shuffle(shuffled)
@@ -149,3 +152,11 @@ def test_the_gradient_of_the_layer_is_that_of_the_clip_alone(similarity, kernel)
 
     for together, clip in zip(gradients(clips), clips, strict=True):
         torch.testing.assert_close(together, gradients([clip])[0])
+
+
+@given(kernels, bins, clip_of())
+@settings(deadline=None, max_examples=50)
+def test_bins_of_the_path_are_stretches_in_the_order_of_time(kernel, num_bins, clip):
+    _, (log,) = sample(sampler("path", kernel, num_bins), [clip])
+    outputs = log.output.tolist()
+    assert outputs == sorted(outputs)

@@ -11,7 +11,7 @@ from slowfast_atfr.sgs import KERNEL_REGISTRY, SGS, SIMILARITY_REGISTRY, Pathway
 KERNELS = sorted(name for name, _ in KERNEL_REGISTRY)
 SIMILARITIES = sorted(name for name, _ in SIMILARITY_REGISTRY)
 # What follows does not change when all embeddings are shifted, or when each dimension is scaled for itself
-SHIFTS_FREE = ("mean_l2", "mean_l1", "mean_mahalanobis", "cartesian")
+SHIFTS_FREE = ("mean_l2", "mean_l1", "mean_mahalanobis", "cartesian", "path")
 SCALES_FREE = ("cartesian",)
 
 

@@ -41,6 +41,7 @@ def test_distances_from_their_definitions():
         "mean_cosine": 1 - cosine,
         "mean_mahalanobis": np.sqrt(np.einsum("ti,ij,tj->t", apart, np.linalg.inv(shrunk), apart)),
         "spherical-radial": np.sqrt((z**2).sum(1)),
+        "path": np.concatenate([[0], np.sqrt((np.diff(z, axis=0) ** 2).sum(1)).cumsum()]),
     }
     for name, values in expected.items():
         torch.testing.assert_close(measure(ALL[name], torch.from_numpy(z))[:, 0], torch.from_numpy(values))
