@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -46,11 +46,8 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
     try:
         if args.gflops_only:
-            print(
-                "\n\n".join(
-                    _costs(table, configs, args.pairs) for table in args.tables if table.rows or table.key == A1.key
-                )
-            )
+            tables = [table for table in args.tables if table.rows or table.key == A1.key]
+            print("\n\n".join(_costs(table, configs, args.pairs) for table in tables))
             return 0
         _reproduce(args.tables, configs, args)
     except Stopped as error:
@@ -119,8 +116,9 @@ def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace)
     plans = _plans(tables, configs, args)
     if plans:
         first = plans[0].cfgs[0]
-        if first.SHARD_ID == 0 and int(os.environ.get("RANK", 0)) == 0:
-            _tell_how_long(plans)
+        clips = {plan.row.name: _clips_left(plan) for plan in plans}  # what cannot be read is told before anything runs
+        if first.NUM_SHARDS == 1 and "RANK" not in os.environ and torch.cuda.device_count() >= first.NUM_GPUS:
+            _tell_how_long(plans, clips)  # others would wait for this process
         launch(partial(_run_rows, plans), first, args.init_method)
         if first.SHARD_ID or int(os.environ.get("RANK", 0)):
             return  # the first process tells the results
@@ -186,31 +184,30 @@ def _folder(out: Path, name: str) -> str:
     return str(out / "".join(letter if letter.isalnum() else "_" for letter in name))
 
 
-def _tell_how_long(plans: Sequence[Plan]) -> None:
+def _clips_left(plan: Plan) -> float:
+    """Clips to train on, in all epochs, of the splits that are not done; testing one costs a third of that."""
+    clips = 0.0
+    for cfg in plan.cfgs:
+        if read_result(cfg) is None:
+            views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
+            clips += len(build_dataset(cfg.TEST.DATASET, cfg, "test")) * views / 3
+            if cfg.TRAIN.ENABLE:
+                clips += len(build_dataset(cfg.TRAIN.DATASET, cfg, "train")) * cfg.SOLVER.MAX_EPOCH
+    return clips
+
+
+def _tell_how_long(plans: Sequence[Plan], clips: Mapping[str, float]) -> None:
     """An estimate from a training step of each network on this machine; loading data is left out."""
     total, known = 0.0, {}
     for plan in plans:
-        left = [cfg for cfg in plan.cfgs if read_result(cfg) is None]
-        seconds = 0.0
-        if left:
-            key = plan.row.config
-            device = torch.device("cuda" if left[0].NUM_GPUS else "cpu")
+        seconds, key, gpus = 0.0, plan.row.config, plan.cfgs[0].NUM_GPUS
+        if clips[plan.row.name]:
             if key not in known:
-                known[key] = seconds_of_a_clip(plan.config, plan.pairs, device)
-            seconds = sum(_seconds(cfg, known[key]) for cfg in left)
+                known[key] = seconds_of_a_clip(plan.config, plan.pairs, torch.device("cuda" if gpus else "cpu"))
+            seconds = clips[plan.row.name] * known[key] / max(1, gpus)
         total += seconds
-        print(f"{plan.row.name}: {f'about {_time(seconds)}' if left else 'done'}", file=sys.stderr)
+        print(f"{plan.row.name}: {f'about {_time(seconds)}' if seconds else 'done'}", file=sys.stderr)
     print(f"all of them: about {_time(total)}, data loading left out", file=sys.stderr)
-
-
-def _seconds(cfg: CfgNode, of_a_clip: float) -> float:
-    """Training clips cost three times what test clips do; processes share them."""
-    processes = max(1, cfg.NUM_GPUS) * cfg.NUM_SHARDS
-    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
-    clips = len(build_dataset(cfg.TEST.DATASET, cfg, "test")) * views / 3
-    if cfg.TRAIN.ENABLE:
-        clips += len(build_dataset(cfg.TRAIN.DATASET, cfg, "train")) * cfg.SOLVER.MAX_EPOCH
-    return clips * of_a_clip / processes
 
 
 def _time(seconds: float) -> str:

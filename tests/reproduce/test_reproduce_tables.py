@@ -141,6 +141,18 @@ def test_rows_can_be_chosen_and_each_is_the_mean_of_its_splits(repo, configs, tm
         assert len(accuracies) == 3 and row["mean"]["top1_acc"] == pytest.approx(sum(accuracies) / 3)
 
 
+def test_what_a_later_row_lacks_is_told_before_anything_runs(configs, argv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "train_and_test", lambda *_: pytest.fail("something ran"))
+    of_ucf101 = ["TRAIN.DATASET", "ucf101", "TEST.DATASET", "ucf101"]
+    assert main(configs, argv("A.3,A.5", *of_ucf101)) == 1
+    assert "error: " in capsys.readouterr().err
+
+
+def test_missing_gpus_are_one_error(configs, argv, capsys):
+    assert main(configs, argv("A.3", "NUM_GPUS", "64", "TRAIN.BATCH_SIZE", "64", "TEST.BATCH_SIZE", "64")) == 1
+    assert "error: NUM_GPUS is 64, this machine has" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_killed_series_goes_on(repo, argv, tmp_path):
     """SIGKILL while the second row trains: the first is not run again, and the table comes out."""
