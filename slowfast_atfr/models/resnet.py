@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
-from slowfast_atfr.packed import PackedClips
+from slowfast_atfr.packed import PackedClips, keep_apart
 
 Clips = Tensor | PackedClips
 
@@ -159,8 +159,10 @@ class ResBlock(nn.Module):
             self.branch1_bn = norm(block.dim_out)
         self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
         self.relu = nn.ReLU(inplace=inplace_relu)
+        self.gap = block.temporal_kernel // 2 if block.num_groups == block.dim_inner else 0  # of channelwise kernels
 
     def forward(self, x: Clips) -> Clips:
+        x = keep_apart(x, self.gap)
         shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, "branch1") else x
         branch = self.branch2(x)
         inplace = self.relu.inplace and not torch.is_grad_enabled()

@@ -9,11 +9,13 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
 )
 from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import lengths_of, native, pack_dense, pad_lengths, per_length, to_dense
+from slowfast_atfr.packed.spaced import keep_apart
 from slowfast_atfr.packed.temporal import shortest_native_clip
 
 __all__ = [
     "PackedClips",
     "from_frames",
+    "keep_apart",
     "lengths_of",
     "native",
     "pack",

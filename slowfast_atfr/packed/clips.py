@@ -104,7 +104,7 @@ class PackedClips:
         return functools.partial(call, method, self)
 
     def __repr__(self) -> str:
-        _, channels, _, height, width = self.data.shape
+        _, channels, _, height, width = self.rows.shape
         grad = ", requires_grad=True" if self.requires_grad else ""
         return (
             f"PackedClips({len(self)} clips of {self.lengths} frames, {channels} channels, {height}x{width}, "
@@ -122,16 +122,30 @@ class PackedClips:
 
     __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * x` to us
     ndim = property(dim)
-    dtype = property(lambda self: self.data.dtype)
-    device = property(lambda self: self.data.device)
-    is_cuda = property(lambda self: self.data.is_cuda)
-    requires_grad = property(lambda self: self.data.requires_grad)
+    dtype = property(lambda self: self.rows.dtype)
+    device = property(lambda self: self.rows.device)
+    is_cuda = property(lambda self: self.rows.is_cuda)
+    requires_grad = property(lambda self: self.rows.requires_grad)
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
         """(N, C, T, H, W), where T is not a number but an object that refuses to be used as one."""
-        _, channels, _, height, width = self.data.shape
+        _, channels, _, height, width = self.rows.shape
         return len(self), channels, RaggedLength(self.lengths), height, width
+
+    @property
+    def rows(self) -> Tensor:
+        """What functions that mix no frames run on, (1, C, frames, H, W); see SpacedClips."""
+        return self.data
+
+    def like(self, rows: Tensor) -> "PackedClips":
+        """These clips with other rows: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
+        if rows is self.data:
+            return self
+        fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.data.shape[2]
+        if fits and rows.stride() == packed_strides(rows.shape):
+            return _unchecked(rows, self.lengths, self.multiple)  # the lengths are ours, which have been checked
+        return from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), self.lengths, multiple=self.multiple)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -149,7 +163,7 @@ class PackedClips:
     __matmul__ = _operator(Tensor.matmul)
 
 
-def _flatten(x: PackedClips) -> tuple[list[Tensor], tuple[tuple[int, ...], int]]:
+def flatten(x: PackedClips) -> tuple[list[Tensor], tuple[tuple[int, ...], int]]:
     return [x.data], (x.lengths, x.multiple)
 
 
@@ -159,13 +173,13 @@ def _unchecked(data: Any, lengths: tuple[int, ...], multiple: int) -> PackedClip
     return x
 
 
-def _unflatten(leaves: Sequence[Any], context: tuple[tuple[int, ...], int]) -> PackedClips:
+def unflatten(leaves: Sequence[Any], context: tuple[tuple[int, ...], int]) -> PackedClips:
     """Rebuild without the checks: a tree_map may put anything in the place of the data."""
     return _unchecked(next(iter(leaves)), *context)
 
 
 # torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
-pytree.register_pytree_node(PackedClips, _flatten, _unflatten)
+pytree.register_pytree_node(PackedClips, flatten, unflatten)
 
 
 def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
@@ -199,16 +213,6 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     if data.stride() != packed_strides(data.shape):  # dimensions of size one may carry any stride
         data = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
     return PackedClips(data, tuple(int(length) for length in lengths), multiple=multiple)
-
-
-def like(x: PackedClips, data: Tensor) -> PackedClips:
-    """The clips of x with other data: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
-    if data is x.data:
-        return x
-    fits = data.ndim == 5 and data.shape[0] == 1 and data.shape[2] == x.data.shape[2]
-    if fits and data.stride() == packed_strides(data.shape):
-        return _unchecked(data, x.lengths, x.multiple)  # the lengths are x's, which have been checked
-    return from_frames(data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths, multiple=x.multiple)
 
 
 def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import handle_torch_function
 
-from slowfast_atfr.packed.clips import PackedClips, from_frames, like, to_frames
+from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.copies import place, starts_of, take
 from slowfast_atfr.packed.dispatch import handles, name_of
+from slowfast_atfr.packed.spaced import flat
 
 
 def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:
@@ -45,12 +46,13 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
     """
     if not isinstance(x, PackedClips):
         return fn(x, *args, **kwargs)
-    return like(x, fn(x.data, *args, **kwargs))
+    x = flat(x)
+    return x.like(fn(x.data, *args, **kwargs))
 
 
 def over_frames(x: PackedClips, op: Callable[[Tensor], Tensor]) -> PackedClips:
     """Run a 2-D function, (S, C, H, W) to (S, C', H', W'), on every frame."""
-    return like(x, op(x.data.transpose(1, 2).squeeze(0)).unsqueeze(0).transpose(1, 2))
+    return x.like(op(x.rows.transpose(1, 2).squeeze(0)).unsqueeze(0).transpose(1, 2))
 
 
 def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "center") -> Tensor | PackedClips:

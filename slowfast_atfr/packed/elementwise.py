@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, like
+from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
+from slowfast_atfr.packed.spaced import SpacedClips, apart, flat
 
 NAMES = """
     relu relu_ relu6 hardtanh hardtanh_ silu hardswish hardsigmoid leaky_relu leaky_relu_ elu elu_ selu celu gelu mish
@@ -31,7 +32,7 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     """Run an elementwise torch function on arguments of which at least one is packed."""
     x = args[0] if args else None
     if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
-        return like(x, function(x.data, **kwargs))  # the activations, without the search for operands
+        return x.like(function(x.rows, **kwargs))  # the activations, without the search for operands
     packed = [value for value in (*args, *kwargs.values()) if isinstance(value, PackedClips)]
     x = packed[0]
     if any(other.lengths != x.lengths for other in packed):
@@ -42,27 +43,37 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
         )
     if "out" in kwargs or (function.__name__.endswith("_") and isinstance(args[0], Tensor)):
         raise refusal(name_of(function), "cannot write packed clips into a dense tensor", "Use its out-of-place form")
+    in_place = function.__name__.endswith("_") and not function.__name__.endswith("__")
+    x = args[0] if in_place else max(packed, key=_gap_of)
     operand = functools.partial(_operand, function, x)
-    return like(x, function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    return x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     """What stands for an argument in the native call on (1, C, S, H, W)."""
     if isinstance(value, PackedClips):
-        return value.data
+        return value.rows if _gap_of(value) == _gap_of(x) else _laid_out_as(x, value)
     if not isinstance(value, Tensor):
         return value
     shape = (1,) * (5 - value.ndim) + tuple(value.shape)
     if len(shape) == 5 and shape[2] == 1 and shape[0] == 1:
         return value
     if len(shape) == 5 and shape[2] == 1 and shape[0] == len(x):
-        return _spread(value, x.lengths)
+        return _spread(value, (*(length + _gap_of(x) for length in x.lengths[:-1]), x.lengths[-1]))
     raise refusal(
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
         "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense",
     )
+
+
+def _gap_of(x: PackedClips) -> int:
+    return x.gap if isinstance(x, SpacedClips) else 0
+
+
+def _laid_out_as(x: PackedClips, other: PackedClips) -> Tensor:
+    return (apart(flat(other), x.gap) if isinstance(x, SpacedClips) else flat(other)).rows
 
 
 def _spread(factor: Tensor, lengths: tuple[int, ...]) -> Tensor:

@@ -15,8 +15,18 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, from_frames, to_f
 from slowfast_atfr.packed.convert import each_alone, native
 from slowfast_atfr.packed.dispatch import handles, refusal
 
-for _function in (F.batch_norm, torch.batch_norm, F.prelu, F.channel_shuffle):
+for _function in (F.prelu, F.channel_shuffle):
     handles(_function)(partial(native, _function))
+
+
+def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
+    """In training over the frames of clips alone, not over what stands between them."""
+    training = kwargs.get("training", args[4] if len(args) > 4 else False)
+    return native(function, input, *args, **kwargs) if training else input.like(function(input.rows, *args, **kwargs))
+
+
+for _function in (F.batch_norm, torch.batch_norm):
+    handles(_function)(partial(_batch_norm, _function))
 
 for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.interpolate):
     handles(_function)(partial(each_alone, _function))
@@ -56,7 +66,7 @@ for _function in (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch
 @handles(F.dropout3d)
 def dropout3d(input: PackedClips, p: float = 0.5, training: bool = True, inplace: bool = False) -> PackedClips:
     """Drop whole channels of a clip: one mask per clip, for all of its frames."""
-    mask = F.dropout(input.data.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
+    mask = F.dropout(input.rows.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
     return input.mul_(mask) if inplace else input * mask
 
 
@@ -129,7 +139,7 @@ def contiguous(input: PackedClips, memory_format: torch.memory_format = torch.co
 
 def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
     """An ordinary tensor of x's type and device, such as a mask with one entry per clip."""
-    return function(input.data, *size, **kwargs)
+    return function(input.rows, *size, **kwargs)
 
 
 for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full, Tensor.new_tensor):
@@ -138,4 +148,4 @@ for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.ne
 
 @handles(torch.is_floating_point, Tensor.is_floating_point)
 def is_floating_point(input: PackedClips) -> bool:
-    return input.data.is_floating_point()
+    return input.rows.is_floating_point()

@@ -10,6 +10,7 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, RaggedLength, fro
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.slots import triple
+from slowfast_atfr.packed.spaced import frames_and_starts
 
 Dims = int | Sequence[int] | None
 DType = torch.dtype | None
@@ -38,16 +39,18 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
         float64 if x is. Else packed clips, and the dimensions must be kept.
     """
     dims, inner = _dims(op, dim, keepdim)
-    frames, lengths = to_frames(x)
     if 2 not in dims:
+        frames, lengths = to_frames(x)
         reduced = getattr(frames, op)(inner, keepdim=True, dtype=dtype)
         return from_frames(reduced, lengths, multiple=x.multiple)
+    frames, lengths, starts = frames_and_starts(x)
     dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
     per_frame = frames.sum(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
-    if len(set(lengths)) == 1:
+    if len(set(lengths)) == 1 and sum(lengths) == len(frames):
         per_clip = getattr(per_frame.unflatten(0, (len(lengths), -1)), op)(1)  # (N, H, W, C)
     else:
-        per_clip = torch.stack([getattr(clip, op)(0) for clip in per_frame.split(lengths)])
+        clips = (per_frame[start : start + length] for start, length in zip(starts, lengths, strict=True))
+        per_clip = torch.stack([getattr(clip, op)(0) for clip in clips])
     if op == "mean":
         per_clip = per_clip * (per_frame[0].numel() / frames[0].numel())
     result = per_clip.unsqueeze(1).permute(0, 4, 1, 2, 3)

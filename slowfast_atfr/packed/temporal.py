@@ -23,6 +23,7 @@ from slowfast_atfr.packed.copies import place, take
 from slowfast_atfr.packed.dispatch import handles
 from slowfast_atfr.packed.reduce import mean
 from slowfast_atfr.packed.slots import Window, slots, triple
+from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 
 Size = int | Sequence[int]
 
@@ -49,6 +50,7 @@ def over_time(
     fill: float = 0.0,
     shortest_native: int = 1,
     fast_alone: bool = True,
+    keeps_apart: bool = False,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
 
@@ -58,9 +60,15 @@ def over_time(
         fill: what the padding and the gaps between clips hold.
         shortest_native: clips shorter than this go by the buffer even when all are of one length.
         fast_alone: whether the native function is fast on a batch of one clip.
+        keeps_apart: whether the result may keep the gaps, since the function costs less than copies do.
     Raises:
         ValueError: if a clip is too short for one window.
     """
+    if keeps_apart and _stays_apart(x, window):
+        spaced = apart(x, window.before)
+        clear(spaced)
+        return spaced.like(op(spaced.rows, window.before))
+    x = flat(x)
     if window.before == window.after and min(x.lengths) >= shortest_native:
         lengths_out = window.lengths_out(x.lengths, name)
         if len(set(x.lengths)) == 1:
@@ -73,6 +81,12 @@ def over_time(
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
     frames = take(result, where.lengths_out, where.starts_out)
     return from_frames(frames, where.lengths_out, multiple=x.multiple)
+
+
+def _stays_apart(x: PackedClips, window: Window) -> bool:
+    """Whether clips can stand and stay in a buffer with gaps: where windows change no length."""
+    keeps = window.stride == 1 and window.before == window.after and window.reach == 2 * window.before + 1
+    return keeps and can_stay_apart(x, window.before)
 
 
 def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -129,7 +143,8 @@ def conv3d(
             return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
     shortest = shortest_native_clip(kernel[0], stride[0], input)
-    return over_time(input, window, op, name="conv3d", shortest_native=shortest, fast_alone=fast_alone)
+    options = {"shortest_native": shortest, "fast_alone": fast_alone, "keeps_apart": groups == input.shape[1]}
+    return over_time(input, window, op, name="conv3d", **options)
 
 
 def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:

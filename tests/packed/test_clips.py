@@ -6,7 +6,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from slowfast_atfr.packed import PackedClips, from_frames, pack, to_frames, unpack
-from slowfast_atfr.packed.clips import RaggedLength, like, packed_strides
+from slowfast_atfr.packed.clips import RaggedLength, packed_strides
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_strides_are_exact(x):
     assert trap.is_contiguous(memory_format=torch.channels_last_3d)
     with pytest.raises(ValueError, match="strides"):
         PackedClips(trap, x.lengths)
-    assert like(x, trap).data.stride() == x.data.stride()
+    assert x.like(trap).data.stride() == x.data.stride()
 
 
 @pytest.mark.parametrize("multiple", [0, 1.5])

@@ -1,0 +1,120 @@
+"""Packed clips that keep the gaps of a temporal convolution between them: for inference, where copies cost the most.
+
+Thin networks whose every block looks across time would else copy all clips into a buffer with gaps and back at each
+block. What stands in the gaps means nothing: functions that mix no frames run over it, temporal convolutions clear it
+before they look, and all others take the clips out.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from slowfast_atfr.packed.clips import PackedClips, flatten, from_frames, packed_strides, to_frames, unflatten
+from slowfast_atfr.packed.copies import place, take
+
+MOST_GAPS = 0.5  # gaps beside the frames of clips, up to which to compute them is cheaper than copies
+
+
+class SpacedClips(PackedClips):
+    """Packed clips with `gap` frames between any two: (1, C, S + gap (N - 1), H, W) rows.
+
+    `data` are the clips end to end, as ever, but a copy: what is written to it is lost.
+
+    Args:
+        rows: with the strides of packed data.
+        lengths: frames of each clip.
+        gap: frames between two clips, of any content.
+        multiple: as that of PackedClips.
+    """
+
+    def __init__(self, rows: Tensor, lengths: tuple[int, ...], gap: int, multiple: int) -> None:
+        self.__dict__.update(_rows=rows, lengths=lengths, gap=gap, multiple=multiple)
+
+    @property
+    def data(self) -> Tensor:
+        return flat(self).data
+
+    @property
+    def rows(self) -> Tensor:
+        return self._rows
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        return starts_apart(self.lengths, self.gap)
+
+    def like(self, rows: Tensor) -> PackedClips:
+        if rows is self._rows:
+            return self
+        if rows.stride() != packed_strides(rows.shape):
+            rows = from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), (rows.shape[2],)).data
+        return SpacedClips(rows, self.lengths, self.gap, self.multiple)
+
+
+pytree.register_pytree_node(SpacedClips, flatten, unflatten)
+
+
+def flat(x: PackedClips) -> PackedClips:
+    """The clips end to end; x itself if they are."""
+    if not isinstance(x, SpacedClips):
+        return x
+    frames = x.rows.permute(0, 2, 3, 4, 1).squeeze(0)
+    return from_frames(take(frames, x.lengths, x.starts), x.lengths, multiple=x.multiple)
+
+
+def keep_apart(x: Tensor | PackedClips, gap: int) -> Tensor | PackedClips:
+    """Lay clips out for a block whose convolutions keep gaps, while they are thin; x itself where none would be kept.
+
+    Args:
+        x: packed clips; a dense x has one length.
+        gap: frames between two clips that the convolutions ask for.
+    """
+    return apart(x, gap) if gap and isinstance(x, PackedClips) and can_stay_apart(x, gap) else x
+
+
+def can_stay_apart(x: PackedClips, gap: int) -> bool:
+    """Whether gaps are worth their frames: in inference on a CPU, for clips of several lengths, not too short."""
+    if torch.is_grad_enabled() or x.device.type != "cpu" or x.multiple > 1 or len(set(x.lengths)) == 1:
+        return False
+    return gap * (len(x) - 1) <= MOST_GAPS * sum(x.lengths)
+
+
+def apart(x: PackedClips, gap: int) -> SpacedClips:
+    """The clips with at least `gap` frames between them; x itself if there are."""
+    if isinstance(x, SpacedClips) and x.gap >= gap:
+        return x
+    frames, lengths = to_frames(x)
+    starts = starts_apart(lengths, gap)
+    rows = place(frames, lengths, starts, starts[-1] + lengths[-1])
+    return SpacedClips(rows.unsqueeze(0).permute(0, 4, 1, 2, 3), lengths, gap, x.multiple)
+
+
+def frames_and_starts(x: PackedClips) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """(frames, H, W, C) in which the clips stand, without a copy, their lengths, and where each starts."""
+    gap = x.gap if isinstance(x, SpacedClips) else 0
+    return x.rows.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths, starts_apart(x.lengths, gap)
+
+
+def clear(x: SpacedClips) -> None:
+    """Make the gaps zero, in place: nobody reads them for anything else."""
+    if x.gap:
+        frames = x.rows.permute(0, 2, 3, 4, 1).squeeze(0)
+        frames.index_fill_(0, _gaps(x.lengths, x.gap).to(frames.device), 0)
+
+
+@lru_cache(maxsize=128)
+def starts_apart(lengths: tuple[int, ...], gap: int) -> tuple[int, ...]:
+    """First frame of each clip where `gap` frames stand between two."""
+    starts = [0]
+    for length in lengths[:-1]:
+        starts.append(starts[-1] + length + gap)
+    return tuple(starts)
+
+
+@lru_cache(maxsize=128)
+def _gaps(lengths: Sequence[int], gap: int) -> Tensor:
+    """Indices of the frames that belong to no clip."""
+    starts = starts_apart(lengths, gap)
+    return torch.tensor([start - 1 - back for start in starts[1:] for back in range(gap)], dtype=torch.long)
