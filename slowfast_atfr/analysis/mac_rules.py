@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast_atfr.models.stem import StemConv3d, conv3d_in_pairs
 from slowfast_atfr.packed.channels_last import ChannelsLast
 
 Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
@@ -17,7 +18,7 @@ def _per_position(x: Any, channels: int, macs: int) -> Counted:
     if isinstance(x, Tensor):
         return (x.numel() / channels * macs,)
     clips = x.clips if isinstance(x, ChannelsLast) else x
-    return clips.data.shape[3] * clips.data.shape[4] * macs, clips.lengths
+    return clips.shape[3] * clips.shape[4] * macs, clips.lengths
 
 
 def _linear(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:
@@ -67,7 +68,7 @@ def _bilinear(out: Tensor, input1: Tensor, input2: Tensor, weight: Tensor, *_: A
 
 
 RULES: dict[Callable, Callable] = {
-    **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d), _linear),
+    **dict.fromkeys((F.linear, torch.conv1d, torch.conv2d, torch.conv3d, conv3d_in_pairs), _linear),
     **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _transposed),
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm), _product),
     **dict.fromkeys((torch.bmm, Tensor.bmm, torch.mv, Tensor.mv, torch.linalg.matmul), _product),
@@ -80,7 +81,7 @@ RULES: dict[Callable, Callable] = {
     **dict.fromkeys((F.bilinear, torch.bilinear), _bilinear),
 }
 LAYERS = {  # whose functions are known without listening to them
-    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _linear),
+    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, StemConv3d), _linear),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
 }
 # Several products, in an order that torch decides, or of operands whose axes it moves.
