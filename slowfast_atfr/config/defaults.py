@@ -42,6 +42,7 @@ def _training(cfg: CfgNode) -> None:
     cfg.TEST.CHECKPOINT_TYPE = "pytorch"  # pytorch, caffe2
     cfg.TEST.NUM_ENSEMBLE_VIEWS = 10  # clips of a video, evenly along time
     cfg.TEST.NUM_SPATIAL_CROPS = 3  # 1 is the centre crop, 3 are left, centre, right (or top, centre, bottom)
+    cfg.TEST.FOLD_NORMS = False  # batch norm folded into convolutions: the same scores up to rounding, sooner
     cfg.TEST.SAVE_RESULTS_PATH = ""  # file below OUTPUT_DIR for every video's scores and cost: .pth, .json, .csv, .pkl
 
     cfg.SOLVER = CfgNode()

@@ -15,6 +15,7 @@ from slowfast_atfr.engine.checkpoint import load_for_test
 from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
+from slowfast_atfr.models import fold_norms
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TestMeter, progress
@@ -38,6 +39,8 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     network = build_network(cfg, rank)
     logger.info("testing %s", load_for_test(cfg, network))
     network.eval()
+    if cfg.TEST.FOLD_NORMS:
+        fold_norms(network)
     dataset = loader.dataset
     names = [dataset.path(index) for index in range(len(dataset))]
     num_views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS

@@ -18,6 +18,7 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.data_benchmark import benchmark_data
+from slowfast_atfr.reproduce.inference_benchmark import benchmark_inference
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import benchmark_train
 from slowfast_atfr.sgs import SGS
@@ -147,6 +148,7 @@ def _step(model: nn.Module, x: Clips) -> None:
 
 
 BENCHMARKS = {
+    "inference": benchmark_inference,
     "sgs": benchmark_sgs,
     "packed": benchmark_packed,
     "models": benchmark_models,

@@ -152,7 +152,14 @@ class HalfOfMaps(nn.Module):
         return out
 
 
-def ragged_lengths(frames: int, batch: int) -> tuple[int, ...]:
-    """Lengths from a quarter to three quarters of the frames, half on average, neighbours unlike."""
-    lengths = np.linspace(frames / 4, 3 * frames / 4, batch).round().astype(int)
+def ragged_lengths(frames: int, batch: int, share: float = 0.5) -> tuple[int, ...]:
+    """Lengths that are `share` of the frames on average, from half of that to one and a half, neighbours unlike.
+
+    >>> ragged_lengths(8, 4)
+    (2, 5, 3, 6)
+    """
+    mean = frames * share
+    lengths = np.linspace(mean / 2, 3 * mean / 2, batch).round().clip(1, frames).astype(int)
+    while lengths.sum() > max(batch, round(mean * batch)):  # what rounding has added
+        lengths[lengths.argmax()] -= 1
     return tuple(int(length) for length in (*lengths[::2], *lengths[1::2]))

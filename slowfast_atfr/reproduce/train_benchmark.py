@@ -65,7 +65,7 @@ class TrainingStep:
         self.cfg = load_cfg(str(config), ["BN.NORM_TYPE", "batchnorm", *pairs])
         self.device = device
         self.network = build_model(self.cfg).to(device).train()
-        keep_half(self.network)
+        keep_bins(self.network, 0.5)
         self.optimizer = build_optimizer(self.network, self.cfg)
         set_lr(self.optimizer, self.cfg.SOLVER.WARMUP_START_LR)
         self.steps = GradientSteps(self.cfg, self.network, self.optimizer, device)
@@ -97,24 +97,24 @@ def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) 
     return seconds_of(step, device) / batch
 
 
-def keep_half(model: nn.Module) -> None:
-    """Have every SGS layer put its frames into half as many bins, in place; all else of it runs, backward as well.
+def keep_bins(model: nn.Module, share: float) -> None:
+    """Have every SGS layer put its frames into that share of bins, in place; all else of it runs, backward as well.
 
     What SGS makes of random clips depends on weights that nobody has trained.
     """
 
     def add_up(layer: SGS, measured: Measured, host_bins: np.ndarray) -> Tensor | PackedClips:
-        return SGS.add_up(layer, measured, halved_bins(host_bins))
+        return SGS.add_up(layer, measured, fewer_bins(host_bins, share))
 
     for layer in model.modules():
         if isinstance(layer, SGS):
             layer.add_up = partial(add_up, layer)
 
 
-def halved_bins(bins: np.ndarray) -> np.ndarray:
+def fewer_bins(bins: np.ndarray, share: float) -> np.ndarray:
     """The bins (N, T, K) of N clips of T frames, replaced by as many as `ragged_lengths` has, neighbours together."""
     num_clips, frames = bins.shape[:2]
-    kept = np.array(ragged_lengths(frames, num_clips))
+    kept = np.array(ragged_lengths(frames, num_clips, share))
     return np.broadcast_to((np.arange(frames) * kept[:, None] // frames)[..., None], bins.shape).astype(bins.dtype)
 
 

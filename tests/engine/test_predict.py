@@ -87,6 +87,15 @@ def test_windows_go_along_a_video_and_each_is_as_alone(make_cfg, folder):
     assert (short.start, short.end) == (0, 0.8)
 
 
+def test_folded_norms_give_the_same_scores(make_cfg, folder):
+    paths = [str(folder / name) for name in LENGTHS]
+    plain, folded = (Predictor(make_cfg(TEST__FOLD_NORMS=value)) for value in (False, True))
+    norms = [name for name, layer in folded.network.named_modules() if "Norm3d" in type(layer).__name__]
+    assert not norms
+    for ours, theirs in zip(folded(paths), plain(paths), strict=True):
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-4, atol=1e-5)
+
+
 def test_what_cannot_be_read_is_told_and_the_rest_goes_on(argv, folder, tmp_path, capsys):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     videos = [str(tmp_path / "bad.mp4"), str(folder), str(tmp_path / "none.mp4")]

@@ -71,3 +71,12 @@ def launch_and_return(cfg):
     returned = []
     launch(lambda cfg, rank: returned.append(run_test(cfg, rank)), cfg)
     return returned[0]
+
+
+def test_folded_norms_leave_every_figure_as_it_is(pairs_for, tmp_path):
+    for name, folded in (("plain", False), ("folded", True)):
+        launch(run_test, load_cfg(None, pairs_for(name, 3, TEST__FOLD_NORMS=folded)))
+    plain, folded = saved(tmp_path, "plain"), saved(tmp_path, "folded")
+    assert plain.keys() == folded.keys() and not torch.equal(plain["scores"], folded["scores"])
+    for key in plain.keys() - {"paths"}:
+        torch.testing.assert_close(folded[key], plain[key], rtol=1e-4, atol=1e-5, msg=key)

@@ -9,8 +9,8 @@ from slowfast_atfr.reproduce.train_benchmark import (
     Subject,
     TrainingStep,
     compare_steps,
+    fewer_bins,
     fits,
-    halved_bins,
     largest,
     measure_alone,
 )
@@ -21,7 +21,7 @@ TINY = ["DATA.TRAIN_CROP_SIZE", "32"]
 
 
 def test_half_of_the_bins_are_active_on_average():
-    bins = halved_bins(np.zeros((2, 8, 1), dtype=np.int32))
+    bins = fewer_bins(np.zeros((2, 8, 1), dtype=np.int32), 0.5)
     assert bins.shape == (2, 8, 1) and bins.dtype == np.int32
     assert [len(set(row)) for row in bins[..., 0].tolist()] == [2, 6]
     assert all((np.diff(row) >= 0).all() for row in bins[..., 0])
