@@ -16,13 +16,12 @@ from slowfast_atfr.analysis import model_summary
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.datasets.build import num_splits
-from slowfast_atfr.datasets.kinetics import read_video_list
 from slowfast_atfr.engine.launch import TOLD, launch
 from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
 from slowfast_atfr.reproduce.runner import read_result, run_once, write_json
 from slowfast_atfr.reproduce.runtime_table import runtime_table
 from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, result_table
-from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table
+from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table, on_lists
 from slowfast_atfr.reproduce.train_benchmark import seconds_of_a_clip
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.logging import setup_logging
@@ -112,7 +111,7 @@ def _costs(table: Table, configs: Path, pairs: Sequence[str]) -> str:
 def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
     """Run what is not done yet and write tables.md, tables.json and a picture of each table."""
     if args.data:
-        args.pairs = [*_scaled_down(args.data), *args.pairs]
+        args.pairs = [*(word for pair in (SCALED_DOWN | on_lists(args.data)).items() for word in pair), *args.pairs]
     plans = _plans(tables, configs, args)
     if plans:
         first = plans[0].cfgs[0]
@@ -170,14 +169,6 @@ def _plan(row: Row, by_splits: bool, configs: Path, args: argparse.Namespace, we
         for number, place in enumerate(folders, 1)
     ]
     return Plan(row, config, tuple(pairs), tuple(cfgs))
-
-
-def _scaled_down(folder: str) -> list[str]:
-    """The pairs of a small recipe on a folder of lists. Raises ConfigError."""
-    labels = read_video_list(os.path.join(folder, "train.csv"), separator=" ", num_classes=sys.maxsize)[1]
-    where = {"TRAIN.DATASET": "kinetics", "TEST.DATASET": "kinetics", "DATA.PATH_TO_DATA_DIR": folder}
-    where |= {"DATA.PATH_PREFIX": folder, "MODEL.NUM_CLASSES": str(max(labels) + 1)}
-    return [word for pair in (SCALED_DOWN | where).items() for word in pair]
 
 
 def _folder(out: Path, name: str) -> str:

@@ -4,7 +4,11 @@ Source: Fayyaz et al., 3D CNNs with Adaptive Temporal Feature Resolutions, CVPR 
 Accuracies of A.3 to A.6 are not given here: docs/reproducing.md says which figures these are and where they come from.
 """
 
+import os
+import sys
 from dataclasses import dataclass, field
+
+from slowfast_atfr.datasets.kinetics import read_video_list
 
 ALL_MAPS = -1  # as SGS.NUM_BINS: as many bins as there are maps
 VIEWS = ("TEST.NUM_ENSEMBLE_VIEWS", "TEST.NUM_SPATIAL_CROPS")
@@ -137,3 +141,10 @@ SCALED_DOWN = {
     "NUM_GPUS": "0",
     "LOG_PERIOD": "1000",
 }
+
+
+def on_lists(folder: str) -> dict[str, str]:
+    """Keys and values for a folder with train.csv and val.csv, paths relative to it. Raises ConfigError."""
+    labels = read_video_list(os.path.join(folder, "train.csv"), separator=" ", num_classes=sys.maxsize)[1]
+    where = {"TRAIN.DATASET": "kinetics", "TEST.DATASET": "kinetics", "DATA.PATH_TO_DATA_DIR": folder}
+    return where | {"DATA.PATH_PREFIX": folder, "MODEL.NUM_CLASSES": str(max(labels) + 1)}

@@ -1,0 +1,148 @@
+"""Does similarity earn its place? Networks with SGS, without, and with controls: tools/study_accuracy.py."""
+
+import argparse
+import gc
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config import ConfigError, load_cfg
+from slowfast_atfr.engine.cli import train_and_test
+from slowfast_atfr.engine.launch import TOLD, launch
+from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
+from slowfast_atfr.reproduce.study_report import study_table
+from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
+from slowfast_atfr.reproduce.tables import on_lists
+from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.errors import RunError
+from slowfast_atfr.utils.logging import setup_logging
+
+NETWORK = "Mini_Kinetics/3DRESNET18"
+KEPT = ("top1_acc", "gflops_per_clip", "clips_per_second", "active_bins_s2", "num_videos")
+
+
+def main(configs: Path, argv: Sequence[str] | None = None) -> int:
+    """The command line of tools/study_accuracy.py; 0, 1 after an error, 2 where the arguments are wrong."""
+    args = _parse(argv)
+    try:
+        runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
+        if not runs:
+            raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")
+        if args.data:
+            data = Path(args.data).absolute()
+            args.out.mkdir(parents=True, exist_ok=True)
+            first = _config(configs, data, args.out, runs[0], args.pairs)
+            launch(partial(_run_all, configs, data, args.out, runs, args.pairs), first)
+        results = read_results(args.out / "results.jsonl")
+    except Stopped as error:
+        print(error, file=sys.stderr)
+        return EXIT_STATUS
+    except TOLD as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(study_table(results))
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="study_accuracy.py",
+        description="Train 3DResNet-18 without SGS, with it, and with merging that does not look at the frames.",
+        epilog="A run that is in OUT/results.jsonl is not done again. Several may share OUT, with seeds of their own. "
+        "KEY VALUE pairs override the recipe of every run.",
+    )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="train.csv and val.csv of any videos; without it only the table"
+    )
+    parser.add_argument("--out", type=Path, default=Path("study"), help="receives everything (default: study)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="(default: 0 1 2)")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="runs whose name contains it, such as 'fine-tuned; path'"
+    )
+    parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="behind --, pairs that override the recipe")
+    return parser.parse_args(argv)
+
+
+def _config(configs: Path, data: Path, out: Path, run: Run, pairs: Sequence[str], weights: str = "") -> CfgNode:
+    own = {**run.pairs(), **on_lists(str(data)), "OUTPUT_DIR": str(_folder(out, data, run))}
+    if weights:
+        own["TRAIN.CHECKPOINT_FILE_PATH"] = weights
+    network = f"{NETWORK}_ATFR.yaml" if run.variant.sgs else f"{NETWORK}.yaml"
+    return load_cfg(str(configs / network), [*(word for pair in own.items() for word in pair), *pairs])
+
+
+def _folder(out: Path, data: Path, run: Run) -> Path:
+    return out / data.name / run.folder
+
+
+def _run_all(
+    configs: Path, data: Path, out: Path, runs: Sequence[Run], pairs: Sequence[str], cfg: CfgNode, rank: RankInfo
+) -> None:
+    """What the process does: each run that is not done, and what a run starts from before it."""
+    results = out / "results.jsonl"
+    for number, run in enumerate(runs, 1):
+        told = f"{data.name}; {run.name}"
+        if _is_done(results, data, run, pairs):
+            print(f"{number} of {len(runs)}: {told} is done", file=sys.stderr)
+            continue
+        print(f"{number} of {len(runs)}: {told}", file=sys.stderr)
+        weights = ""
+        if run.start == TUNED:
+            base = Run(SCRATCH, BASE, run.seed)
+            own = _config(configs, data, out, base, pairs)
+            weights = os.path.join(own.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{own.SOLVER.MAX_EPOCH:05d}.pyth")
+            if not os.path.exists(weights):
+                _train_and_tell(own, rank, results, data, base, pairs)
+        _train_and_tell(_config(configs, data, out, run, pairs, weights), rank, results, data, run, pairs)
+
+
+def _train_and_tell(cfg: CfgNode, rank: RankInfo, results: Path, data: Path, run: Run, pairs: Sequence[str]) -> None:
+    setup_logging(cfg.OUTPUT_DIR, rank.rank)
+    stats = train_and_test(cfg, rank)
+    figures = {key: float(stats[key]) for key in KEPT if key in stats}
+    if not _is_done(results, data, run, pairs):
+        line = {"data": data.name, "start": run.start, "variant": run.variant.name, "seed": run.seed, **figures}
+        line |= {"frames": cfg.DATA.NUM_FRAMES, "pairs": list(pairs)}
+        try:
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")  # short, so that others may append meanwhile
+        except OSError as error:
+            raise RunError(f"cannot write {results}: {error.strerror}; the checkpoints are as they were") from None
+    if run != Run(SCRATCH, BASE, run.seed):  # from which others start
+        shutil.rmtree(os.path.join(cfg.OUTPUT_DIR, "checkpoints"))
+    gc.collect()
+
+
+def _is_done(results: Path, data: Path, run: Run, pairs: Sequence[str]) -> bool:
+    """Whether the results have the run. Raises ConfigError if they have it with other pairs."""
+    key = (data.name, run.start, run.variant.name, run.seed)
+    for line in read_results(results):
+        if (line["data"], line["start"], line["variant"], line["seed"]) == key:
+            if line["pairs"] != list(pairs):
+                before = " ".join(line["pairs"]) or "no pairs"
+                raise ConfigError(f"{results} has {run.name!r} with {before}; give the same ones, or another --out")
+            return True
+    return False
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of results; none if it is not there. Raises ConfigError."""
+    if not path.exists():
+        return []
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            line = json.loads(text)
+            lines.append({key: line[key] for key in ("data", "start", "variant", "seed", "pairs", "frames")} | line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path}, line {number} is not a result: {error}; remove the line to run it again"
+            ) from None
+    return lines

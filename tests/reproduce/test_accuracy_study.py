@@ -1,0 +1,139 @@
+"""The accuracy study: what it runs, what it keeps, and what its table says; one run of it from end to end."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.reproduce import accuracy_study
+from slowfast_atfr.reproduce.accuracy_study import main, read_results
+from slowfast_atfr.reproduce.controls import random_order, uniform_time
+from slowfast_atfr.reproduce.study_report import standard_error, study_table
+from slowfast_atfr.reproduce.study_variants import SCRATCH, TUNED, VARIANTS, runs_of
+from slowfast_atfr.sgs.bins import assign_bins, plan_bins
+from tests.tiny_sets import write_clip
+
+SMALL = [*("DATA.NUM_FRAMES", "8", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32"), "NUM_GPUS", "0"]
+SMALL += ["DATA.TRAIN_JITTER_SCALES", "[32, 32]", "SOLVER.MAX_EPOCH", "1", "DATA_LOADER.NUM_WORKERS", "0"]
+SMALL += ["TRAIN.BATCH_SIZE", "2", "TRAIN.MIXED_PRECISION", "False"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for label in range(4):
+        write_clip(folder / f"{label}.mp4", label=label % 2, frames=30)
+    for name in ("train.csv", "val.csv"):
+        (folder / name).write_text("".join(f"{label}.mp4 {label % 2}\n" for label in range(4)))
+    return folder
+
+
+def bins_of(similarity, lengths, num_bins):
+    real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    embeddings = torch.randn(len(lengths), max(lengths), 3) * real[..., None]
+    _, bins = assign_bins(similarity(embeddings, real), real, torch.tensor([float(num_bins)] * len(lengths)))
+    return bins
+
+
+@pytest.mark.parametrize(("length", "num_bins"), [(16, 4), (16, 6), (16, 8), (13, 6), (5, 6), (1, 3)])
+def test_uniform_pooling_makes_stretches_of_equal_length(length, num_bins):
+    (bins,) = bins_of(uniform_time, [length], num_bins)[..., 0].tolist()
+    assert bins == sorted(bins)
+    sizes = np.unique(bins, return_counts=True)[1]
+    assert len(sizes) == min(length, num_bins) and sizes.max() - sizes.min() <= 1
+
+
+def test_random_merging_has_as_many_bins_and_other_frames_in_them():
+    lengths = [16, 16, 11]
+    random = bins_of(random_order, lengths, 6)
+    uniform = bins_of(uniform_time, lengths, 6)
+    assert not torch.equal(random[0], random[1])  # drawn for each
+    for ours, control, length in zip(random, uniform, lengths, strict=True):
+        assert ours[:length].sort(dim=0)[0].tolist() == control[:length].tolist() != ours[:length].tolist()
+    assert plan_bins(random.numpy(), [[length] for length in lengths], "time").lengths == (6, 6, 6)
+
+
+def test_a_clip_has_one_random_order_whatever_its_batch_where_no_gradients_are_taken():
+    with torch.no_grad():
+        alone = bins_of(random_order, [9], 4)
+        together = bins_of(random_order, [16, 9, 9], 4)
+    assert alone[0].tolist() == together[1, :9].tolist() == together[2, :9].tolist()
+
+
+@pytest.mark.parametrize("control", [uniform_time, random_order])
+def test_embeddings_count_only_as_far_as_they_are_finite(control):
+    embeddings = torch.randn(2, 5, 3, requires_grad=True)
+    control(embeddings, torch.ones(2, 5, dtype=torch.bool)).values.sum().backward()
+    assert torch.equal(embeddings.grad, torch.zeros_like(embeddings))
+    with torch.no_grad():
+        embeddings[1, 2, 0] = torch.nan
+    assert torch.isnan(control(embeddings, torch.ones(2, 5, dtype=torch.bool)).values).any()
+
+
+def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo):
+    runs = [run for seed in (0, 1) for run in runs_of(seed)]
+    assert len({run.name for run in runs}) == len({run.folder for run in runs}) == len(runs)
+    assert {run.variant.name for run in runs if run.start == TUNED} == {variant.name for variant in VARIANTS}
+    assert runs[0].name == f"{SCRATCH}; base; seed 0"
+    for run in runs_of(0):
+        network = "3DRESNET18_ATFR.yaml" if run.variant.sgs else "3DRESNET18.yaml"
+        pairs = [word for pair in run.pairs().items() for word in pair]
+        cfg = load_cfg(str(repo / "configs/Mini_Kinetics" / network), pairs)
+        assert (30 if run.start == TUNED else 60) == cfg.SOLVER.MAX_EPOCH
+
+
+def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_path, capsys, monkeypatch):
+    out, weights = tmp_path / "out", []
+    train = accuracy_study.train_and_test
+
+    def watched(cfg, rank):
+        weights.append(cfg.TRAIN.CHECKPOINT_FILE_PATH)
+        return train(cfg, rank)
+
+    monkeypatch.setattr(accuracy_study, "train_and_test", watched)
+    only = ["--data", str(data), "--out", str(out), "--seeds", "0", "--only", "fine-tuned; uniform pooling to 4"]
+    assert main(repo / "configs", [*only, "--", *SMALL]) == 0
+    assert weights[0] == "" and weights[1].endswith(
+        "from_scratch__base__seed_0/checkpoints/checkpoint_epoch_00001.pyth"
+    )
+    base, tuned = read_results(out / "results.jsonl")
+    assert (base["variant"], base["start"]) == ("base", SCRATCH) and tuned["start"] == TUNED
+    assert tuned["active_bins_s2"] == 4 and tuned["gflops_per_clip"] < base["gflops_per_clip"]
+    assert not list(out.glob("tiny/fine*/checkpoints")) and list(out.glob("tiny/from*/checkpoints/*.pyth"))
+    table = capsys.readouterr().out
+    assert "tiny, 4 test clips" in table and "| uniform pooling to 4 | fine-tuned | 1 |" in table
+
+    assert main(repo / "configs", [*only, "--", *SMALL]) == 0
+    assert len(weights) == 2 and "is done" in capsys.readouterr().err
+    assert main(repo / "configs", [*only, "--", *SMALL, "LOG_PERIOD", "3"]) == 1
+    assert "give the same ones, or another --out" in capsys.readouterr().err
+
+
+def test_what_cannot_be_run_or_read_is_told(repo, tmp_path, capsys):
+    assert main(repo / "configs", ["--only", "nothing", "--out", str(tmp_path)]) == 1
+    assert "no run has that in its name" in capsys.readouterr().err
+    assert main(repo / "configs", ["--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    assert "train.csv" in capsys.readouterr().err
+    (tmp_path / "results.jsonl").write_text("{}\n")
+    assert main(repo / "configs", ["--out", str(tmp_path)]) == 1
+    assert "results.jsonl, line 1 is not a result" in capsys.readouterr().err
+
+
+def test_the_table_has_means_and_standard_errors_of_the_seeds():
+    common = {"data": "set", "pairs": [], "frames": 16, "num_videos": 30.0, "clips_per_second": 9.0}
+    base = [{**common, "start": SCRATCH, "variant": "base", "gflops_per_clip": 2.0, "top1_acc": t} for t in (80, 90)]
+    sgs = {**common, "start": TUNED, "variant": "path", "gflops_per_clip": 1.0, "top1_acc": 70, "active_bins_s2": 6.5}
+    lines = study_table([json.loads(json.dumps(line)) for line in (*base, sgs)]).splitlines()
+    assert lines[0] == "set, 30 test clips"
+    assert "| base | from scratch | 2 | 85.0 | 5.0 | 2 | 1.00 | 16.0 | 9 |" in lines
+    assert "| path | fine-tuned | 1 | 70.0 | 8.4 | 1 | 0.50 | 6.5 | 9 |" in lines
+    assert study_table([]) == "no results yet"
+
+
+def test_the_standard_error_is_the_larger_of_two():
+    assert standard_error(np.array([50.0, 50.0]), 100) == pytest.approx(100 * np.sqrt(0.25 / 200))
+    assert standard_error(np.array([20.0, 80.0]), 100) == pytest.approx(30)
+    assert standard_error(np.array([50.0]), None) == 0

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Does similarity earn its place? study_accuracy.py --data FOLDER [--only TEXT]. See docs/accuracy.md."""
+
+from pathlib import Path
+
+from slowfast_atfr.reproduce.accuracy_study import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(__file__).resolve().parents[1] / "configs"))
