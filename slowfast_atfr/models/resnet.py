@@ -54,6 +54,7 @@ class BottleneckTransform(nn.Sequential):
             groups=block.num_groups,
             bias=False,
         )
+        self.gap = kernel_b // 2 if block.num_groups == block.dim_inner else 0  # that a channelwise b keeps
         self.b_bn = norm(block.dim_inner)
         for name, layer in (behind_b or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
             self.add_module(name, layer)
@@ -120,6 +121,8 @@ class BasicTransform(nn.Module):
     The second convolution has the block's dilation; only a bottleneck has groups and inner channels.
     """
 
+    gap = 0
+
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         kernel, stride, padding = block.temporal_kernel, block.stride, (block.temporal_kernel // 2, 1, 1)
@@ -159,10 +162,9 @@ class ResBlock(nn.Module):
             self.branch1_bn = norm(block.dim_out)
         self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
         self.relu = nn.ReLU(inplace=inplace_relu)
-        self.gap = block.temporal_kernel // 2 if block.num_groups == block.dim_inner else 0  # of channelwise kernels
 
     def forward(self, x: Clips) -> Clips:
-        x = keep_apart(x, self.gap)
+        x = keep_apart(x, self.branch2.gap)
         shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, "branch1") else x
         branch = self.branch2(x)
         inplace = self.relu.inplace and not torch.is_grad_enabled()

@@ -9,12 +9,15 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.stages import StemSpec
+from slowfast_atfr.packed import PackedClips
+
+Clips = Tensor | PackedClips
 
 LANES = 16  # float32 numbers in a vector of AVX-512
 
 
 class StemConv3d(nn.Conv3d):
-    """nn.Conv3d of stride 1 in time that makes frames in pairs where that fills a CPU's vectors.
+    """nn.Conv3d that makes frames in pairs where it steps over none and that fills a CPU's vectors.
 
     oneDNN gives every output channel a lane, of which AVX-512 has 16: a stem of 8 channels leaves half of them idle.
     """
@@ -22,17 +25,20 @@ class StemConv3d(nn.Conv3d):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         vectors = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        self.leaves_lanes = vectors and self.out_channels <= LANES // 2
+        plain = self.stride[0] == self.groups == 1 and self.dilation == (1, 1, 1)
+        zeros = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        self.leaves_lanes = vectors and plain and zeros and self.out_channels <= LANES // 2
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Clips) -> Clips:
         if self.makes_pairs(x):
             return conv3d_in_pairs(x, self.weight, self.bias, self.stride[1:], self.padding)
         return super().forward(x)
 
-    def makes_pairs(self, x: Tensor) -> bool:
-        """Whether x is where lanes are idle, and long enough: oneDNN's gradient needs a window within the clip."""
-        long_enough = x.shape[2] >= self.kernel_size[0] + 2
-        return self.leaves_lanes and x.device.type == "cpu" and x.dtype != torch.float64 and long_enough
+    def makes_pairs(self, x: Clips) -> bool:
+        """Whether lanes are idle and x is dense and long: oneDNN's gradient needs a window within the clip."""
+        if not self.leaves_lanes or not isinstance(x, Tensor) or x.ndim != 5:
+            return False
+        return x.device.type == "cpu" and x.dtype != torch.float64 and x.shape[2] >= self.kernel_size[0] + 2
 
 
 def conv3d_in_pairs(

@@ -188,7 +188,8 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
     Args:
         x: packed clips, or a dense (N, C, T, H, W) whose clips all have T frames.
     Returns:
-        (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d.
+        (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d, or has
+        gaps (SpacedClips).
     """
     if isinstance(x, PackedClips):
         return x.data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
@@ -241,6 +242,6 @@ def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
 
 
 def unpack(x: Tensor | PackedClips) -> list[Tensor]:
-    """The clips of x, (C, T_i, H, W) each, as views; the inverse of `pack`."""
+    """The clips of x, (C, T_i, H, W) each, as views (SpacedClips: copies); inverse of `pack`."""
     frames, lengths = to_frames(x)
     return [clip.permute(3, 0, 1, 2) for clip in frames.split(lengths)]

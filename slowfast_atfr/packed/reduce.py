@@ -49,7 +49,10 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
     if len(set(lengths)) == 1 and sum(lengths) == len(frames):
         per_clip = getattr(per_frame.unflatten(0, (len(lengths), -1)), op)(1)  # (N, H, W, C)
     else:
-        clips = (per_frame[start : start + length] for start, length in zip(starts, lengths, strict=True))
+        if sum(lengths) == len(frames):
+            clips = per_frame.split(lengths)
+        else:  # gaps between them, in inference
+            clips = [per_frame[start : start + length] for start, length in zip(starts, lengths, strict=True)]
         per_clip = torch.stack([getattr(clip, op)(0) for clip in clips])
     if op == "mean":
         per_clip = per_clip * (per_frame[0].numel() / frames[0].numel())

@@ -5,7 +5,6 @@ block. What stands in the gaps means nothing: functions that mix no frames run o
 before they look, and all others take the clips out.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -21,7 +20,8 @@ MOST_GAPS = 0.5  # gaps beside the frames of clips, up to which to compute them 
 class SpacedClips(PackedClips):
     """Packed clips with `gap` frames between any two: (1, C, S + gap (N - 1), H, W) rows.
 
-    `data` are the clips end to end, as ever, but a copy: what is written to it is lost.
+    `data`, and what `to_frames` and `unpack` make of it, are the clips end to end, but a copy: what is written there is
+    lost. Functions in place that the table knows write to the clips themselves.
 
     Args:
         rows: with the strides of packed data.
@@ -48,6 +48,8 @@ class SpacedClips(PackedClips):
     def like(self, rows: Tensor) -> PackedClips:
         if rows is self._rows:
             return self
+        if rows.shape[2] != self._rows.shape[2]:  # clips end to end
+            return from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), self.lengths, multiple=self.multiple)
         if rows.stride() != packed_strides(rows.shape):
             rows = from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), (rows.shape[2],)).data
         return SpacedClips(rows, self.lengths, self.gap, self.multiple)
@@ -78,6 +80,10 @@ def can_stay_apart(x: PackedClips, gap: int) -> bool:
     """Whether gaps are worth their frames: in inference on a CPU, for clips of several lengths, not too short."""
     if torch.is_grad_enabled() or x.device.type != "cpu" or x.multiple > 1 or len(set(x.lengths)) == 1:
         return False
+    if (
+        x.requires_grad or x.rows.is_inference() != torch.is_inference_mode_enabled()
+    ):  # gaps may not be cleared in place
+        return False
     return gap * (len(x) - 1) <= MOST_GAPS * sum(x.lengths)
 
 
@@ -101,7 +107,8 @@ def clear(x: SpacedClips) -> None:
     """Make the gaps zero, in place: nobody reads them for anything else."""
     if x.gap:
         frames = x.rows.permute(0, 2, 3, 4, 1).squeeze(0)
-        frames.index_fill_(0, _gaps(x.lengths, x.gap).to(frames.device), 0)
+        for start in x.starts[1:]:
+            frames[start - x.gap : start].zero_()
 
 
 @lru_cache(maxsize=128)
@@ -111,10 +118,3 @@ def starts_apart(lengths: tuple[int, ...], gap: int) -> tuple[int, ...]:
     for length in lengths[:-1]:
         starts.append(starts[-1] + length + gap)
     return tuple(starts)
-
-
-@lru_cache(maxsize=128)
-def _gaps(lengths: Sequence[int], gap: int) -> Tensor:
-    """Indices of the frames that belong to no clip."""
-    starts = starts_apart(lengths, gap)
-    return torch.tensor([start - 1 - back for start in starts[1:] for back in range(gap)], dtype=torch.long)

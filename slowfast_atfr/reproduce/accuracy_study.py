@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,23 @@ from slowfast_atfr.engine.launch import TOLD, launch
 from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
 from slowfast_atfr.reproduce.study_report import study_table
 from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
+from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
 
 NETWORK = "Mini_Kinetics/3DRESNET18"
-KEPT = ("top1_acc", "gflops_per_clip", "clips_per_second", "active_bins_s2", "num_videos")
+NEEDED = ("top1_acc", "gflops_per_clip", "clips_per_second", "num_videos")  # figures of a result
+WHAT = ("data", "lists", "start", "variant", "seed", "pairs", "frames")  # and what it is of
+OWN = {
+    "OUTPUT_DIR",
+    "RNG_SEED",
+    "TRAIN.ENABLE",
+    "TEST.ENABLE",
+    "TRAIN.CHECKPOINT_FILE_PATH",
+    "TEST.CHECKPOINT_FILE_PATH",
+}
 
 
 def main(configs: Path, argv: Sequence[str] | None = None) -> int:
@@ -35,10 +46,17 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
         runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
         if not runs:
             raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")
+        own = sorted(OWN.intersection(args.pairs[::2]) | {key for key in args.pairs[::2] if key.startswith("SGS.")})
+        if own:
+            raise ConfigError(f"{own[0]} is the study's own; leave it out (--seeds and --out choose seeds and places)")
         if args.data:
-            data = Path(args.data).absolute()
+            data = Path(args.data).resolve()
             args.out.mkdir(parents=True, exist_ok=True)
             first = _config(configs, data, args.out, runs[0], args.pairs)
+            if first.NUM_GPUS > 1 or first.NUM_SHARDS > 1 or "RANK" in os.environ:
+                raise ConfigError(
+                    "the study runs in one process: NUM_GPUS 0 or 1; start others with seeds of their own"
+                )
             launch(partial(_run_all, configs, data, args.out, runs, args.pairs), first)
         results = read_results(args.out / "results.jsonl")
     except Stopped as error:
@@ -79,7 +97,12 @@ def _config(configs: Path, data: Path, out: Path, run: Run, pairs: Sequence[str]
 
 
 def _folder(out: Path, data: Path, run: Run) -> Path:
-    return out / data.name / run.folder
+    return out / f"{data.name}_{_lists(data)}" / run.folder
+
+
+def _lists(data: Path) -> str:
+    """A number that tells lists of videos apart, wherever they lie."""
+    return f"{zlib.crc32(b''.join((data / name).read_bytes() for name in ('train.csv', 'val.csv'))):08x}"
 
 
 def _run_all(
@@ -106,9 +129,16 @@ def _run_all(
 def _train_and_tell(cfg: CfgNode, rank: RankInfo, results: Path, data: Path, run: Run, pairs: Sequence[str]) -> None:
     setup_logging(cfg.OUTPUT_DIR, rank.rank)
     stats = train_and_test(cfg, rank)
-    figures = {key: float(stats[key]) for key in KEPT if key in stats}
+    figures = {key: float(stats[key]) for key in (*NEEDED, MAPS) if key in stats}
     if not _is_done(results, data, run, pairs):
-        line = {"data": data.name, "start": run.start, "variant": run.variant.name, "seed": run.seed, **figures}
+        line = {
+            "data": data.name,
+            "lists": _lists(data),
+            "start": run.start,
+            "variant": run.variant.name,
+            "seed": run.seed,
+            **figures,
+        }
         line |= {"frames": cfg.DATA.NUM_FRAMES, "pairs": list(pairs)}
         try:
             with results.open("a", encoding="utf-8") as file:
@@ -122,9 +152,9 @@ def _train_and_tell(cfg: CfgNode, rank: RankInfo, results: Path, data: Path, run
 
 def _is_done(results: Path, data: Path, run: Run, pairs: Sequence[str]) -> bool:
     """Whether the results have the run. Raises ConfigError if they have it with other pairs."""
-    key = (data.name, run.start, run.variant.name, run.seed)
+    key = (_lists(data), run.start, run.variant.name, run.seed)
     for line in read_results(results):
-        if (line["data"], line["start"], line["variant"], line["seed"]) == key:
+        if (line["lists"], line["start"], line["variant"], line["seed"]) == key:
             if line["pairs"] != list(pairs):
                 before = " ".join(line["pairs"]) or "no pairs"
                 raise ConfigError(f"{results} has {run.name!r} with {before}; give the same ones, or another --out")
@@ -140,7 +170,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            lines.append({key: line[key] for key in ("data", "start", "variant", "seed", "pairs", "frames")} | line)
+            lines.append({key: line[key] for key in (*WHAT, *NEEDED)} | line)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path}, line {number} is not a result: {error}; remove the line to run it again"

@@ -155,6 +155,8 @@ class HalfOfMaps(nn.Module):
 def ragged_lengths(frames: int, batch: int, share: float = 0.5) -> tuple[int, ...]:
     """Lengths that are `share` of the frames on average, from half of that to one and a half, neighbours unlike.
 
+    share: at most two thirds.
+
     >>> ragged_lengths(8, 4)
     (2, 5, 3, 6)
     """

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from slowfast_atfr.reproduce.table_report import markdown
+from slowfast_atfr.reproduce.table_report import MAPS, markdown
 
 Line = Mapping[str, Any]
 
@@ -16,24 +16,23 @@ def study_table(lines: Sequence[Line]) -> str:
     The standard error is that of a share of all test clips of all seeds, or of the mean of the seeds if that is larger.
     """
     tables = []
-    for data in dict.fromkeys(line["data"] for line in lines):
-        own = [line for line in lines if line["data"] == data]
+    for data, lists in dict.fromkeys((line["data"], line["lists"]) for line in lines):
+        own = [line for line in lines if line["lists"] == lists]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
         rows = [["network", "training", "seeds", "top-1 %", "+-", "GFLOPs", "of base", "mean maps", "clips/s"]]
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
             rows.append(_row(group, float(np.mean(dense)) if dense else None))
-        clips = f", {own[0]['num_videos']:.0f} test clips" if "num_videos" in own[0] else ""
-        tables.append(markdown(f"{data}{clips}", rows))
+        tables.append(markdown(f"{data}, {own[0]['num_videos']:.0f} test clips", rows))
     return "\n\n".join(tables) or "no results yet"
 
 
 def _row(group: Sequence[Line], dense: float | None) -> list[str]:
     top1, cost, speed = (_column(group, key) for key in ("top1_acc", "gflops_per_clip", "clips_per_second"))
-    maps = np.mean([line.get("active_bins_s2", line["frames"]) for line in group])
+    maps = np.mean([line.get(MAPS, line["frames"]) for line in group])
     share = f"{cost.mean() / dense:.2f}" if dense else ""
     first = group[0]
-    spread = f"{standard_error(top1, first.get('num_videos')):.1f}"
+    spread = f"{standard_error(top1, first['num_videos']):.1f}"
     cells = [first["variant"], first["start"], str(len(group)), f"{top1.mean():.1f}", spread]
     return [*cells, f"{cost.mean():.3g}", share, f"{maps:.1f}", f"{np.median(speed):.3g}"]
 
@@ -42,9 +41,9 @@ def _column(group: Sequence[Line], key: str) -> np.ndarray:
     return np.array([float(line[key]) for line in group])
 
 
-def standard_error(percents: np.ndarray, clips: float | None) -> float:
+def standard_error(percents: np.ndarray, clips: float) -> float:
     """Of the mean of shares of `clips` each, in points: binomial, or from their spread where that is more."""
     share = percents.mean() / 100
-    binomial = 100 * np.sqrt(share * (1 - share) / (clips * len(percents))) if clips else 0.0
+    binomial = 100 * np.sqrt(share * (1 - share) / (clips * len(percents)))
     spread = percents.std(ddof=1) / np.sqrt(len(percents)) if len(percents) > 1 else 0.0
     return float(max(binomial, spread))

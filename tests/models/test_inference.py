@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.sgs import record
+from slowfast_atfr.sgs import insert_sgs, record
 
 CONFIGS = [
     *("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", "Kinetics/X3D_S_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.yaml"),
@@ -51,6 +51,42 @@ def test_a_network_in_training_is_refused(make):
     model, _ = make(CONFIGS[0])
     with pytest.raises(ValueError, match=r"call \.eval\(\) first"):
         fold_norms(model.train())
+
+
+def test_a_norm_in_training_is_refused_alone_too(make):
+    model, _ = make(CONFIGS[0])
+    model.s2.pathway0_res0.branch2.a_bn.train()
+    with pytest.raises(ValueError, match=r"call \.eval\(\) first"):
+        fold_norms(model)
+
+
+@pytest.mark.parametrize("behind", ["0", "1"])
+@torch.no_grad()
+def test_sampling_behind_a_convolution_or_its_norm_stays(behind):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.Conv3d(4, 4, 3, padding=1), nn.AdaptiveAvgPool3d(1))
+    net(torch.randn(4, 3, 8, 6, 6) + 1)
+    net = insert_sgs(net, after=behind, channels=4).eval()
+    x = torch.randn(2, 3, 8, 6, 6)
+    expected = net(x)
+    torch.testing.assert_close(fold_norms(net)(x), expected)
+
+
+@torch.no_grad()
+def test_hooks_shared_layers_and_parametrizations_stay():
+    torch.manual_seed(0)
+    conv, seen = nn.Conv3d(3, 3, 1), []
+    shared = nn.Sequential(conv, nn.BatchNorm3d(3), conv, nn.BatchNorm3d(3))
+    hooked = nn.Sequential(nn.Conv3d(3, 3, 1), nn.BatchNorm3d(3))
+    hooked[1].register_forward_hook(lambda *_: seen.append(True))
+    weighed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv3d(3, 3, 1)), nn.BatchNorm3d(3))
+    x = torch.randn(2, 3, 4, 5, 5)
+    for net in (shared, hooked, weighed):
+        net(x + 1)
+        expected = net.eval()(x)
+        seen.clear()
+        torch.testing.assert_close(fold_norms(net)(x), expected)
+        assert seen == [True] * (net is hooked)
 
 
 @torch.no_grad()

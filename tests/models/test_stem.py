@@ -1,5 +1,8 @@
 """A stem of few channels makes two frames at once: the same numbers, gradients and multiply-adds."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +11,7 @@ from slowfast_atfr.analysis import clip_macs
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.models.video_resnet import ResNet
+from slowfast_atfr.packed import pack, unpack
 
 
 @pytest.fixture
@@ -47,6 +51,33 @@ def test_only_where_lanes_are_idle(vectors):
     assert not thin.makes_pairs(torch.empty(1, 3, 7, 16, 16, device="meta"))
     vectors("AVX2")
     assert not StemConv3d(3, 8, (5, 7, 7)).makes_pairs(x)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stride": (2, 1, 1)}, {"dilation": (2, 1, 1)}, {"padding_mode": "replicate"}, {"padding": "same"}]
+)
+def test_other_convolutions_are_torchs_own(vectors, changes):
+    conv = StemConv3d(3, 8, (3, 3, 3), **{"padding": 1} | changes)
+    x = torch.randn(1, 3, 9, 8, 8)
+    assert torch.equal(conv(x), nn.Conv3d.forward(conv, x)) and not conv.makes_pairs(x)
+    assert conv(x[0]).shape == conv(x)[0].shape
+
+
+def test_packed_clips_pass_through(vectors):
+    conv = StemConv3d(3, 8, (5, 3, 3), (1, 2, 2), (2, 1, 1))
+    clips = [torch.randn(3, length, 8, 8) for length in (9, 4, 7)]
+    for together, clip in zip(unpack(conv(pack(clips))), clips, strict=True):
+        torch.testing.assert_close(together, conv(clip[None])[0])
+
+
+def test_copies_and_half_precision(vectors):
+    conv = StemConv3d(3, 8, (5, 3, 3), (1, 2, 2), (2, 1, 1))
+    x = torch.randn(1, 3, 8, 8, 8)
+    for other in (copy.deepcopy(conv), pickle.loads(pickle.dumps(conv))):
+        assert other.makes_pairs(x) and torch.equal(other(x), conv(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+        torch.testing.assert_close(conv(x), nn.Conv3d.forward(conv, x), rtol=2e-2, atol=2e-2)
 
 
 class NotOurs(ResNet):

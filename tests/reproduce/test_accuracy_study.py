@@ -1,6 +1,7 @@
 """The accuracy study: what it runs, what it keeps, and what its table says; one run of it from end to end."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -102,28 +103,36 @@ def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_p
     base, tuned = read_results(out / "results.jsonl")
     assert (base["variant"], base["start"]) == ("base", SCRATCH) and tuned["start"] == TUNED
     assert tuned["active_bins_s2"] == 4 and tuned["gflops_per_clip"] < base["gflops_per_clip"]
-    assert not list(out.glob("tiny/fine*/checkpoints")) and list(out.glob("tiny/from*/checkpoints/*.pyth"))
+    assert not list(out.glob("tiny_*/fine*/checkpoints")) and list(out.glob("tiny_*/from*/checkpoints/*.pyth"))
     table = capsys.readouterr().out
     assert "tiny, 4 test clips" in table and "| uniform pooling to 4 | fine-tuned | 1 |" in table
 
     assert main(repo / "configs", [*only, "--", *SMALL]) == 0
     assert len(weights) == 2 and "is done" in capsys.readouterr().err
+    other = data.parent / "others" / data.name
+    shutil.copytree(data, other)
+    (other / "val.csv").write_text("0.mp4 0\n")
+    assert main(repo / "configs", ["--data", str(other), *only[2:], "--", *SMALL]) == 0
+    assert len(weights) == 4 and "tiny, 1 test clips" in capsys.readouterr().out
     assert main(repo / "configs", [*only, "--", *SMALL, "LOG_PERIOD", "3"]) == 1
     assert "give the same ones, or another --out" in capsys.readouterr().err
 
 
-def test_what_cannot_be_run_or_read_is_told(repo, tmp_path, capsys):
+def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
     assert main(repo / "configs", ["--only", "nothing", "--out", str(tmp_path)]) == 1
     assert "no run has that in its name" in capsys.readouterr().err
     assert main(repo / "configs", ["--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
     assert "train.csv" in capsys.readouterr().err
+    for pair, told in ((["OUTPUT_DIR", "x"], "OUTPUT_DIR is the study's own"), (["NUM_SHARDS", "2"], "in one process")):
+        assert main(repo / "configs", ["--data", str(data), "--out", str(tmp_path / "out"), "--", *SMALL, *pair]) == 1
+        assert told in capsys.readouterr().err
     (tmp_path / "results.jsonl").write_text("{}\n")
     assert main(repo / "configs", ["--out", str(tmp_path)]) == 1
     assert "results.jsonl, line 1 is not a result" in capsys.readouterr().err
 
 
 def test_the_table_has_means_and_standard_errors_of_the_seeds():
-    common = {"data": "set", "pairs": [], "frames": 16, "num_videos": 30.0, "clips_per_second": 9.0}
+    common = {"data": "set", "lists": "0", "pairs": [], "frames": 16, "num_videos": 30.0, "clips_per_second": 9.0}
     base = [{**common, "start": SCRATCH, "variant": "base", "gflops_per_clip": 2.0, "top1_acc": t} for t in (80, 90)]
     sgs = {**common, "start": TUNED, "variant": "path", "gflops_per_clip": 1.0, "top1_acc": 70, "active_bins_s2": 6.5}
     lines = study_table([json.loads(json.dumps(line)) for line in (*base, sgs)]).splitlines()
@@ -136,4 +145,4 @@ def test_the_table_has_means_and_standard_errors_of_the_seeds():
 def test_the_standard_error_is_the_larger_of_two():
     assert standard_error(np.array([50.0, 50.0]), 100) == pytest.approx(100 * np.sqrt(0.25 / 200))
     assert standard_error(np.array([20.0, 80.0]), 100) == pytest.approx(30)
-    assert standard_error(np.array([50.0]), None) == 0
+    assert standard_error(np.array([100.0]), 30) == 0
