@@ -88,8 +88,7 @@ def plan_bins(bins: np.ndarray, blocks: Sequence[Sequence[int]], order: str) -> 
             the bin.
     """
     lengths = np.array([length for clip in blocks for length in clip])
-    block = np.repeat(np.arange(len(lengths)), lengths)  # of each of the S frames
-    time = np.arange(len(block)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    block, time = _block_and_time(lengths)  # of each of the S frames
     cell = block
     for column in bins[block, time].astype(np.int64).T:  # cells keep the order of (block, coordinates so far)
         _, cell = np.unique(cell * (column.max() + 1) + column, return_inverse=True)
@@ -107,17 +106,37 @@ def plan_bins(bins: np.ndarray, blocks: Sequence[Sequence[int]], order: str) -> 
 
 
 class AddUp(torch.autograd.Function):
-    """O = Psi I for every block: a matrix product each, written side by side.
+    """Weighted sums of the frames of each bin: (S, M) frames and their weights -> (sum(counts), M).
 
-    weights (N, B', T) of which the first counts[n] x lengths[n] are used, frames (S, M) with S = sum(lengths)
-    -> (sum(counts), M). Sums run in a fixed order, so results repeat bit for bit.
+    Sums run in a fixed order, so results repeat bit for bit. A CPU adds frame by frame, which reads each once; a matrix
+    product for each block, which a GPU does at once, and which half precision needs so as not to round at each frame,
+    takes three times as long there.
+
+    Args of apply:
+        weights: (N, B', T), of which the first counts[n] x lengths[n] of each block are used, zero outside of members.
+        frames: (S, M), S = sum(lengths), the frames of all blocks.
+        lengths: frames of each block.
+        counts: active bins of each block.
+        output: (N, T) which of its block's bins each frame is in (BinPlan.output).
     """
 
     @staticmethod
-    def forward(ctx, weights: Tensor, frames: Tensor, lengths: tuple[int, ...], counts: tuple[int, ...]) -> Tensor:
+    def forward(
+        ctx, weights: Tensor, frames: Tensor, lengths: tuple[int, ...], counts: tuple[int, ...], output: np.ndarray
+    ) -> Tensor:
         ctx.save_for_backward(weights, frames)
-        ctx.lengths, ctx.counts = lengths, counts
+        ctx.lengths, ctx.counts, ctx.output = lengths, counts, output
         out = frames.new_empty(sum(counts), frames.shape[1])
+        if _one_by_one(frames):
+            targets, filled = out.unbind(), set()
+            bins, own_weights = _of_each_frame(weights, lengths, counts, output)
+            for bin_, weight, row in zip(bins, own_weights, frames.unbind(), strict=True):
+                if bin_ in filled:
+                    targets[bin_].add_(row, alpha=weight)
+                else:
+                    torch.mul(row, weight, out=targets[bin_])
+                    filled.add(bin_)
+            return out
         used = _used(weights, lengths, counts)
         with full_precision_matmul():
             for weight, source, target in zip(used, frames.split(lengths), out.split(counts), strict=True):
@@ -126,20 +145,51 @@ class AddUp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, frames = ctx.saved_tensors
+        lengths, counts = ctx.lengths, ctx.counts
         grad_weights = torch.zeros_like(weights) if ctx.needs_input_grad[0] else None
         grad_frames = torch.empty_like(frames) if ctx.needs_input_grad[1] else None
-        used, grads = _used(weights, ctx.lengths, ctx.counts), grad.contiguous().split(ctx.counts)
-        sources = frames.split(ctx.lengths)
-        targets = grad_frames.split(ctx.lengths) if grad_frames is not None else None
+        grad = grad.contiguous()
+        if _one_by_one(frames):
+            bins, own_weights = _of_each_frame(weights, lengths, counts, ctx.output)
+            grads = grad.unbind()
+            if grad_frames is not None:
+                for bin_, weight, target in zip(bins, own_weights, grad_frames.unbind(), strict=True):
+                    torch.mul(grads[bin_], weight, out=target)
+            if grad_weights is not None:
+                products = torch.stack([grads[bin_] @ row for bin_, row in zip(bins, frames.unbind(), strict=True)])
+                block, time = _block_and_time(lengths)
+                grad_weights[block, ctx.output[block, time], time] = products
+            return grad_weights, grad_frames, None, None, None
+        used, grads = _used(weights, lengths, counts), grad.split(counts)
+        targets = grad_frames.split(lengths) if grad_frames is not None else None
         with full_precision_matmul():
-            for index, (weight, out, source) in enumerate(zip(used, grads, sources, strict=True)):
+            for index, (weight, out, source) in enumerate(zip(used, grads, frames.split(lengths), strict=True)):
                 if targets is not None:
                     torch.mm(weight.T, out, out=targets[index])
                 if grad_weights is not None:
                     grad_weights[index, : len(out), : len(source)] = out @ source.T
-        return grad_weights, grad_frames, None, None
+        return grad_weights, grad_frames, None, None, None
+
+
+def _one_by_one(frames: Tensor) -> bool:
+    return frames.device.type == "cpu" and frames.dtype in (torch.float32, torch.float64)
+
+
+def _of_each_frame(
+    weights: Tensor, lengths: Sequence[int], counts: Sequence[int], output: np.ndarray
+) -> tuple[list[int], list[float]]:
+    """The row of the result that each frame is added to, and its weight there."""
+    block, time = _block_and_time(lengths)
+    first = np.cumsum([0, *counts[:-1]])
+    return (first[block] + output[block, time]).tolist(), weights[block, output[block, time], time].tolist()
+
+
+def _block_and_time(lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each frame: its block, and its time in it."""
+    block = np.repeat(np.arange(len(lengths)), lengths)
+    return block, np.arange(len(block)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def _used(weights: Tensor, lengths: tuple[int, ...], counts: tuple[int, ...]) -> list[Tensor]:

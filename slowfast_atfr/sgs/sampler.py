@@ -168,7 +168,7 @@ class SGS(nn.Module):
             active = torch.arange(max(plan.counts), device=frames.device)
             members = output[:, None, :] == active[:, None]  # (N, B', T)
             weights = self.kernel(measured.offset, members, self.grad_scale).to(frames.dtype)
-            bins = AddUp.apply(weights, frames.flatten(1), flat, plan.counts)
+            bins = AddUp.apply(weights, frames.flatten(1), flat, plan.counts, plan.output)
         clips = from_frames(bins.view(-1, *frames.shape[1:]), plan.lengths, multiple=self.pack_multiple)
         if self.batching == "packed":
             return clips

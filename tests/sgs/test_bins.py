@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowfast_atfr.sgs import bins as bins_module
 from slowfast_atfr.sgs.bins import NO_FRAME, NON_FINITE, AddUp, assign_bins, block_lengths, plan_bins
 from slowfast_atfr.sgs.similarity import Coordinates
 
@@ -142,11 +143,39 @@ def test_blocks(lengths, size, expected):
     assert block_lengths(lengths, size) == expected
 
 
-def test_adding_up_is_the_block_diagonal_product_and_passes_gradcheck():
+@pytest.fixture
+def members():
+    """Weights of blocks of 3, 1 and 4 frames in 2, 1 and 3 bins, their frames, and what AddUp wants to know besides."""
     lengths, counts = (3, 1, 4), (2, 1, 3)
-    weights = torch.randn(3, 3, 4, dtype=torch.float64, requires_grad=True)
-    frames = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
-    out = AddUp.apply(weights, frames, lengths, counts)
+    output = np.array([[1, 0, 1, NO_FRAME], [0, NO_FRAME, NO_FRAME, NO_FRAME], [2, 0, 2, 1]])
+    mask = torch.from_numpy(output)[:, None, :] == torch.arange(3)[:, None]
+    weights = torch.randn(3, 3, 4, dtype=torch.float64) * mask
+    return weights, torch.randn(8, 5, dtype=torch.float64), (lengths, counts, output)
+
+
+def test_adding_up_is_the_block_diagonal_product_and_passes_gradcheck(members):
+    weights, frames, known = members
+    lengths, counts, output = known
     blocks = [w[:count, :length] for w, length, count in zip(weights, lengths, counts, strict=True)]
-    torch.testing.assert_close(out, torch.block_diag(*blocks) @ frames)
-    torch.autograd.gradcheck(lambda w, x: AddUp.apply(w, x, lengths, counts), (weights, frames))
+    torch.testing.assert_close(AddUp.apply(weights, frames, *known), torch.block_diag(*blocks) @ frames)
+    mask = weights != 0  # the gradient of other weights is of no use
+    leaves = weights.requires_grad_(), frames.requires_grad_()
+    torch.autograd.gradcheck(lambda w, x: AddUp.apply(w * mask, x, *known), leaves)
+
+
+def test_products_and_sums_frame_by_frame_agree(members, monkeypatch):
+    weights, frames, known = members
+    mask, found = weights != 0, []
+    for one_by_one in (True, False):
+        monkeypatch.setattr(bins_module, "_one_by_one", lambda _, value=one_by_one: value)
+        leaves = [weights.clone().requires_grad_(), frames.clone().requires_grad_()]
+        out = AddUp.apply(leaves[0] * mask, leaves[1], *known)
+        found.append((out, *torch.autograd.grad(out.sin().sum(), leaves)))
+    for ours, product in zip(*found, strict=True):
+        torch.testing.assert_close(ours, product)
+
+
+def test_half_precision_rounds_a_sum_once():
+    frames, weights = torch.ones(300, 2, dtype=torch.bfloat16), torch.ones(1, 1, 300, dtype=torch.bfloat16)
+    out = AddUp.apply(weights, frames, (300,), (1,), np.zeros((1, 300), np.int64))
+    assert out.float().tolist() == [[300, 300]]  # one by one it would stop at 256

@@ -314,7 +314,7 @@ def test_products_run_in_full_precision(monkeypatch):
     sgs.embed.register_forward_hook(lambda *_: seen.append(precision()))
     torch.set_float32_matmul_precision("medium")
     try:
-        sgs(torch.randn(2, 6, 8, 3, 3, requires_grad=True)).data.sum().backward()
+        sgs(torch.randn(2, 6, 8, 3, 3).bfloat16().requires_grad_()).data.sum().backward()
         assert precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
