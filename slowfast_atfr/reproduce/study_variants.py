@@ -1,5 +1,6 @@
 """What the accuracy study compares, and how each is trained."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +31,10 @@ def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "
 BASE = Variant("base", {})
 KERNELS = ("linear", "linear_normalized", "delta_normalized", "linear_mean")
 PAPERS = tuple(_sgs("magnitude", kernel, order) for kernel in KERNELS for order in ("bin", "time"))
-PATH = tuple(_sgs("path", kernel, "time", 8) for kernel in ("linear", "linear_mean", "delta_normalized"))
+PATH = tuple(
+    _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
+    for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (8, "delta_normalized"))
+)
 UNIFORM = tuple(
     _sgs("uniform_time", "delta_normalized", "time", bins, f"uniform pooling to {bins}") for bins in (4, 6, 8)
 )
@@ -63,5 +67,5 @@ class Run:
 
 def runs_of(seed: int) -> list[Run]:
     """All runs of a seed, the base that others start from before them."""
-    scratch = [Run(SCRATCH, variant, seed) for variant in VARIANTS if not variant.name.endswith((" to 4", " to 8"))]
+    scratch = [Run(SCRATCH, variant, seed) for variant in VARIANTS if not re.search(" to [48]", variant.name)]
     return [scratch[0], *(Run(TUNED, variant, seed) for variant in VARIANTS), *scratch[1:]]

@@ -126,20 +126,26 @@ def mean_mahalanobis(embeddings: Tensor, real: Tensor) -> Coordinates:
 
 @SIMILARITY_REGISTRY.register()
 def path(embeddings: Tensor, real: Tensor) -> Coordinates:
-    """Length of the way that the embedding has gone since the block's first frame, sum_{s<t} |Z_{s+1} - Z_s|.
+    """Share of the way that the embedding goes through its block: (|Z_1 - Z_0| / 2 + sum_{s<t} |Z_{s+1} - Z_s|) / all.
 
-    It never falls, so a bin is a stretch of neighbouring frames, shorter where more changes, and the bins are in the
-    order of time. The last frame is at the end of the last bin: the kernel `linear` gives it no weight, `linear_mean` a
-    little.
+    Half a step is added at either end, so that each frame is in the middle of its own stretch. The way never falls, so
+    a bin is a stretch of neighbouring frames, shorter where more changes, and the bins are in the order of time. Where
+    as much changes everywhere, they are as long: average pooling along time, with a kernel that takes means.
 
     Args: as for `magnitude`.
     Returns:
-        K = 1; a static block is at zero throughout, with gradient zero.
+        K = 1, in [0, 1]; a static block is at zero throughout, with gradient zero.
     Source: ours.
     """
+    if embeddings.shape[1] == 1:
+        return Coordinates(0 * embeddings[..., :1], (1.0,))
     steps = _without_noise(embeddings.diff(dim=1), _largest(embeddings)).norm(dim=-1, keepdim=True)
     steps = steps.masked_fill(~real[:, 1:, None], 0)
-    return Coordinates(torch.cat([torch.zeros_like(embeddings[:, :1, :1]), steps.cumsum(dim=1)], dim=1))
+    way = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(dim=1)], dim=1)
+    last_step = (real.sum(dim=1) - 2).clamp(min=0)[:, None, None]
+    before, behind = steps[:, :1] / 2, steps.gather(1, last_step) / 2
+    total = before + way[:, -1:] + behind
+    return Coordinates((before + way) / total.masked_fill(total == 0, 1), (1.0,))
 
 
 @SIMILARITY_REGISTRY.register()

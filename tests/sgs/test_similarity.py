@@ -33,6 +33,7 @@ def test_distances_from_their_definitions():
     apart = z - z.mean(0)
     covariance = np.cov(z.T, bias=True)
     shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.trace(covariance) / 8 * np.eye(8)
+    steps = np.sqrt((np.diff(z, axis=0) ** 2).sum(1))
     cosine = z @ z.mean(0) / np.linalg.norm(z, axis=1) / np.linalg.norm(z.mean(0))
     expected = {
         "magnitude": np.sqrt((z**2).sum(1)),
@@ -41,10 +42,20 @@ def test_distances_from_their_definitions():
         "mean_cosine": 1 - cosine,
         "mean_mahalanobis": np.sqrt(np.einsum("ti,ij,tj->t", apart, np.linalg.inv(shrunk), apart)),
         "spherical-radial": np.sqrt((z**2).sum(1)),
-        "path": np.concatenate([[0], np.sqrt((np.diff(z, axis=0) ** 2).sum(1)).cumsum()]),
+        "path": (steps[0] / 2 + np.concatenate([[0], steps.cumsum()])) / (steps.sum() + (steps[0] + steps[-1]) / 2),
     }
     for name, values in expected.items():
         torch.testing.assert_close(measure(ALL[name], torch.from_numpy(z))[:, 0], torch.from_numpy(values))
+
+
+def test_where_as_much_changes_everywhere_the_path_is_time():
+    z = torch.arange(6.0, dtype=torch.float64)[:, None] * torch.tensor([3.0, 4.0]) + 7
+    expected = (torch.arange(6.0, dtype=torch.float64) + 0.5) / 6
+    torch.testing.assert_close(measure(ALL["path"], z)[:, 0], expected)
+    short = torch.cat([z[:4], torch.zeros(2, 2, dtype=torch.float64)])[None]
+    real = torch.tensor([[True] * 4 + [False] * 2])
+    values = SIMILARITY_REGISTRY.get("path")(short, real).values[0, :4, 0]
+    torch.testing.assert_close(values, (torch.arange(4.0, dtype=torch.float64) + 0.5) / 4)
 
 
 def test_cartesian_coordinates_count_from_the_smallest():
