@@ -13,6 +13,7 @@ from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.resnet import Swish
+from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.packed import pack, pad_lengths, to_dense
 from slowfast_atfr.reproduce.model_benchmark import BATCH, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import keep_bins
@@ -92,9 +93,11 @@ def fast_network(config: Path, device: torch.device, *pairs: str) -> nn.Module:
 
 
 def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[list[Tensor]], Tensor]:
-    """Contiguous tensors, batch norm by itself, Swish in Python, nothing in place: for networks without SGS."""
+    """Contiguous tensors, norms by themselves, Swish in Python, frames one by one, nothing in place; without SGS."""
     model = build_model(load_cfg(str(config), [*PLAIN, "RESNET.INPLACE_RELU", "False", *pairs])).to(device).eval()
     for module in list(model.modules()):
+        if isinstance(module, StemConv3d):
+            module.leaves_lanes = False
         for name, layer in module.named_children():
             if isinstance(layer, Swish):
                 setattr(module, name, PythonSwish())
