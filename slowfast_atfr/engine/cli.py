@@ -3,7 +3,7 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -58,8 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description: str) -> int:
     """Launch `fn` by a command line; what the user can mend is told in a paragraph, without a traceback."""
     args, pairs = parse_args(argv, prog=prog, description=description)
+    return exit_status(lambda: launch(fn, load_cfg(args.cfg_file, pairs), args.init_method))
+
+
+def exit_status(command: Callable[[], None]) -> int:
+    """0 of a command that runs to its end; what the user can mend, or has stopped, is told without a traceback."""
     try:
-        launch(fn, load_cfg(args.cfg_file, pairs), args.init_method)
+        command()
     except Stopped as error:
         print(error, file=sys.stderr)
         return EXIT_STATUS

@@ -15,9 +15,8 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.engine.cli import train_and_test
-from slowfast_atfr.engine.launch import TOLD, launch
-from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
+from slowfast_atfr.engine.cli import exit_status, train_and_test
+from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.reproduce.study_report import study_table
 from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
 from slowfast_atfr.reproduce.table_report import MAPS
@@ -42,31 +41,25 @@ OWN = {
 def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     """The command line of tools/study_accuracy.py; 0, 1 after an error, 2 where the arguments are wrong."""
     args = _parse(argv)
-    try:
-        runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
-        if not runs:
-            raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")
-        own = sorted(OWN.intersection(args.pairs[::2]) | {key for key in args.pairs[::2] if key.startswith("SGS.")})
-        if own:
-            raise ConfigError(f"{own[0]} is the study's own; leave it out (--seeds and --out choose seeds and places)")
-        if args.data:
-            data = Path(args.data).resolve()
-            args.out.mkdir(parents=True, exist_ok=True)
-            first = _config(configs, data, args.out, runs[0], args.pairs)
-            if first.NUM_GPUS > 1 or first.NUM_SHARDS > 1 or "RANK" in os.environ:
-                raise ConfigError(
-                    "the study runs in one process: NUM_GPUS 0 or 1; start others with seeds of their own"
-                )
-            launch(partial(_run_all, configs, data, args.out, runs, args.pairs), first)
-        results = read_results(args.out / "results.jsonl")
-    except Stopped as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
-    except TOLD as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(study_table(results))
-    return 0
+    return exit_status(lambda: _study(configs, args))
+
+
+def _study(configs: Path, args: argparse.Namespace) -> None:
+    """Run what is not done yet, if there are videos, and print the table of all that is."""
+    runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
+    if not runs:
+        raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")
+    own = sorted(key for key in args.pairs[::2] if key in OWN or key.startswith("SGS."))
+    if own:
+        raise ConfigError(f"{own[0]} is the study's own; leave it out (--seeds and --out choose seeds and places)")
+    if args.data:
+        data = Path(args.data).resolve()
+        args.out.mkdir(parents=True, exist_ok=True)
+        first = _config(configs, data, args.out, runs[0], args.pairs)
+        if first.NUM_GPUS > 1 or first.NUM_SHARDS > 1 or "RANK" in os.environ:
+            raise ConfigError("the study runs in one process, NUM_GPUS 0 or 1; start others with other --seeds")
+        launch(partial(_run_all, configs, data, args.out, runs, args.pairs), first)
+    print(study_table(read_results(args.out / "results.jsonl")))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -16,8 +16,8 @@ from slowfast_atfr.analysis import model_summary
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.datasets.build import num_splits
-from slowfast_atfr.engine.launch import TOLD, launch
-from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
+from slowfast_atfr.engine.cli import exit_status
+from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.reproduce.runner import read_result, run_once, write_json
 from slowfast_atfr.reproduce.runtime_table import runtime_table
 from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, result_table
@@ -43,19 +43,7 @@ class Plan:
 def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     """The command line of tools/reproduce_tables.py; 0, 1 after an error, 2 where the arguments are wrong."""
     args = _parse(argv)
-    try:
-        if args.gflops_only:
-            tables = [table for table in args.tables if table.rows or table.key == A1.key]
-            print("\n\n".join(_costs(table, configs, args.pairs) for table in tables))
-            return 0
-        _reproduce(args.tables, configs, args)
-    except Stopped as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
-    except TOLD as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: (_tell_costs if args.gflops_only else _reproduce)(args.tables, configs, args))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -98,6 +86,11 @@ def _tables(text: str) -> list[Table]:
 
 def _rows_of(table: Table, text: str) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if text in row.name))
+
+
+def _tell_costs(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
+    told = [table for table in tables if table.rows or table.key == A1.key]
+    print("\n\n".join(_costs(table, configs, args.pairs) for table in told))
 
 
 def _costs(table: Table, configs: Path, pairs: Sequence[str]) -> str:
