@@ -42,7 +42,7 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
 
     Args:
         fn: takes (N, C, T, H, W), which for packed clips is (1, C, S, H, W) with the frames of all clips in a row, and
-            *args, **kwargs; returns a tensor of the same N and T.
+            *args, **kwargs; returns a tensor of the same N and T. It gets clips with gaps end to end, in a copy.
     """
     if not isinstance(x, PackedClips):
         return fn(x, *args, **kwargs)
