@@ -17,6 +17,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.cli import exit_status, train_and_test
 from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.reproduce.controls import register_controls
 from slowfast_atfr.reproduce.study_report import study_table
 from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
 from slowfast_atfr.reproduce.table_report import MAPS
@@ -46,6 +47,7 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
 
 def _study(configs: Path, args: argparse.Namespace) -> None:
     """Run what is not done yet, if there are videos, and print the table of all that is."""
+    register_controls()
     runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
     if not runs:
         raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")

@@ -8,7 +8,13 @@ from slowfast_atfr.sgs import SIMILARITY_REGISTRY
 from slowfast_atfr.sgs.similarity import Coordinates
 
 
-@SIMILARITY_REGISTRY.register()
+def register_controls() -> None:
+    """Enter the controls in SIMILARITY_REGISTRY, for the configs of a study; nobody else finds them there."""
+    for control in (uniform_time, random_order):
+        if control.__name__ not in SIMILARITY_REGISTRY:
+            SIMILARITY_REGISTRY.register(control)
+
+
 def uniform_time(embeddings: Tensor, real: Tensor) -> Coordinates:
     """The frame's time in its block, so that bins are stretches of equal length: average pooling along time.
 
@@ -22,7 +28,6 @@ def uniform_time(embeddings: Tensor, real: Tensor) -> Coordinates:
     return _in_blocks(time.expand(real.shape), embeddings, real)
 
 
-@SIMILARITY_REGISTRY.register()
 def random_order(embeddings: Tensor, real: Tensor) -> Coordinates:
     """As `uniform_time`, with the frames of each block shuffled before: bins of equal size, of any frames.
 

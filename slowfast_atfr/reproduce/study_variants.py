@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slowfast_atfr.reproduce import controls  # noqa: F401  registers what is named below
 from slowfast_atfr.reproduce.tables import SCALED_DOWN
 
 SCRATCH, TUNED = "from scratch", "fine-tuned"
