@@ -14,10 +14,8 @@ from slowfast_atfr.datasets.decoder import DecodeError, use_video
 from slowfast_atfr.datasets.items import Views
 from slowfast_atfr.datasets.own_videos import OwnVideos
 from slowfast_atfr.datasets.transform import pathways
-from slowfast_atfr.engine.checkpoint import load_for_test
-from slowfast_atfr.engine.run import build_network, watch_cost
+from slowfast_atfr.engine.run import build_for_test, watch_cost
 from slowfast_atfr.engine.step import autocast
-from slowfast_atfr.models import fold_norms
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.precision import allow_tf32
@@ -67,11 +65,7 @@ class Predictor:
             keep_freed_memory()
         allow_tf32(cfg.ALLOW_TF32, device)
         self.cfg, self.device = cfg, device
-        self.network = build_network(cfg, RankInfo(0, 1, 0, 1, device))
-        load_for_test(cfg, self.network)
-        self.network.eval()
-        if cfg.TEST.FOLD_NORMS:
-            fold_norms(self.network)
+        self.network = build_for_test(cfg, RankInfo(0, 1, 0, 1, device))
 
     def __call__(self, paths: Sequence[str], stride: float | None = None) -> Iterator[Prediction]:
         """Predictions in the order of the videos. The next clips are decoded while the network is at work.

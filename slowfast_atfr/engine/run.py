@@ -16,13 +16,14 @@ from slowfast_atfr.config import PATHWAY_NAMES, num_pathways
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.agreement import check_videos
+from slowfast_atfr.engine.checkpoint import load_for_test
 from slowfast_atfr.engine.ema import Ema
 from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes
 from slowfast_atfr.engine.optimizer import build_optimizer
 from slowfast_atfr.engine.step import GradientSteps
-from slowfast_atfr.models import build_model
+from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
@@ -129,6 +130,14 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
         logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
         _log_summary(cfg)
     return network
+
+
+def build_for_test(cfg: CfgNode, rank: RankInfo) -> nn.Module:
+    """The network in evaluation, with the weights that `load_for_test` finds, its norms folded if TEST.FOLD_NORMS."""
+    network = build_network(cfg, rank)
+    logger.info("testing %s", load_for_test(cfg, network))
+    network.eval()
+    return fold_norms(network) if cfg.TEST.FOLD_NORMS else network
 
 
 def _log_summary(cfg: CfgNode) -> None:

@@ -11,11 +11,9 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.datasets.prefetch import prefetch
 from slowfast_atfr.engine.agreement import check_videos
-from slowfast_atfr.engine.checkpoint import load_for_test
-from slowfast_atfr.engine.run import build_network, to_inputs, watch_cost
+from slowfast_atfr.engine.run import build_for_test, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
-from slowfast_atfr.models import fold_norms
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.meters import TestMeter, progress
@@ -36,11 +34,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     allow_tf32(cfg.ALLOW_TF32, rank.device)
     loader = build_loader(cfg, "test", rank)
     check_videos(loader.dataset, cfg)
-    network = build_network(cfg, rank)
-    logger.info("testing %s", load_for_test(cfg, network))
-    network.eval()
-    if cfg.TEST.FOLD_NORMS:
-        fold_norms(network)
+    network = build_for_test(cfg, rank)
     dataset = loader.dataset
     names = [dataset.path(index) for index in range(len(dataset))]
     num_views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS

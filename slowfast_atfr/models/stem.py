@@ -8,10 +8,8 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from slowfast_atfr.models.norm import Norm
+from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.models.stages import StemSpec
-from slowfast_atfr.packed import PackedClips
-
-Clips = Tensor | PackedClips
 
 LANES = 16  # float32 numbers in a vector of AVX-512
 

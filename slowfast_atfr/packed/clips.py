@@ -120,6 +120,7 @@ class PackedClips:
     def dim(self) -> int:
         return 5
 
+    gap = 0  # frames between two clips; see SpacedClips
     __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * x` to us
     ndim = property(dim)
     dtype = property(lambda self: self.rows.dtype)

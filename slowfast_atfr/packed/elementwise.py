@@ -15,7 +15,7 @@ from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
-from slowfast_atfr.packed.spaced import SpacedClips, apart, flat
+from slowfast_atfr.packed.spaced import apart, flat
 
 NAMES = """
     relu relu_ relu6 hardtanh hardtanh_ silu hardswish hardsigmoid leaky_relu leaky_relu_ elu elu_ selu celu gelu mish
@@ -44,7 +44,7 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     if "out" in kwargs or (function.__name__.endswith("_") and isinstance(args[0], Tensor)):
         raise refusal(name_of(function), "cannot write packed clips into a dense tensor", "Use its out-of-place form")
     in_place = function.__name__.endswith("_") and not function.__name__.endswith("__")
-    x = args[0] if in_place else max(packed, key=_gap_of)
+    x = args[0] if in_place else max(packed, key=lambda clips: clips.gap)
     operand = functools.partial(_operand, function, x)
     return x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
 
@@ -52,28 +52,20 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     """What stands for an argument in the native call on (1, C, S, H, W)."""
     if isinstance(value, PackedClips):
-        return value.rows if _gap_of(value) == _gap_of(x) else _laid_out_as(x, value)
+        return value.rows if value.gap == x.gap else apart(flat(value), x.gap).rows
     if not isinstance(value, Tensor):
         return value
     shape = (1,) * (5 - value.ndim) + tuple(value.shape)
     if len(shape) == 5 and shape[2] == 1 and shape[0] == 1:
         return value
     if len(shape) == 5 and shape[2] == 1 and shape[0] == len(x):
-        return _spread(value, (*(length + _gap_of(x) for length in x.lengths[:-1]), x.lengths[-1]))
+        return _spread(value, (*(length + x.gap for length in x.lengths[:-1]), x.lengths[-1]))
     raise refusal(
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
         "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense",
     )
-
-
-def _gap_of(x: PackedClips) -> int:
-    return x.gap if isinstance(x, SpacedClips) else 0
-
-
-def _laid_out_as(x: PackedClips, other: PackedClips) -> Tensor:
-    return (apart(flat(other), x.gap) if isinstance(x, SpacedClips) else flat(other)).rows
 
 
 def _spread(factor: Tensor, lengths: tuple[int, ...]) -> Tensor:

@@ -10,7 +10,7 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, RaggedLength, fro
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.slots import triple
-from slowfast_atfr.packed.spaced import frames_and_starts
+from slowfast_atfr.packed.spaced import frames_in_place
 
 Dims = int | Sequence[int] | None
 DType = torch.dtype | None
@@ -43,16 +43,14 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
         frames, lengths = to_frames(x)
         reduced = getattr(frames, op)(inner, keepdim=True, dtype=dtype)
         return from_frames(reduced, lengths, multiple=x.multiple)
-    frames, lengths, starts = frames_and_starts(x)
+    (frames, starts), lengths = frames_in_place(x), x.lengths
     dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
     per_frame = frames.sum(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
-    if len(set(lengths)) == 1 and sum(lengths) == len(frames):
+    if len(set(lengths)) == 1 and not x.gap:
         per_clip = getattr(per_frame.unflatten(0, (len(lengths), -1)), op)(1)  # (N, H, W, C)
     else:
-        if sum(lengths) == len(frames):
-            clips = per_frame.split(lengths)
-        else:  # gaps between them, in inference
-            clips = [per_frame[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        clips = (per_frame[start : start + length] for start, length in zip(starts, lengths, strict=True))
+        clips = clips if x.gap else per_frame.split(lengths)  # whose gradient is one tensor, not one for each clip
         per_clip = torch.stack([getattr(clip, op)(0) for clip in clips])
     if op == "mean":
         per_clip = per_clip * (per_frame[0].numel() / frames[0].numel())

@@ -41,10 +41,6 @@ class SpacedClips(PackedClips):
     def rows(self) -> Tensor:
         return self._rows
 
-    @property
-    def starts(self) -> tuple[int, ...]:
-        return starts_apart(self.lengths, self.gap)
-
     def like(self, rows: Tensor) -> PackedClips:
         if rows is self._rows:
             return self
@@ -62,8 +58,8 @@ def flat(x: PackedClips) -> PackedClips:
     """The clips end to end; x itself if they are."""
     if not isinstance(x, SpacedClips):
         return x
-    frames = x.rows.permute(0, 2, 3, 4, 1).squeeze(0)
-    return from_frames(take(frames, x.lengths, x.starts), x.lengths, multiple=x.multiple)
+    frames, starts = frames_in_place(x)
+    return from_frames(take(frames, x.lengths, starts), x.lengths, multiple=x.multiple)
 
 
 def keep_apart(x: Tensor | PackedClips, gap: int) -> Tensor | PackedClips:
@@ -80,11 +76,8 @@ def can_stay_apart(x: PackedClips, gap: int) -> bool:
     """Whether gaps are worth their frames: in inference on a CPU, for clips of several lengths, not too short."""
     if torch.is_grad_enabled() or x.device.type != "cpu" or x.multiple > 1 or len(set(x.lengths)) == 1:
         return False
-    if (
-        x.requires_grad or x.rows.is_inference() != torch.is_inference_mode_enabled()
-    ):  # gaps may not be cleared in place
-        return False
-    return gap * (len(x) - 1) <= MOST_GAPS * sum(x.lengths)
+    may_write = not x.requires_grad and x.rows.is_inference() == torch.is_inference_mode_enabled()  # into gaps
+    return may_write and gap * (len(x) - 1) <= MOST_GAPS * sum(x.lengths)
 
 
 def apart(x: PackedClips, gap: int) -> SpacedClips:
@@ -97,18 +90,16 @@ def apart(x: PackedClips, gap: int) -> SpacedClips:
     return SpacedClips(rows.unsqueeze(0).permute(0, 4, 1, 2, 3), lengths, gap, x.multiple)
 
 
-def frames_and_starts(x: PackedClips) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
-    """(frames, H, W, C) in which the clips stand, without a copy, their lengths, and where each starts."""
-    gap = x.gap if isinstance(x, SpacedClips) else 0
-    return x.rows.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths, starts_apart(x.lengths, gap)
+def frames_in_place(x: PackedClips) -> tuple[Tensor, tuple[int, ...]]:
+    """(frames, H, W, C) in which the clips stand, without a copy, and where each starts."""
+    return x.rows.permute(0, 2, 3, 4, 1).squeeze(0), starts_apart(x.lengths, x.gap)
 
 
 def clear(x: SpacedClips) -> None:
     """Make the gaps zero, in place: nobody reads them for anything else."""
-    if x.gap:
-        frames = x.rows.permute(0, 2, 3, 4, 1).squeeze(0)
-        for start in x.starts[1:]:
-            frames[start - x.gap : start].zero_()
+    frames, starts = frames_in_place(x)
+    for start in starts[1:]:
+        frames[start - x.gap : start].zero_()
 
 
 @lru_cache(maxsize=128)

@@ -142,9 +142,15 @@ def conv3d(
         def op(dense: Tensor, pad: int) -> Tensor:
             return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-    shortest = shortest_native_clip(kernel[0], stride[0], input)
-    options = {"shortest_native": shortest, "fast_alone": fast_alone, "keeps_apart": groups == input.shape[1]}
-    return over_time(input, window, op, name="conv3d", **options)
+    return over_time(
+        input,
+        window,
+        op,
+        name="conv3d",
+        shortest_native=shortest_native_clip(kernel[0], stride[0], input),
+        fast_alone=fast_alone,
+        keeps_apart=groups == input.shape[1],
+    )
 
 
 def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:

@@ -15,11 +15,10 @@ from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.resnet import Swish
 from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.packed import pack, pad_lengths, to_dense
-from slowfast_atfr.reproduce.model_benchmark import BATCH, random_inputs
+from slowfast_atfr.reproduce.model_benchmark import BATCH, LOCAL_NORMS, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import keep_bins
 from slowfast_atfr.utils.env import free_as_usual, keep_freed_memory
 
-PLAIN = ("BN.NORM_TYPE", "batchnorm")
 MIXED = (3, 10, 7, 5, 8, 4, 9, 6)  # frames of clips of X3D-S, of 13
 
 
@@ -89,12 +88,12 @@ def benchmark_inference(configs: Path, *, rounds: int, device: torch.device) -> 
 
 def fast_network(config: Path, device: torch.device, *pairs: str) -> nn.Module:
     """As a test with TEST.FOLD_NORMS runs it."""
-    return fold_norms(build_model(load_cfg(str(config), [*PLAIN, *pairs])).to(device).eval())
+    return fold_norms(build_model(load_cfg(str(config), [*LOCAL_NORMS, *pairs])).to(device).eval())
 
 
 def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[list[Tensor]], Tensor]:
     """Contiguous tensors, norms by themselves, Swish in Python, frames one by one, nothing in place; without SGS."""
-    model = build_model(load_cfg(str(config), [*PLAIN, "RESNET.INPLACE_RELU", "False", *pairs])).to(device).eval()
+    model = build_model(load_cfg(str(config), [*LOCAL_NORMS, "RESNET.INPLACE_RELU", "False", *pairs])).to(device).eval()
     for module in list(model.modules()):
         if isinstance(module, StemConv3d):
             module.leaves_lanes = False
@@ -109,9 +108,9 @@ def over_plain(
 ) -> list[Figure]:
     """The fast network over the plain one, which hands freed memory back as processes do, and which keeps it."""
     config = configs / dense.config
-    fast, unfolded = fast_network(config, device, *pairs), build_model(load_cfg(str(config), [*PLAIN, *pairs]))
+    fast, unfolded = fast_network(config, device, *pairs), build_model(load_cfg(str(config), [*LOCAL_NORMS, *pairs]))
     plain, unfolded = plain_network(config, device, *pairs), unfolded.to(device).eval()
-    inputs = random_inputs(load_cfg(str(config), [*PLAIN, *pairs]), device, dense.batch)
+    inputs = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *pairs]), device, dense.batch)
     tasks = {
         "plain": partial(_as_usual, plain, inputs),
         "plain, memory kept": partial(plain, inputs),
@@ -138,7 +137,7 @@ def over_base(
 ) -> Figure:
     """The network with SGS, which runs and then keeps so many maps, over the one without; both fast."""
     path = configs / sampled.config
-    cfg = load_cfg(str(path), [*PLAIN, *pairs])
+    cfg = load_cfg(str(path), [*LOCAL_NORMS, *pairs])
     base, atfr = fast_network(path, device, *pairs), fast_network(path.with_stem(f"{path.stem}_ATFR"), device, *pairs)
     keep_bins(atfr, sampled.maps / cfg.DATA.NUM_FRAMES)
     inputs = random_inputs(cfg, device, sampled.batch)
@@ -152,7 +151,7 @@ def packed_over_padded(configs: Path, *, rounds: int, device: torch.device, pair
     """What follows SGS in X3D-S: packed clips of mixed lengths over the same clips, padded to the longest."""
     config = configs / DENSE[0].config
     model = fast_network(config, device, *pairs)
-    clips = random_inputs(load_cfg(str(config), [*PLAIN, *pairs]), device, len(MIXED))
+    clips = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *pairs]), device, len(MIXED))
     maps = model.s2(model.s1(clips))[0].movedim(1, -1).contiguous().movedim(-1, 1)
     packed = pack([clip[:, :length] for clip, length in zip(maps, MIXED, strict=True)])
     padded = to_dense(pad_lengths(packed, [max(MIXED)] * len(MIXED), where="end"))

@@ -20,6 +20,7 @@ from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.sgs.sampler import PathwaySGS
 
 BATCH = 2  # clips
+LOCAL_NORMS = ("BN.NORM_TYPE", "batchnorm")  # a benchmark is one process
 LEFT_OUT = ("Demo", "UCF101", "HMDB51")  # folders of toys, and of networks that stand in another folder as well
 
 
@@ -94,7 +95,7 @@ def measure_pair(
         device: where they run.
         pairs: KEY VALUE pairs for both configs.
     """
-    cfgs = [load_cfg(str(path), ["BN.NORM_TYPE", "batchnorm", *pairs]) for path in (base, atfr)]
+    cfgs = [load_cfg(str(path), [*LOCAL_NORMS, *pairs]) for path in (base, atfr)]
     models = {name: build_model(cfg).to(device).eval() for name, cfg in zip(("base", "ATFR"), cfgs, strict=True)}
     summaries, inputs = [model_summary(cfg) for cfg in cfgs], random_inputs(cfgs[0], device)
     with torch.inference_mode():

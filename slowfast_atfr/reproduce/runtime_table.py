@@ -10,7 +10,7 @@ import torch
 from slowfast_atfr.analysis.timing import machine
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.reproduce.model_benchmark import halve_maps, measure_pair, random_inputs
+from slowfast_atfr.reproduce.model_benchmark import LOCAL_NORMS, halve_maps, measure_pair, random_inputs
 from slowfast_atfr.reproduce.table_report import markdown
 from slowfast_atfr.reproduce.tables import Table
 from slowfast_atfr.reproduce.train_benchmark import SUBJECTS, compare_steps, fits, largest
@@ -51,7 +51,7 @@ def runtime_table(table: Table, configs: Path, pairs: Sequence[str]) -> str:
 
 def _infers(config: str, pairs: Sequence[str], device: torch.device, batch: int) -> bool:
     """Whether a GPU has the memory for a batch of so many clips."""
-    cfg = load_cfg(config, ["BN.NORM_TYPE", "batchnorm", *pairs])
+    cfg = load_cfg(config, [*LOCAL_NORMS, *pairs])
     model = build_model(cfg).to(device).eval()
     halve_maps(model)
     with torch.inference_mode():

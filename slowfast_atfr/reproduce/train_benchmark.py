@@ -18,7 +18,7 @@ from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.engine.step import GradientSteps, autocast
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips
-from slowfast_atfr.reproduce.model_benchmark import ragged_lengths, random_inputs
+from slowfast_atfr.reproduce.model_benchmark import LOCAL_NORMS, ragged_lengths, random_inputs
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.sampler import Measured
 
@@ -62,7 +62,7 @@ class TrainingStep:
     """
 
     def __init__(self, config: Path, pairs: Sequence[str], batch: int, device: torch.device) -> None:
-        self.cfg = load_cfg(str(config), ["BN.NORM_TYPE", "batchnorm", *pairs])
+        self.cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
         self.device = device
         self.network = build_model(self.cfg).to(device).train()
         keep_bins(self.network, 0.5)

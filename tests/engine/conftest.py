@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.checkpoint import save_checkpoint
 from slowfast_atfr.models import build_model
 from tests.engine.foreign_weights import shuffled
+from tests.engine.small_run import make_cfg, make_run, step
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int = 10) -> None:
@@ -110,3 +112,16 @@ def network(repo):
         return shuffled(build_model(load_cfg(path, [*THIN, *norm, *pairs]))).eval()
 
     return build
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return make_cfg(tmp_path)
+
+
+@pytest.fixture
+def saved(cfg):
+    """A run with a checkpoint after its first epoch, and the path of that."""
+    net, optimizer = make_run()
+    step(net, optimizer)
+    return net, optimizer, save_checkpoint(cfg, net, optimizer, 0)

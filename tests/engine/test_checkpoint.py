@@ -1,3 +1,5 @@
+"""What a checkpoint holds, which one is the last, and what a crash while writing leaves."""
+
 import errno
 import logging
 import os
@@ -9,7 +11,7 @@ import torch
 from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError, get_cfg
-from slowfast_atfr.engine import checkpoint, checkpoint_file
+from slowfast_atfr.engine import checkpoint
 from slowfast_atfr.engine.checkpoint import (
     last_checkpoint,
     load_checkpoint,
@@ -21,51 +23,8 @@ from slowfast_atfr.engine.checkpoint_file import read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils import files
+from tests.engine.small_run import make_cfg, make_net, make_run, same, step
 from tests.processes import run_in_processes
-
-
-def make_cfg(output_dir, **train):
-    cfg = get_cfg()
-    cfg.OUTPUT_DIR, cfg.SOLVER.MAX_EPOCH = str(output_dir), 25
-    cfg.TRAIN.CHECKPOINT_PERIOD, cfg.TRAIN.EVAL_PERIOD = 10, 4
-    for key, value in train.items():
-        assert key in cfg.TRAIN
-        cfg.TRAIN[key] = value
-    cfg.freeze()
-    return cfg
-
-
-@pytest.fixture
-def cfg(tmp_path):
-    return make_cfg(tmp_path)
-
-
-def make_net(classes=2):
-    return nn.Sequential(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.Flatten(), nn.Linear(4, classes))
-
-
-def make_run(classes=2):
-    net = make_net(classes)
-    return net, optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-
-
-def step(net, optimizer):
-    """A step on random data: it depends on weights, momentum and the random state."""
-    net(torch.randn(4, 3, 1, 1, 1)).square().sum().backward()
-    optimizer.step()
-    optimizer.zero_grad()
-
-
-def same(net, other):
-    return all(map(torch.equal, net.state_dict().values(), other.state_dict().values()))
-
-
-@pytest.fixture
-def saved(cfg):
-    """A run with a checkpoint after its first epoch, and the path of that."""
-    net, optimizer = make_run()
-    step(net, optimizer)
-    return net, optimizer, save_checkpoint(cfg, net, optimizer, 0)
 
 
 def test_the_file_has_pyslowfasts_name_and_keys(cfg, saved, tmp_path):
@@ -259,125 +218,6 @@ def test_a_damaged_file_within_an_epoch_falls_back_to_the_epoch_before(cfg, save
     within.write_bytes(within.read_bytes()[:-100])
     state = make_state()
     assert start_from(cfg, *make_run(), state) == 1 and state.clips == 0
-
-
-def test_a_run_starts_anew_or_goes_on(cfg, saved, tmp_path):
-    net, _, path = saved
-    other, optimizer = make_run()
-    assert start_from(cfg, other, optimizer) == 1 and same(net, other)
-    assert start_from(make_cfg(tmp_path, AUTO_RESUME=False), *make_run()) == 0
-    assert start_from(make_cfg(tmp_path / "empty"), *make_run()) == 0
-
-
-def test_a_run_starts_from_a_given_file(saved, tmp_path):
-    net, _, path = saved
-    empty = tmp_path / "empty"
-    other, optimizer = make_run()
-    assert start_from(make_cfg(empty, CHECKPOINT_FILE_PATH=path), other, optimizer) == 1
-    assert same(net, other) and optimizer.state
-    other, optimizer = make_run(classes=5)
-    reset = make_cfg(empty, CHECKPOINT_FILE_PATH=path, CHECKPOINT_EPOCH_RESET=True)
-    assert start_from(reset, other, optimizer) == 0
-    assert torch.equal(other[0].weight, net[0].weight) and not optimizer.state
-
-
-def test_a_run_that_forgets_the_file_to_start_from_is_told(tmp_path, caplog):
-    start_from(make_cfg(tmp_path, CHECKPOINT_EPOCH_RESET=True, CHECKPOINT_INFLATE=True), *make_run())
-    told = "TRAIN.CHECKPOINT_EPOCH_RESET and CHECKPOINT_INFLATE is True, but TRAIN.CHECKPOINT_FILE_PATH is empty"
-    assert told in caplog.text
-    caplog.clear()
-    start_from(make_cfg(tmp_path), *make_run())
-    assert not caplog.text
-
-
-@pytest.mark.parametrize("state", [None, [1], "text", {"state": {}, "param_groups": 5}])
-def test_what_is_no_optimizer_state_is_told(saved, tmp_path, state):
-    net, _, path = saved
-    torch.save(torch.load(path, weights_only=True) | {"optimizer_state": state}, tmp_path / "file.pyth")
-    with pytest.raises(ConfigError, match="has no optimizer state that fits this run"):
-        load_checkpoint(str(tmp_path / "file.pyth"), *make_run())
-
-
-def test_a_given_file_that_leaves_nothing_to_train_is_told(cfg, saved, tmp_path):
-    net, optimizer, _ = saved
-    path = save_checkpoint(cfg, net, optimizer, 24)
-    with pytest.raises(ConfigError, match="saved after 25 epochs, and the run has 25 .*: nothing is left to train"):
-        start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path), net, optimizer)
-    assert start_from(cfg, net, optimizer) == 25  # a finished run that is started again has nothing to do
-
-
-def test_a_start_reads_the_file_once(cfg, saved, tmp_path, monkeypatch):
-    _, _, path = saved
-    opened, load = [], torch.load
-    monkeypatch.setattr(
-        checkpoint_file.torch, "load", lambda path, **options: opened.append(path) or load(path, **options)
-    )
-    start_from(cfg, *make_run())
-    start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path), *make_run())
-    load_for_test(cfg, make_net())
-    assert opened == [path] * 3
-
-
-def test_weights_of_no_run_start_at_epoch_0(saved, tmp_path):
-    net, _, path = saved
-    bare = tmp_path / "bare.pth"
-    torch.save(net.state_dict(), bare)
-    other, optimizer = make_run()
-    assert start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=str(bare)), other, optimizer) == 0
-    assert same(net, other) and not optimizer.state
-    other, optimizer = make_run()
-    inflated = make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path, CHECKPOINT_INFLATE=True)
-    assert start_from(inflated, other, optimizer) == 0
-    assert same(net, other) and not optimizer.state
-
-
-def test_names_are_cleared_where_the_file_is_a_given_one(saved, tmp_path):
-    net, optimizer, path = saved
-    content = torch.load(path, weights_only=True)
-    content["model_state"] = {f"backbone.{name}": value for name, value in content["model_state"].items()}
-    torch.save(content, tmp_path / "prefixed.pyth")
-    keys = {"CHECKPOINT_FILE_PATH": str(tmp_path / "prefixed.pyth"), "CHECKPOINT_CLEAR_NAME_PATTERN": ["backbone."]}
-    cleared = make_cfg(tmp_path / "empty", **keys)
-    other, other_optimizer = make_run()
-    assert start_from(cleared, other, other_optimizer) == 1 and same(net, other) and other_optimizer.state
-    other = make_net()
-    assert load_for_test(cleared, other) == keys["CHECKPOINT_FILE_PATH"] and same(net, other)
-
-
-def test_a_test_takes_all_weights_from_the_file(saved, tmp_path):
-    net, _, _ = saved
-    state = net.state_dict()
-    torch.save({name: value for name, value in state.items() if name != "1.running_var"}, tmp_path / "part.pth")
-    cfg = get_cfg()
-    cfg.OUTPUT_DIR, cfg.TEST.CHECKPOINT_FILE_PATH = str(tmp_path / "empty"), str(tmp_path / "part.pth")
-    with pytest.raises(ConfigError, match=r"1 are missing \(1.running_var\).* A test takes every weight from the file"):
-        load_for_test(cfg, make_net())
-    cfg.TEST.CHECKPOINT_FILE_PATH = str(tmp_path / "gone.pth")
-    with pytest.raises(ConfigError, match="TEST.CHECKPOINT_FILE_PATH is '.*gone.pth', and there is no such file"):
-        load_for_test(cfg, make_net())
-
-
-def test_what_is_tested(cfg, saved, tmp_path):
-    net, _, path = saved
-    other = make_net()
-    assert load_for_test(cfg, other) == path and same(net, other)
-    empty = make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path)
-    assert load_for_test(empty, make_net()) == path
-    with pytest.raises(ConfigError, match="nothing to test: TEST.CHECKPOINT_FILE_PATH is empty"):
-        load_for_test(make_cfg(tmp_path / "empty"), make_net())
-
-
-def test_the_folder_of_a_run_stands_for_its_newest_checkpoint(cfg, saved, tmp_path):
-    (tmp_path / "none").mkdir()
-    of_run, of_none = (make_cfg(tmp_path / "empty").clone() for _ in range(2))
-    for own, folder in ((of_run, cfg.OUTPUT_DIR), (of_none, tmp_path / "none")):
-        own.defrost()
-        own.TEST.CHECKPOINT_FILE_PATH = str(folder)
-    assert load_for_test(of_run, make_net()) == saved[2]
-    with pytest.raises(
-        ConfigError, match="TEST.CHECKPOINT_FILE_PATH is the folder '.*none', which holds no checkpoint"
-    ):
-        load_for_test(of_none, make_net())
 
 
 def _share(rank, folder):

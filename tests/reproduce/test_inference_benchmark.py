@@ -7,7 +7,6 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.reproduce.inference_benchmark import (
     DENSE,
-    PLAIN,
     Dense,
     Sampled,
     fast_network,
@@ -16,7 +15,7 @@ from slowfast_atfr.reproduce.inference_benchmark import (
     packed_over_padded,
     plain_network,
 )
-from slowfast_atfr.reproduce.model_benchmark import random_inputs
+from slowfast_atfr.reproduce.model_benchmark import LOCAL_NORMS, random_inputs
 
 CPU = torch.device("cpu")
 TINY = ("DATA.TRAIN_CROP_SIZE", "32")
@@ -26,9 +25,9 @@ TINY = ("DATA.TRAIN_CROP_SIZE", "32")
 @torch.inference_mode()
 def test_plain_fast_and_built_networks_give_the_same_scores(repo, dense):
     config, scores = repo / "configs" / dense.config, []
-    inputs = random_inputs(load_cfg(str(config), [*PLAIN, *TINY]), CPU, 2)
+    inputs = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *TINY]), CPU, 2)
     for build in (
-        lambda: build_model(load_cfg(str(config), [*PLAIN, *TINY])).eval(),
+        lambda: build_model(load_cfg(str(config), [*LOCAL_NORMS, *TINY])).eval(),
         lambda: fast_network(config, CPU, *TINY),
         lambda: plain_network(config, CPU, *TINY),
     ):

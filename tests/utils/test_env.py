@@ -82,3 +82,17 @@ def test_what_is_freed_is_kept_where_that_is_asked_for():
         "print(faults() - before)\n"
     )
     assert told_by(code.format(keep="keep_freed_memory()")) * 10 < told_by(code.format(keep=""))
+
+
+@linux
+def test_a_process_frees_as_usual_again_when_it_is_told_to():
+    left = told_by(
+        "import os, torch\n"
+        "from slowfast_atfr.utils.env import free_as_usual, keep_freed_memory, private_memory\n"
+        "keep_freed_memory()\n"
+        "free_as_usual()\n"
+        "before = private_memory(os.getpid())\n"
+        "torch.ones(25 * 2**20)\n"
+        "print(private_memory(os.getpid()) - before)\n"
+    )
+    assert left < 24 * 2**20
