@@ -5,6 +5,7 @@ from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.load import load_cfg
 from slowfast_atfr.config.validate import (
+    ALL_STAGES,
     BLOCKS,
     MAX_BINS,
     NORM_TYPES,
@@ -17,6 +18,7 @@ from slowfast_atfr.config.validate import (
 )
 
 __all__ = [
+    "ALL_STAGES",
     "BLOCKS",
     "MAX_BINS",
     "MAX_MAGNITUDE",

@@ -12,6 +12,7 @@ from slowfast_atfr.config.errors import fail_unless as _fail_unless
 _ONE_PATHWAY = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "x3d", "3dresnet")
 STAGES = ("conv1", "res2", "res3", "res4")  # that SGS and temporal attention may stand behind: s1 .. s4
 RESIDUAL_STAGES = ("res2", "res3", "res4", "res5")  # s2 .. s5
+ALL_STAGES = ("conv1", *RESIDUAL_STAGES)  # s1 .. s5
 NORM_TYPES = ("batchnorm", "sync_batchnorm", "sub_batchnorm")
 PATHWAY_NAMES = ("slow", "fast")
 PATHWAYS = {"slowfast": 2} | dict.fromkeys(_ONE_PATHWAY, 1)  # of each MODEL.ARCH
@@ -109,6 +110,9 @@ def _network(cfg: CfgNode) -> None:
     _fail_unless(set(again) <= set(RESIDUAL_STAGES), key, again, f"it is a list out of {', '.join(RESIDUAL_STAGES)}")
     _fail_unless(len(set(again)) == len(again), key, again, "a stage stands in it once")
     _fail_unless(again or not cfg.MODEL.ACT_CHECKPOINT, key, again, "MODEL.ACT_CHECKPOINT is True, so name a stage")
+    copies, key = cfg.MODEL.REPLICATE_PAD_STAGES, "MODEL.REPLICATE_PAD_STAGES"
+    _fail_unless(set(copies) <= set(ALL_STAGES), key, copies, f"it is a list out of {', '.join(ALL_STAGES)}")
+    _fail_unless(len(set(copies)) == len(copies), key, copies, "a stage stands in it once")
     norm, compiled = cfg.BN.NORM_TYPE, cfg.MODEL.COMPILE
     rule = f"it goes with BN.NORM_TYPE batchnorm, the norm that torch can compile; that is {norm!r}"
     _fail_unless(not compiled or norm == "batchnorm", "MODEL.COMPILE", compiled, rule)

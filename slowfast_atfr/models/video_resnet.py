@@ -10,9 +10,10 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast_atfr.config import RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
+from slowfast_atfr.config import ALL_STAGES, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
+from slowfast_atfr.models.borders import replicate_in_time
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.compiled import CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
@@ -71,6 +72,11 @@ class VideoResNet(nn.Module):
                     self.add_module(f"s{index}_{suffix}", layers[STAGES[index - 1]])
             if index < 5 and num_pathways(cfg) == 2:
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
+        for stage in cfg.MODEL.REPLICATE_PAD_STAGES:
+            index = 1 + ALL_STAGES.index(stage)
+            for name in (f"s{index - 1}_fuse", f"s{index}"):  # what leads to the stage belongs to it
+                if name in self._modules:
+                    replicate_in_time(self._modules[name])
         stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
         dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages that no sampler stands before

@@ -6,7 +6,7 @@ at zero vectors, poles and static clips too. Scaling all embeddings of a block s
 again, and leaves angles alone, as long as vectors stay longer than sqrt(TINY) = 1e-6: shorter ones have no direction.
 
 Z_t is the embedding of frame t and m the mean embedding of its block. Differences that are rounding noise beside the
-embeddings they come from (ROUNDING) are zero: a static clip has no differences, however its mean was rounded.
+embeddings they come from (ROUNDING) are zero: a static clip has no differences, however its maps and mean were rounded.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from torch import Tensor
 
 SIMILARITY_REGISTRY = Registry("SIMILARITY")
 
-ROUNDING = 8  # a difference of so many units in the last place of the largest value is none
+ROUNDING = 16  # a difference of so many units in the last place of the largest value is none; networks make 3
 SHRINKAGE = 0.1  # of mean_mahalanobis: share of the round covariance that is mixed in
 TINY = 1e-12  # squared length below which a vector has no direction
 
@@ -211,8 +211,8 @@ def _from_mean(embeddings: Tensor, real: Tensor) -> Tensor:
 
 
 def _largest(embeddings: Tensor) -> Tensor:
-    """(N, 1, L) largest absolute value of each coordinate."""
-    return embeddings.detach().abs().amax(dim=1, keepdim=True)
+    """(N, 1, 1) largest absolute value of all coordinates, of which some may be what was left when others cancelled."""
+    return embeddings.detach().abs().amax(dim=(1, 2), keepdim=True)
 
 
 def _without_noise(difference: Tensor, size: Tensor) -> Tensor:

@@ -54,6 +54,9 @@ BAD = [
     ("MODEL.DROPOUT_RATE", "1.0", "below 1"),
     ("MODEL.ACT_CHECKPOINT_STAGES", "[res1]", "res2, res3, res4, res5"),
     ("MODEL.ACT_CHECKPOINT_STAGES", "[res2, res2]", "once"),
+    ("MODEL.REPLICATE_PAD_STAGES", "[stem]", "conv1, res2, res3, res4, res5"),
+    ("MODEL.REPLICATE_PAD_STAGES", "[res2, res2]", "once"),
+    ("MODEL.REPLICATE_PAD_STAGES", "[2]", "a list of names"),
 ]
 
 
