@@ -18,6 +18,7 @@ from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.cli import exit_status, train_and_test
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.reproduce.controls import register_controls
+from slowfast_atfr.reproduce.held_clips import register_held_clips
 from slowfast_atfr.reproduce.study_report import study_table
 from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
 from slowfast_atfr.reproduce.table_report import MAPS
@@ -48,6 +49,7 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
 def _study(configs: Path, args: argparse.Namespace) -> None:
     """Run what is not done yet, if there are videos, and print the table of all that is."""
     register_controls()
+    register_held_clips()
     runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
     if not runs:
         raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")

@@ -23,7 +23,9 @@ def study_table(lines: Sequence[Line]) -> str:
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
             rows.append(_row(group, float(np.mean(dense)) if dense else None))
-        tables.append(markdown(f"{data}, {own[0]['num_videos']:.0f} test clips", rows))
+        pairs = " ".join(own[0]["pairs"])
+        title = f"{data}, {own[0]['num_videos']:.0f} test clips" + f"; {pairs}" * bool(pairs)
+        tables.append(markdown(title, rows))
     return "\n\n".join(tables) or "no results yet"
 
 

@@ -105,7 +105,7 @@ def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_p
     assert tuned["active_bins_s2"] == 4 and tuned["gflops_per_clip"] < base["gflops_per_clip"]
     assert not list(out.glob("tiny_*/fine*/checkpoints")) and list(out.glob("tiny_*/from*/checkpoints/*.pyth"))
     table = capsys.readouterr().out
-    assert "tiny, 4 test clips" in table and "| uniform pooling to 4 | fine-tuned | 1 |" in table
+    assert f"tiny, 4 test clips; {' '.join(SMALL)}" in table and "| uniform pooling to 4 | fine-tuned | 1 |" in table
 
     assert main(repo / "configs", [*only, "--", *SMALL]) == 0
     assert len(weights) == 2 and "is done" in capsys.readouterr().err

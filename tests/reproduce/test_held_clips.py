@@ -1,0 +1,68 @@
+"""Clips that stand still most of the time: what they show, when they move, and that a test is the same each time."""
+
+import numpy as np
+import pytest
+
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.datasets.build import build_dataset
+from slowfast_atfr.reproduce.held_clips import MOVING, hold_outer_frames, register_held_clips
+from tests.tiny_sets import write_clip
+
+
+@pytest.mark.parametrize("frames", [1, 2, 8, 13, 16, 64])
+@pytest.mark.parametrize("begin", [0, 0.3, 0.7, 0.999])
+def test_the_middle_is_shown_once_and_its_ends_are_held(frames, begin):
+    held = hold_outer_frames(np.arange(50, 50 + frames), begin)
+    moving = max(1, round(MOVING * frames))
+    assert len(held) == frames and len(set(held)) == moving
+    assert set(np.diff(held)) <= {0, 1}
+    assert held[0] - 50 == (frames - moving) // 2
+    changes = np.flatnonzero(np.diff(held))
+    assert len(changes) == 0 or changes[-1] - changes[0] == moving - 2  # without a pause
+
+
+def test_it_starts_to_move_anywhere():
+    first = [int((hold_outer_frames(np.arange(16), begin) == 5).sum()) for begin in np.linspace(0, 0.999, 50)]
+    assert set(first) == set(range(1, 12)) and first == sorted(first)
+
+
+def test_a_data_set_of_such_clips(tmp_path):
+    register_held_clips()
+    names = [f"{n}.mp4" for n in range(6)]
+    for name in names:
+        write_clip(tmp_path / name, frames=40)
+    for part in ("train", "val"):
+        (tmp_path / f"{part}.csv").write_text("".join(f"{name} 0\n" for name in names))
+    pairs = [*("TRAIN.DATASET", "held", "TEST.DATASET", "held", "MODEL.ARCH", "slow", "MODEL.MODEL_NAME", "ResNet")]
+    pairs += [
+        "DATA.PATH_TO_DATA_DIR",
+        str(tmp_path),
+        "DATA.PATH_PREFIX",
+        str(tmp_path),
+        "DATA.INPUT_CHANNEL_NUM",
+        "[3]",
+    ]
+    pairs += [
+        "DATA.NUM_FRAMES",
+        "16",
+        "DATA.SAMPLING_RATE",
+        "2",
+        "DATA.TARGET_FPS",
+        "10",
+        "TEST.NUM_ENSEMBLE_VIEWS",
+        "2",
+    ]
+    data = build_dataset("held", load_cfg(None, pairs), "test")
+    drawn, tested = set(), set()
+    for index in range(len(names)):
+        with data.open(index) as video:
+            views = data.view_indices(video)
+            assert np.array_equal(views, data.view_indices(video)) and views.shape == (2, 16)
+            assert [len(set(view)) for view in views] == [6, 6]
+            tested.add(int((views[0] == views[0][0]).sum()))
+            middle = data.middle_indices(video)
+            assert len(set(middle)) == 6 and np.array_equal(middle, data.middle_indices(video))
+            indices = [data.random_indices(video, np.random.default_rng(seed)) for seed in range(20)]
+            assert {len(set(clip)) for clip in indices} == {6}
+            drawn |= {int((clip == clip[0]).sum()) for clip in indices}
+    assert len(tested) > 2 and len(drawn) > 6
