@@ -79,7 +79,9 @@ def replicate_in_time(module: nn.Module) -> nn.Module:
         TypeError: for a convolution of another class, or one whose padding is not of zeros, in numbers.
     """
     for name, conv in module.named_modules():
-        if not isinstance(conv, nn.Conv3d) or isinstance(conv, ReplicateConv3d) or conv.padding[0] in (0, "v"):  # valid
+        if not isinstance(conv, nn.Conv3d) or isinstance(conv, ReplicateConv3d):
+            continue
+        if conv.padding == "valid" or conv.padding[0] == 0:
             continue
         if type(conv) not in REPLICATING or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise TypeError(f"{name or 'the module'}: {conv} is not an nn.Conv3d with a padding of so many zeros")

@@ -22,6 +22,7 @@ from slowfast_atfr.models.norm import Norm, norm_from
 from slowfast_atfr.models.resnet import Clips, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
+from slowfast_atfr.packed import pack_dense, shortest_native_clip
 from slowfast_atfr.sgs import sgs_after
 
 SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each; X3D 2 five times
@@ -77,6 +78,7 @@ class VideoResNet(nn.Module):
             for name in (f"s{index - 1}_fuse", f"s{index}"):  # what leads to the stage belongs to it
                 if name in self._modules:
                     replicate_in_time(self._modules[name])
+        self.longest_kernels = [_longest_kernel(self, f".pathway{pathway}_") for pathway in range(num_pathways(cfg))]
         stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
         dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages that no sampler stands before
@@ -96,6 +98,7 @@ class VideoResNet(nn.Module):
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
+        x = [pack_dense(clips) if self._is_short(pathway, clips) else clips for pathway, clips in enumerate(x)]
         for index in range(1, 6):
             x = self._run_stage(f"s{index}", x)
             if index == 2 and hasattr(self, "pathway0_pool"):
@@ -105,9 +108,14 @@ class VideoResNet(nn.Module):
                     x = self._modules[name](x)
         return self.head(x)
 
+    def _is_short(self, pathway: int, clips: Tensor) -> bool:
+        """Whether torch's own convolutions of so few frames are wrong; those of packed clips know a way round."""
+        fewest = clips.shape[2] // 2 if hasattr(self, "pathway0_pool") else clips.shape[2]
+        return fewest < shortest_native_clip(self.longest_kernels[pathway], 1, clips)
+
     def _run_stage(self, name: str, x: list[Clips]) -> list[Clips]:
         stage = run = self._modules[name]
-        if self.compiled is not None and name in self.compiled:
+        if self.compiled is not None and name in self.compiled and all(isinstance(clips, Tensor) for clips in x):
             run = partial(self.compiled.run, name, stage)
         again = name in self.checkpointed and torch.is_grad_enabled()
         return run_checkpointed(stage, x, run) if again else run(x)
@@ -126,6 +134,12 @@ class VideoResNet(nn.Module):
                     nn.init.zeros_(module.final_bn.weight)
         nn.init.normal_(self.head.projection.weight, std=fc_std)
         nn.init.zeros_(self.head.projection.bias)
+
+
+def _longest_kernel(model: nn.Module, part: str) -> int:
+    """Frames of the longest kernel of the convolutions with that in their name."""
+    named = model.named_modules()
+    return max(conv.kernel_size[0] for name, conv in named if isinstance(conv, nn.Conv3d) and part in name)
 
 
 @MODEL_REGISTRY.register()
