@@ -101,7 +101,7 @@ def _network(cfg: CfgNode) -> None:
     cfg.MODEL.HEAD_ACT = "softmax"
     cfg.MODEL.ACT_CHECKPOINT = False  # keep no activations of the stages below: run them again in the backward pass
     cfg.MODEL.ACT_CHECKPOINT_STAGES = ["res2", "res3", "res4", "res5"]  # ours
-    cfg.MODEL.REPLICATE_PAD_STAGES = []  # ours: stages that see a clip's outer frames go on beyond its ends, not zeros
+    cfg.MODEL.REPLICATE_PAD_STAGES = []  # ours: stages with replicate padding in time, not zeros
     cfg.MODEL.COMPILE = False  # ours: torch.compile for the stages that no SGS stands before
 
     cfg.RESNET = CfgNode()

@@ -109,9 +109,11 @@ class VideoResNet(nn.Module):
         return self.head(x)
 
     def _is_short(self, pathway: int, clips: Tensor) -> bool:
-        """Whether torch's own convolutions of so few frames are wrong; those of packed clips know a way round."""
-        fewest = clips.shape[2] // 2 if hasattr(self, "pathway0_pool") else clips.shape[2]
-        return fewest < shortest_native_clip(self.longest_kernels[pathway], 1, clips)
+        """Whether gradients of torch's own convolutions of so few frames are wrong; packed clips know a way round."""
+        pool = self.pathway0_pool.kernel_size[0] if hasattr(self, "pathway0_pool") else 1
+        return torch.is_grad_enabled() and clips.shape[2] // pool < shortest_native_clip(
+            self.longest_kernels[pathway], 1, clips
+        )
 
     def _run_stage(self, name: str, x: list[Clips]) -> list[Clips]:
         stage = run = self._modules[name]

@@ -16,15 +16,14 @@ def study_table(lines: Sequence[Line]) -> str:
     The standard error is that of a share of all test clips of all seeds, or of the mean of the seeds if that is larger.
     """
     tables = []
-    for data, lists in dict.fromkeys((line["data"], line["lists"]) for line in lines):
-        own = [line for line in lines if line["lists"] == lists]
+    for data, lists, pairs in dict.fromkeys((line["data"], line["lists"], " ".join(line["pairs"])) for line in lines):
+        own = [line for line in lines if line["lists"] == lists and " ".join(line["pairs"]) == pairs]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
         rows = [["network", "training", "seeds", "top-1 %", "+-", "GFLOPs", "of base", "mean maps", "clips/s"]]
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
             rows.append(_row(group, float(np.mean(dense)) if dense else None))
-        pairs = " ".join(own[0]["pairs"])
-        title = f"{data}, {own[0]['num_videos']:.0f} test clips" + f"; {pairs}" * bool(pairs)
+        title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
         tables.append(markdown(title, rows))
     return "\n\n".join(tables) or "no results yet"
 
