@@ -27,7 +27,7 @@ def write_clip(path, *, label=0, frames=10, size=(40, 48), codec=None, fps=10, b
     return path
 
 
-def write_clips(folder, names_and_labels):
+def write_clips(folder, names_and_labels, **options):
     """A clip for each (name, label), encoded once for each label."""
     made = {}
     for name, label in names_and_labels:
@@ -36,7 +36,7 @@ def write_clips(folder, names_and_labels):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(made[label, path.suffix], path)
         else:
-            made[label, path.suffix] = write_clip(path, label=label)
+            made[label, path.suffix] = write_clip(path, label=label, **options)
 
 
 def write_ucf101(folder, per_class=4):

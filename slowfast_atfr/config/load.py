@@ -16,7 +16,7 @@ from slowfast_atfr.config.foreign import OFF_IS_NONE, RENAMED, SET_BY_RUN, is_in
 from slowfast_atfr.config.validate import validate
 
 logger = logging.getLogger(__name__)
-# whose defaults are empty, so that these do not tell
+# lists whose default is empty, so that it does not show what they hold
 LISTS_OF_NAMES = ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "MODEL.REPLICATE_PAD_STAGES")
 
 

@@ -107,12 +107,9 @@ def _network(cfg: CfgNode) -> None:
     rate = cfg.MODEL.DROPOUT_RATE
     _fail_unless(0 <= rate < 1, "MODEL.DROPOUT_RATE", rate, "it is a probability below 1")
     again, key = cfg.MODEL.ACT_CHECKPOINT_STAGES, "MODEL.ACT_CHECKPOINT_STAGES"
-    _fail_unless(set(again) <= set(RESIDUAL_STAGES), key, again, f"it is a list out of {', '.join(RESIDUAL_STAGES)}")
-    _fail_unless(len(set(again)) == len(again), key, again, "a stage stands in it once")
+    _stage_list(key, again, RESIDUAL_STAGES)
     _fail_unless(again or not cfg.MODEL.ACT_CHECKPOINT, key, again, "MODEL.ACT_CHECKPOINT is True, so name a stage")
-    copies, key = cfg.MODEL.REPLICATE_PAD_STAGES, "MODEL.REPLICATE_PAD_STAGES"
-    _fail_unless(set(copies) <= set(ALL_STAGES), key, copies, f"it is a list out of {', '.join(ALL_STAGES)}")
-    _fail_unless(len(set(copies)) == len(copies), key, copies, "a stage stands in it once")
+    _stage_list("MODEL.REPLICATE_PAD_STAGES", cfg.MODEL.REPLICATE_PAD_STAGES, ALL_STAGES)
     norm, compiled = cfg.BN.NORM_TYPE, cfg.MODEL.COMPILE
     rule = f"it goes with BN.NORM_TYPE batchnorm, the norm that torch can compile; that is {norm!r}"
     _fail_unless(not compiled or norm == "batchnorm", "MODEL.COMPILE", compiled, rule)
@@ -127,6 +124,11 @@ def _network(cfg: CfgNode) -> None:
         _fail_unless(alpha >= 1 and frames % alpha == 0, "SLOWFAST.ALPHA", alpha, rule)
         kernel = cfg.SLOWFAST.FUSION_KERNEL_SZ
         _fail_unless(kernel % 2 == 1, "SLOWFAST.FUSION_KERNEL_SZ", kernel, "it is odd")
+
+
+def _stage_list(key: str, stages: list[str], choices: Sequence[str]) -> None:
+    _fail_unless(set(stages) <= set(choices), key, stages, f"it is a list out of {', '.join(choices)}")
+    _fail_unless(len(set(stages)) == len(stages), key, stages, "a stage stands in it once")
 
 
 def _nonlocal(cfg: CfgNode) -> None:
@@ -192,8 +194,7 @@ def _temporal_attention(cfg: CfgNode) -> None:
 def _stages(cfg: CfgNode, section: str) -> None:
     """The stages that something of ours stands after, where it is enabled."""
     key, stages = f"{section}.STAGES", cfg[section].STAGES
-    _fail_unless(set(stages) <= set(STAGES), key, stages, f"it is a list out of {', '.join(STAGES)}")
-    _fail_unless(len(set(stages)) == len(stages), key, stages, "a stage stands in it once")
+    _stage_list(key, stages, STAGES)
     _fail_unless(not cfg[section].ENABLE or stages, key, stages, f"{section}.ENABLE is True, so name a stage")
 
 

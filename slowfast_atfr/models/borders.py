@@ -29,8 +29,7 @@ class ReplicateConv3d(nn.Conv3d):
     def longer(self, x: Tensor) -> Tensor:
         """(.., T, H, W) with its outer frames repeated as far as the kernel reaches."""
         first, last = x.narrow(-3, 0, 1), x.narrow(-3, x.shape[-3] - 1, 1)
-        longer = torch.cat([*[first] * self.padding[0], x, *[last] * self.padding[0]], dim=-3)
-        return longer.contiguous(memory_format=torch.channels_last_3d) if x.ndim == 5 else longer
+        return torch.cat([*[first] * self.padding[0], x, *[last] * self.padding[0]], dim=-3)
 
     def convolve(self, x: Clips) -> Clips:
         """The convolution of clips that are longer already."""

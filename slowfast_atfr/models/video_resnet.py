@@ -111,9 +111,8 @@ class VideoResNet(nn.Module):
     def _is_short(self, pathway: int, clips: Tensor) -> bool:
         """Whether gradients of torch's own convolutions of so few frames are wrong; packed clips know a way round."""
         pool = self.pathway0_pool.kernel_size[0] if hasattr(self, "pathway0_pool") else 1
-        return torch.is_grad_enabled() and clips.shape[2] // pool < shortest_native_clip(
-            self.longest_kernels[pathway], 1, clips
-        )
+        shortest = shortest_native_clip(self.longest_kernels[pathway], 1, clips)
+        return torch.is_grad_enabled() and clips.shape[2] // pool < shortest
 
     def _run_stage(self, name: str, x: list[Clips]) -> list[Clips]:
         stage = run = self._modules[name]
@@ -139,7 +138,7 @@ class VideoResNet(nn.Module):
 
 
 def _longest_kernel(model: nn.Module, part: str) -> int:
-    """Frames of the longest kernel of the convolutions with that in their name."""
+    """Frames of the longest kernel among the convolutions whose name contains `part`."""
     named = model.named_modules()
     return max(conv.kernel_size[0] for name, conv in named if isinstance(conv, nn.Conv3d) and part in name)
 

@@ -11,13 +11,14 @@ Line = Mapping[str, Any]
 
 
 def study_table(lines: Sequence[Line]) -> str:
-    """A table for each data set: mean of the seeds and standard error of top-1, cost, maps and speed of each network.
+    """A table for each data set and recipe: each network's top-1 with its standard error, cost, maps, speed.
 
-    The standard error is that of a share of all test clips of all seeds, or of the mean of the seeds if that is larger.
+    All are means over seeds. The standard error is that of a share of all test clips of all seeds, or of the seeds' own
+    mean if that is larger.
     """
     tables = []
-    for data, lists, pairs in dict.fromkeys((line["data"], line["lists"], " ".join(line["pairs"])) for line in lines):
-        own = [line for line in lines if line["lists"] == lists and " ".join(line["pairs"]) == pairs]
+    for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
+        own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
         rows = [["network", "training", "seeds", "top-1 %", "+-", "GFLOPs", "of base", "mean maps", "clips/s"]]
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
@@ -26,6 +27,10 @@ def study_table(lines: Sequence[Line]) -> str:
         title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
         tables.append(markdown(title, rows))
     return "\n\n".join(tables) or "no results yet"
+
+
+def _measured_on(line: Line) -> tuple[str, str, str]:
+    return line["data"], line["lists"], " ".join(line["pairs"])
 
 
 def _row(group: Sequence[Line], dense: float | None) -> list[str]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 SIMILARITY_REGISTRY = Registry("SIMILARITY")
 
-ROUNDING = 64  # a difference of so many units in the last place of the largest value is none; networks make some 20
+ROUNDING = 64  # a difference of so many units in the last place of the largest value is none
 SHRINKAGE = 0.1  # of mean_mahalanobis: share of the round covariance that is mixed in
 TINY = 1e-12  # squared length below which a vector has no direction
 
@@ -211,7 +211,7 @@ def _from_mean(embeddings: Tensor, real: Tensor) -> Tensor:
 
 
 def _largest(embeddings: Tensor) -> Tensor:
-    """(N, 1, 1) largest absolute value of all coordinates: a small one may be what cancelling left, noise and all."""
+    """(N, 1, 1) largest absolute value, one for all coordinates: a small coordinate may be the noise of a large one."""
     return embeddings.detach().abs().amax(dim=(1, 2), keepdim=True)
 
 

@@ -25,8 +25,8 @@ CONVOLUTIONS = [  # kernel, stride, padding, dilation, groups
 ]
 
 
-def longer(conv, x):
-    """What a convolution does to clips that have been made longer before."""
+def padded_before(conv, x):
+    """What a convolution does to clips that torch has padded before."""
     x = F.pad(x, (0, 0, 0, 0, conv.padding[0], conv.padding[0]), mode="replicate")
     return F.conv3d(x, conv.weight, conv.bias, conv.stride, (0, *conv.padding[1:]), conv.dilation, conv.groups)
 
@@ -38,7 +38,7 @@ def test_as_if_the_copies_were_there(kernel, stride, padding, dilation, groups, 
     conv = replicate_in_time(nn.Conv3d(4, 8, kernel, **options).double())
     x = torch.randn(2, 4, frames, 6, 6, dtype=torch.float64).requires_grad_()
     found = []
-    for forward in (conv, lambda x: longer(conv, x)):
+    for forward in (conv, lambda x: padded_before(conv, x)):
         out = forward(x)
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
         found.append((out, x.grad, *(parameter.grad for parameter in conv.parameters())))
@@ -64,7 +64,7 @@ def test_short_clips_on_the_way_to_the_slow_pathway():
     options = {"channel_ratio": 2, "kernel": 7, "alpha": 2, "norm": nn.BatchNorm3d, "inplace_relu": False, "pad": "end"}
     fuse = replicate_in_time(FuseFastToSlow(4, **options)).eval()
     fast = torch.randn(1, 4, 6, 5, 5)
-    expected = torch.relu(fuse.bn(longer(fuse.conv_f2s, fast)))
+    expected = torch.relu(fuse.bn(padded_before(fuse.conv_f2s, fast)))
     torch.testing.assert_close(fuse([torch.zeros(1, 3, 3, 5, 5), fast])[0][:, 3:], expected)
 
 
@@ -78,7 +78,7 @@ def test_names_copies_and_half_precision_stay():
         assert torch.equal(other(x), net(x))
     with torch.autocast("cpu", torch.bfloat16):
         assert net(x).dtype == torch.bfloat16
-        torch.testing.assert_close(net[0](x), longer(net[0], x), rtol=2e-2, atol=2e-2)
+        torch.testing.assert_close(net[0](x), padded_before(net[0], x), rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("options", [{"padding": 1, "padding_mode": "circular"}, {"padding": "same"}])
@@ -89,6 +89,8 @@ def test_other_paddings_are_refused_by_name(options):
 
 
 NETWORKS = ["Mini_Kinetics/3DRESNET18_ATFR", "Kinetics/X3D_S_ATFR", "SSv2/SLOWFAST_8x8_R50_ATFR"]
+SIMILARITIES = ["magnitude", "path", "cartesian", "spherical"]
+SIMILARITIES += [f"mean_{distance}" for distance in ("l1", "l2", "cosine", "mahalanobis")]
 COPIES = ("MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]")
 
 
@@ -109,7 +111,7 @@ def still(thin_cfg, golden_fill, to_pathways):
 
 
 @pytest.mark.parametrize("config", NETWORKS)
-@pytest.mark.parametrize("similarity", ["path", "mean_l2", "mean_l1", "mean_cosine", "cartesian", "magnitude"])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("half", [False, True])
 def test_a_still_clip_goes_on_with_one_map_of_each_block(still, config, similarity, half):
     with torch.autocast("cpu", torch.bfloat16, enabled=half):

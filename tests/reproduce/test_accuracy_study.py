@@ -137,6 +137,8 @@ def test_the_table_has_means_and_standard_errors_of_the_seeds():
     sgs = {**common, "start": TUNED, "variant": "path", "gflops_per_clip": 1.0, "top1_acc": 70, "active_bins_s2": 6.5}
     lines = study_table([json.loads(json.dumps(line)) for line in (*base, sgs)]).splitlines()
     assert lines[0] == "set, 30 test clips"
+    recipes = study_table([base[0], {**base[1], "pairs": ["SOLVER.MAX_EPOCH", "9"]}])
+    assert "set, 30 test clips; SOLVER.MAX_EPOCH 9" in recipes and recipes.count("| base | from scratch | 1 |") == 2
     assert "| base | from scratch | 2 | 85.0 | 5.0 | 2 | 1.00 | 16.0 | 9 |" in lines
     assert "| path | fine-tuned | 1 | 70.0 | 8.4 | 1 | 0.50 | 6.5 | 9 |" in lines
     assert study_table([]) == "no results yet"

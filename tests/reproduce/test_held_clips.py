@@ -6,7 +6,8 @@ import pytest
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.reproduce.held_clips import MOVING, hold_outer_frames, register_held_clips
-from tests.tiny_sets import write_clip
+from slowfast_atfr.reproduce.tables import on_lists
+from tests.tiny_sets import write_clips
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 13, 16, 64])
@@ -29,29 +30,12 @@ def test_it_starts_to_move_anywhere():
 def test_a_data_set_of_such_clips(tmp_path):
     register_held_clips()
     names = [f"{n}.mp4" for n in range(6)]
-    for name in names:
-        write_clip(tmp_path / name, frames=40)
+    write_clips(tmp_path, [(name, 0) for name in names], frames=40)
     for part in ("train", "val"):
         (tmp_path / f"{part}.csv").write_text("".join(f"{name} 0\n" for name in names))
-    pairs = [*("TRAIN.DATASET", "held", "TEST.DATASET", "held", "MODEL.ARCH", "slow", "MODEL.MODEL_NAME", "ResNet")]
-    pairs += [
-        "DATA.PATH_TO_DATA_DIR",
-        str(tmp_path),
-        "DATA.PATH_PREFIX",
-        str(tmp_path),
-        "DATA.INPUT_CHANNEL_NUM",
-        "[3]",
-    ]
-    pairs += [
-        "DATA.NUM_FRAMES",
-        "16",
-        "DATA.SAMPLING_RATE",
-        "2",
-        "DATA.TARGET_FPS",
-        "10",
-        "TEST.NUM_ENSEMBLE_VIEWS",
-        "2",
-    ]
+    keys = on_lists(str(tmp_path)) | {"TRAIN.DATASET": "held", "TEST.DATASET": "held", "TEST.NUM_ENSEMBLE_VIEWS": "2"}
+    keys |= {"DATA.NUM_FRAMES": "16", "DATA.SAMPLING_RATE": "2", "DATA.TARGET_FPS": "10"}
+    pairs = [word for pair in keys.items() for word in pair]
     data = build_dataset("held", load_cfg(None, pairs), "test")
     drawn, tested = set(), set()
     for index in range(len(names)):
