@@ -71,11 +71,6 @@ def keep_freed_memory() -> None:
     _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1})  # no block is mapped on its own, none is trimmed
 
 
-def free_as_usual() -> None:
-    """Let this process free as glibc does of itself once it has freed a block of 32 MiB or more; glibc only."""
-    _mallopt({_M_MMAP_THRESHOLD: 2**25, _M_TRIM_THRESHOLD: 2**26, _M_MMAP_MAX: 2**16})
-
-
 def _mallopt(options: Mapping[int, int]) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
