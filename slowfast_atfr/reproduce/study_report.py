@@ -1,10 +1,12 @@
 """Results of the accuracy study as tables."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from slowfast_atfr.reproduce.study_variants import UNIFORM_POOLING
 from slowfast_atfr.reproduce.table_report import MAPS, markdown
 
 Line = Mapping[str, Any]
@@ -14,16 +16,30 @@ def study_table(lines: Sequence[Line]) -> str:
     """A table for each data set and recipe: each network's top-1 with its standard error, cost, maps, speed.
 
     All are means over seeds. The standard error is that of a share of all test clips of all seeds, or of the seeds' own
-    mean if that is larger.
+    mean if that is larger. "over uniform" is the mean over seeds, with its standard error, of how much the network is
+    above uniform pooling to as many bins, trained alike from the same seed.
     """
     tables = []
     for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
         own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
-        rows = [["network", "training", "seeds", "top-1 %", "+-", "GFLOPs", "of base", "mean maps", "clips/s"]]
+        rows = [
+            [
+                "network",
+                "training",
+                "seeds",
+                "top-1 %",
+                "+-",
+                "over uniform",
+                "GFLOPs",
+                "of base",
+                "mean maps",
+                "clips/s",
+            ]
+        ]
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
-            rows.append(_row(group, float(np.mean(dense)) if dense else None))
+            rows.append(_row(group, _over_uniform(group, own), float(np.mean(dense)) if dense else None))
         title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
         tables.append(markdown(title, rows))
     return "\n\n".join(tables) or "no results yet"
@@ -33,14 +49,26 @@ def _measured_on(line: Line) -> tuple[str, str, str]:
     return line["data"], line["lists"], " ".join(line["pairs"])
 
 
-def _row(group: Sequence[Line], dense: float | None) -> list[str]:
+def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[str]:
     top1, cost, speed = (_column(group, key) for key in ("top1_acc", "gflops_per_clip", "clips_per_second"))
     maps = np.mean([line.get(MAPS, line["frames"]) for line in group])
     share = f"{cost.mean() / dense:.2f}" if dense else ""
     first = group[0]
     spread = f"{standard_error(top1, first['num_videos']):.1f}"
-    cells = [first["variant"], first["start"], str(len(group)), f"{top1.mean():.1f}", spread]
+    cells = [first["variant"], first["start"], str(len(group)), f"{top1.mean():.1f}", spread, over_uniform]
     return [*cells, f"{cost.mean():.3g}", share, f"{maps:.1f}", f"{np.median(speed):.3g}"]
+
+
+def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
+    """Mean of the differences within a seed, such as "2.1 +- 0.4"; "" where there are none."""
+    bins = re.search(r" to \d+", group[0]["variant"])
+    key = (group[0]["start"], f"{UNIFORM_POOLING}{bins[0]}") if bins else None
+    uniform = {line["seed"]: line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
+    more = np.array([line["top1_acc"] - uniform[line["seed"]] for line in group if line["seed"] in uniform])
+    if key == (group[0]["start"], group[0]["variant"]) or not len(more):
+        return ""
+    error = f" +- {more.std(ddof=1) / np.sqrt(len(more)):.1f}" if len(more) > 1 else ""
+    return f"{more.mean():.1f}{error}"
 
 
 def _column(group: Sequence[Line], key: str) -> np.ndarray:

@@ -133,15 +133,44 @@ def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
 
 def test_the_table_has_means_and_standard_errors_of_the_seeds():
     common = {"data": "set", "lists": "0", "pairs": [], "frames": 16, "num_videos": 30.0, "clips_per_second": 9.0}
-    base = [{**common, "start": SCRATCH, "variant": "base", "gflops_per_clip": 2.0, "top1_acc": t} for t in (80, 90)]
-    sgs = {**common, "start": TUNED, "variant": "path", "gflops_per_clip": 1.0, "top1_acc": 70, "active_bins_s2": 6.5}
+    base = {**common, "start": SCRATCH, "variant": "base", "gflops_per_clip": 2.0}
+    base = [{**base, "seed": seed, "top1_acc": top1} for seed, top1 in enumerate((80, 90))]
+    sgs = {
+        **common,
+        "seed": 0,
+        "start": TUNED,
+        "variant": "path",
+        "gflops_per_clip": 1.0,
+        "top1_acc": 70,
+        "active_bins_s2": 6.5,
+    }
     lines = study_table([json.loads(json.dumps(line)) for line in (*base, sgs)]).splitlines()
     assert lines[0] == "set, 30 test clips"
     recipes = study_table([base[0], {**base[1], "pairs": ["SOLVER.MAX_EPOCH", "9"]}])
     assert "set, 30 test clips; SOLVER.MAX_EPOCH 9" in recipes and recipes.count("| base | from scratch | 1 |") == 2
-    assert "| base | from scratch | 2 | 85.0 | 5.0 | 2 | 1.00 | 16.0 | 9 |" in lines
-    assert "| path | fine-tuned | 1 | 70.0 | 8.4 | 1 | 0.50 | 6.5 | 9 |" in lines
+    assert "| base | from scratch | 2 | 85.0 | 5.0 |  | 2 | 1.00 | 16.0 | 9 |" in lines
+    assert "| path | fine-tuned | 1 | 70.0 | 8.4 |  | 1 | 0.50 | 6.5 | 9 |" in lines
     assert study_table([]) == "no results yet"
+
+
+def test_a_network_is_compared_with_uniform_pooling_to_as_many_bins_of_its_own_seed():
+    common = {"data": "set", "lists": "0", "pairs": [], "frames": 16, "num_videos": 30.0, "clips_per_second": 9.0}
+    accuracies = {  # of seeds 0, 1, 2
+        (TUNED, "path to 6, linear_mean"): (72, 84, 60),
+        (TUNED, "uniform pooling to 6"): (70, 80),
+        (TUNED, "uniform pooling to 4"): (10, 10),
+        (SCRATCH, "uniform pooling to 6"): (20, 20),
+        (TUNED, "random merging to 8"): (70, 80),
+        (SCRATCH, "random merging to 6"): (15,),
+    }
+    lines = [
+        {**common, "start": start, "variant": variant, "seed": seed, "gflops_per_clip": 1.0, "top1_acc": top1}
+        for (start, variant), seeds in accuracies.items()
+        for seed, top1 in enumerate(seeds)
+    ]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in study_table(lines).splitlines()[2:]]
+    column = rows[0].index("over uniform")
+    assert [row[column] for row in rows[2:]] == ["3.0 +- 1.0", "", "", "", "", "-5.0"]
 
 
 def test_the_standard_error_is_the_larger_of_two():
