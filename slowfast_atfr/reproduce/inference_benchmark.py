@@ -111,11 +111,11 @@ def over_plain(
     cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
     fast, unfolded = fast_network(config, device, *pairs), build_model(cfg).to(device).eval()
     inputs = random_inputs(cfg, device, dense.batch)
-    build = partial(_plain_task, config, dense.batch, device, pairs)
-    with in_own_process(build) as plain:
+    plain_of = config, dense.batch, device, pairs
+    with in_own_process(_plain_task, *plain_of) as plain:
         tasks = {
             "plain": plain,
-            "plain, memory kept": build(),
+            "plain, memory kept": _plain_task(*plain_of),
             "unfolded": partial(unfolded, inputs),
             "fast": partial(fast, inputs),
         }

@@ -2,56 +2,50 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from functools import cache
 
 import torch
 
+from slowfast_atfr.utils.env import HUGE_PAGES
 from slowfast_atfr.utils.errors import RunError
-
-_HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch's; utils.env sets it
 
 
 @contextmanager
-def in_own_process(build: Callable[[], Callable[[], object]]) -> Iterator[Callable[[], None]]:
+def in_own_process(build: Callable[..., Callable[[], object]], *args: Hashable) -> Iterator[Callable[[], None]]:
     """A call of what `build` returns in a new process: as many threads, memory as Linux and the C library have it.
 
     Args:
-        build: called once, in that process; a function that pickle can name.
+        build: called once, in that process, before the first call; a function that pickle can name.
+        args: of build.
     Yields:
-        A function that has the other process make the call, and waits until it is done. Raises RunError if that
-        process has ended.
+        A function that has the other process make the call, and waits until it is done. What the call raises there it
+        raises here; RunError if that process has ended.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(build, torch.get_num_threads(), theirs), daemon=True)
-    process.start()
-    theirs.close()
+    spawn, threads = multiprocessing.get_context("spawn"), torch.get_num_threads()
+    with ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(threads,)) as process:
 
-    def call() -> None:
-        try:
-            ours.send(None)
-            ours.recv()
-        except (EOFError, OSError):
-            process.join()
-            raise RunError(f"a process that measures something has ended (exit status {process.exitcode})") from None
+        def call() -> None:
+            try:
+                process.submit(_call, build, args).result()
+            except BrokenProcessPool as error:
+                raise RunError(f"a process that measures something has ended: {error}") from None
 
-    try:
         yield call
-    finally:
-        ours.close()
-        process.join()
 
 
-def _serve(build: Callable[[], Callable[[], object]], threads: int, connection: Connection) -> None:
-    os.environ.pop(_HUGE_PAGES, None)  # before torch's first block, when it looks
+def _start(threads: int) -> None:
+    os.environ.pop(HUGE_PAGES, None)  # before torch's first block, when it looks
     torch.set_num_threads(threads)
-    task = build()
-    try:
-        while True:
-            connection.recv()
-            task()
-            connection.send(None)
-    except (EOFError, OSError):  # the other end is closed
-        return
+
+
+def _call(build: Callable[..., Callable[[], object]], args: tuple[Hashable, ...]) -> None:
+    _built(build, args)()
+
+
+@cache
+def _built(build: Callable[..., Callable[[], object]], args: tuple[Hashable, ...]) -> Callable[[], object]:
+    return build(*args)

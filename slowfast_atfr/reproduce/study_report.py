@@ -1,15 +1,15 @@
 """Results of the accuracy study as tables."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from slowfast_atfr.reproduce.study_variants import UNIFORM_POOLING
+from slowfast_atfr.reproduce.study_variants import UNIFORM_OF
 from slowfast_atfr.reproduce.table_report import MAPS, markdown
 
 Line = Mapping[str, Any]
+HEADER = ["network", "training", "seeds", "top-1 %", "+-", "over uniform", "GFLOPs", "of base", "mean maps", "clips/s"]
 
 
 def study_table(lines: Sequence[Line]) -> str:
@@ -23,20 +23,7 @@ def study_table(lines: Sequence[Line]) -> str:
     for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
         own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
-        rows = [
-            [
-                "network",
-                "training",
-                "seeds",
-                "top-1 %",
-                "+-",
-                "over uniform",
-                "GFLOPs",
-                "of base",
-                "mean maps",
-                "clips/s",
-            ]
-        ]
+        rows = [HEADER]
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
             rows.append(_row(group, _over_uniform(group, own), float(np.mean(dense)) if dense else None))
@@ -61,11 +48,10 @@ def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[
 
 def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
     """Mean of the differences within a seed, such as "2.1 +- 0.4"; "" where there are none."""
-    bins = re.search(r" to \d+", group[0]["variant"])
-    key = (group[0]["start"], f"{UNIFORM_POOLING}{bins[0]}") if bins else None
+    key = (group[0]["start"], UNIFORM_OF.get(group[0]["variant"]))
     uniform = {line["seed"]: line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
     more = np.array([line["top1_acc"] - uniform[line["seed"]] for line in group if line["seed"] in uniform])
-    if key == (group[0]["start"], group[0]["variant"]) or not len(more):
+    if not len(more):
         return ""
     error = f" +- {more.std(ddof=1) / np.sqrt(len(more)):.1f}" if len(more) > 1 else ""
     return f"{more.mean():.1f}{error}"

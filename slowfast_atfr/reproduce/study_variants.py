@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from slowfast_atfr.reproduce.tables import SCALED_DOWN
 
 SCRATCH, TUNED = "from scratch", "fine-tuned"
-UNIFORM_POOLING = "uniform pooling"
 FINE_TUNING = {"SOLVER.BASE_LR": "0.0003", "SOLVER.MAX_EPOCH": "30"}  # of a trained base, SGS inserted new
 
 
@@ -35,11 +34,17 @@ PATH = tuple(
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (8, "delta_normalized"))
 )
 UNIFORM = tuple(
-    _sgs("uniform_time", "delta_normalized", "time", bins, f"{UNIFORM_POOLING} to {bins}") for bins in (4, 6, 8)
+    _sgs("uniform_time", "delta_normalized", "time", bins, f"uniform pooling to {bins}") for bins in (4, 6, 8)
 )
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
 VARIANTS = (BASE, *PAPERS, *PATH, *UNIFORM, *RANDOM)  # fine-tuned
 AT_SIX = tuple(variant for variant in (*PATH, *UNIFORM, *RANDOM) if variant.sgs["NUM_BINS"] == "[6]")
+UNIFORM_OF = {  # names: uniform pooling to as many bins
+    variant.name: uniform.name
+    for variant in (*PATH, *RANDOM)
+    for uniform in UNIFORM
+    if variant.sgs["NUM_BINS"] == uniform.sgs["NUM_BINS"]
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch asks Linux for them where that is 1
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
@@ -67,7 +68,7 @@ def keep_freed_memory() -> None:
     glibc only; other C libraries go on as they do. Torch is told to ask Linux for huge pages, too, which it does if
     this comes before its first block: X3D-S infers 5 to 10 % faster on them.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    os.environ.setdefault(HUGE_PAGES, "1")
     _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1})  # no block is mapped on its own, none is trimmed
 
 

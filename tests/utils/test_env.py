@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast_atfr.utils.env import get_rng_state, gpu_memory, host_memory, seed_everything, set_rng_state
+from slowfast_atfr.utils.env import HUGE_PAGES, get_rng_state, gpu_memory, host_memory, seed_everything, set_rng_state
 
 
 def draw():
@@ -47,7 +47,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs 
 
 
 def told_by(code: str) -> int:
-    env = {key: value for key, value in os.environ.items() if key != "THP_MEM_ALLOC_ENABLE"}  # others may have set it
+    env = {key: value for key, value in os.environ.items() if key != HUGE_PAGES}  # others may have set it
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     return int(done.stdout)
 
