@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast_atfr.config import ALL_STAGES, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
-from slowfast_atfr.models.borders import replicate_in_time
+from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.compiled import CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
@@ -74,10 +74,7 @@ class VideoResNet(nn.Module):
             if index < 5 and num_pathways(cfg) == 2:
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
         for stage in cfg.MODEL.REPLICATE_PAD_STAGES:
-            index = 1 + ALL_STAGES.index(stage)
-            for name in (f"s{index - 1}_fuse", f"s{index}"):  # what leads to the stage belongs to it
-                if name in self._modules:
-                    replicate_in_time(self._modules[name])
+            self._replicate_pad(stage)
         self.longest_kernels = [_longest_kernel(self, f".pathway{pathway}_") for pathway in range(num_pathways(cfg))]
         stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
@@ -95,6 +92,16 @@ class VideoResNet(nn.Module):
     def make_head(self, cfg: CfgNode, last: StageSpec, norm: Norm, **options: Any) -> Head:
         """The classifier behind the last stage; the options are those of Head."""
         return ResNetBasicHead(last.dim_out, cfg.MODEL.NUM_CLASSES, **options)
+
+    def _replicate_pad(self, stage: str) -> None:
+        index = 1 + ALL_STAGES.index(stage)
+        parts = [f"s{index - 1}_fuse", f"s{index}"]  # what leads to the stage belongs to it
+        padded = replicate_in_time(nn.ModuleList(self._modules[part] for part in parts if part in self._modules))
+        if not any(isinstance(module, ReplicateConv3d) for module in padded.modules()):
+            raise ConfigError(
+                f"MODEL.REPLICATE_PAD_STAGES has {stage!r}, of which no convolution looks beyond the ends of a clip in "
+                "this network; leave it out"
+            )
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]

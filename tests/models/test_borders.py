@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from slowfast_atfr.analysis import count_macs
+from slowfast_atfr.config import ConfigError
 from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
 from slowfast_atfr.models.fusion import FuseFastToSlow
@@ -122,6 +123,14 @@ def test_a_still_clip_goes_on_with_one_map_of_each_block(still, config, similari
 @pytest.mark.parametrize("config", NETWORKS)
 def test_behind_zeros_it_goes_on_with_more(still, config):
     assert all(maps > blocks for maps, blocks in still(config, "SGS.SIMILARITY", "path"))
+
+
+@pytest.mark.parametrize(
+    ("config", "stage"), [("SLOW_8x8_R50", "conv1"), ("SLOW_8x8_R50", "res2"), ("C2D_8x8_R50", "res5")]
+)
+def test_a_stage_on_which_it_has_no_effect_is_refused(thin_cfg, config, stage):
+    with pytest.raises(ConfigError, match=f"MODEL.REPLICATE_PAD_STAGES has '{stage}', of which no convolution looks"):
+        build_model(thin_cfg(f"Kinetics/{config}.yaml", "MODEL.REPLICATE_PAD_STAGES", f"[{stage}]"))
 
 
 @torch.no_grad()
