@@ -86,20 +86,25 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _config(configs: Path, data: Path, out: Path, run: Run, pairs: Sequence[str], weights: str = "") -> CfgNode:
-    own = {**run.pairs(), **on_lists(str(data)), "OUTPUT_DIR": str(_folder(out, data, run))}
+    own = {**run.pairs(), **on_lists(str(data)), "OUTPUT_DIR": str(_folder(out, data, run, pairs))}
     if weights:
         own["TRAIN.CHECKPOINT_FILE_PATH"] = weights
     network = f"{NETWORK}_ATFR.yaml" if run.variant.sgs else f"{NETWORK}.yaml"
     return load_cfg(str(configs / network), [*(word for pair in own.items() for word in pair), *pairs])
 
 
-def _folder(out: Path, data: Path, run: Run) -> Path:
-    return out / f"{data.name}_{_lists(data)}" / run.folder
+def _folder(out: Path, data: Path, run: Run, pairs: Sequence[str]) -> Path:
+    """Of a run on these lists with these pairs, so that none goes on from the weights of another recipe."""
+    return out / f"{data.name}_{_lists(data)}_{_number(' '.join(pairs).encode())}" / run.folder
 
 
 def _lists(data: Path) -> str:
     """A number that tells lists of videos apart, wherever they lie."""
-    return f"{zlib.crc32(b''.join((data / name).read_bytes() for name in ('train.csv', 'val.csv'))):08x}"
+    return _number(b"".join((data / name).read_bytes() for name in ("train.csv", "val.csv")))
+
+
+def _number(what: bytes) -> str:
+    return f"{zlib.crc32(what):08x}"
 
 
 def _run_all(
@@ -116,6 +121,7 @@ def _run_all(
         weights = ""
         if run.start == TUNED:
             base = Run(SCRATCH, BASE, run.seed)
+            _is_done(results, data, base, pairs)  # with other pairs it tells so
             own = _config(configs, data, out, base, pairs)
             weights = os.path.join(own.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{own.SOLVER.MAX_EPOCH:05d}.pyth")
             if not os.path.exists(weights):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,8 +115,26 @@ def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_p
     (other / "val.csv").write_text("0.mp4 0\n")
     assert main(repo / "configs", ["--data", str(other), *only[2:], "--", *SMALL]) == 0
     assert len(weights) == 4 and "tiny, 1 test clips" in capsys.readouterr().out
-    assert main(repo / "configs", [*only, "--", *SMALL, "LOG_PERIOD", "3"]) == 1
-    assert "give the same ones, or another --out" in capsys.readouterr().err
+    for name in ("uniform pooling to 4", "path to 6"):  # of the second the base has been trained with other pairs
+        renamed = [*only[:-1], f"fine-tuned; {name}"]
+        assert main(repo / "configs", [*renamed, "--", *SMALL, "LOG_PERIOD", "3"]) == 1
+        assert "give the same ones, or another --out" in capsys.readouterr().err
+    assert len(weights) == 4
+
+
+def test_no_run_starts_from_weights_of_another_recipe(repo, data, tmp_path, monkeypatch):
+    out, started_from = tmp_path / "out", []
+    monkeypatch.setattr(
+        accuracy_study, "_train_and_tell", lambda cfg, *_: started_from.append(cfg.TRAIN.CHECKPOINT_FILE_PATH)
+    )
+    only = ["--data", str(data), "--out", str(out), "--seeds", "0", "--only", "fine-tuned; path to 6"]
+    assert main(repo / "configs", [*only, "--", *SMALL]) == 0
+    trained = Path(started_from[1])
+    trained.parent.mkdir(parents=True)
+    trained.touch()
+    assert main(repo / "configs", [*only, "--", *SMALL]) == 0 and started_from[2:] == [str(trained)]
+    assert main(repo / "configs", [*only, "--", *SMALL, "LOG_PERIOD", "3"]) == 0
+    assert started_from[3] == "" and started_from[4] != str(trained)
 
 
 def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
