@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from slowfast_atfr.analysis.timing import Figure, busy_share, in_turn, machine, ratio, seconds_of, table
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.data_benchmark import benchmark_data
@@ -170,7 +171,7 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     """The command line of tools/benchmark.py.
 
     Returns:
-        0; 1 where the machine is busy with something else, 2 where the arguments are wrong.
+        0; 1 where the machine is busy with something else or a benchmark fails, 2 where the arguments are wrong.
     """
     parser = argparse.ArgumentParser(prog="benchmark.py", description="Ratios of times, all measured in one run.")
     parser.add_argument("names", nargs="+", metavar="NAME", choices=[*BENCHMARKS], help=", ".join(BENCHMARKS))
@@ -199,12 +200,16 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
         )
         return 1
     print(f"{machine(args.device)}; medians of {args.rounds} rounds; float32\n")
+    return exit_status(lambda: _measure(configs, args, share))
+
+
+def _measure(configs: Path, args: argparse.Namespace, busy: float | None) -> None:
+    """Run the benchmarks that were asked for, print their tables, write their figures."""
     told = {}
     for name in args.names:
         figures = BENCHMARKS[name](configs, rounds=args.rounds, device=args.device)
         told[name] = [asdict(figure) for figure in figures]
         print(f"{table(figures)}\n")
         if args.json:  # after each benchmark, so that a later one's failure loses nothing
-            document = {"machine": machine(args.device), "busy": share, "figures": told}
+            document = {"machine": machine(args.device), "busy": busy, "figures": told}
             args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0

@@ -11,6 +11,7 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.reproduce import benchmarks
 from slowfast_atfr.reproduce.benchmarks import BENCHMARKS, NETWORKS, main
+from slowfast_atfr.utils.errors import RunError
 
 
 @pytest.fixture
@@ -39,6 +40,17 @@ def test_a_busy_machine_is_refused_unless_one_insists(quick, tmp_path, capsys, m
     assert main(tmp_path, ["quick", "--busy"]) == 0
     monkeypatch.setattr(benchmarks, "busy_share", lambda: None)  # a system that does not say
     assert main(tmp_path, ["quick"]) == 0
+
+
+def test_a_benchmark_that_fails_is_told_and_what_came_before_it_is_kept(quick, tmp_path, capsys, monkeypatch):
+    def fails(configs, **options):
+        raise RunError("a process has ended")
+
+    monkeypatch.setitem(BENCHMARKS, "failing", fails)
+    file = tmp_path / "figures.json"
+    assert main(tmp_path, ["quick", "failing", "--json", str(file)]) == 1
+    assert capsys.readouterr().err == "error: a process has ended\n"
+    assert list(json.loads(file.read_text())["figures"]) == ["quick"]
 
 
 @pytest.mark.parametrize(
