@@ -41,7 +41,7 @@ def run_demo(folder: Path, configs: Path, pairs: list[str]) -> int:
     Returns:
         0, or the exit status of the run that failed.
     """
-    data = write_demo_dataset(folder / "data", videos_per_class_train=40)
+    data = write_demo_dataset(folder / "data", videos_per_class_train=40, videos_per_class_val=25)
     results = {}
     for name, config in RUNS.items():
         out = folder / Path(config).stem
