@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import yaml
+from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.config.load import flatten
+from slowfast_atfr.config.recipe import changed_keys
 from slowfast_atfr.engine.safe_pickle import PickledArray, load_arrays
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,15 @@ class CheckpointFile:
     def epoch(self) -> int | None:
         """Epoch at whose end it was saved, from 0; None where the file does not tell."""
         return self.rest.get("epoch")
+
+    def changes(self, cfg: CfgNode) -> dict[str, str]:
+        """What training may depend on and is other in `cfg` than in the config of the file, see `changed_keys`."""
+        try:
+            before = yaml.safe_load(self.rest.get("cfg", ""))
+        except (yaml.YAMLError, AttributeError):  # of another program, or no text
+            before = None
+        changed = changed_keys(dict(flatten(before)), cfg) if isinstance(before, dict) else {}
+        return {key: text for key, text in changed.items() if not key.startswith("TEST.")}
 
 
 def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = None) -> CheckpointFile:

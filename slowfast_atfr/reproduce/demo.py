@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from fvcore.common.config import CfgNode
 
 from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.analysis.figures import ClipPicture, draw_merging
-from slowfast_atfr.config import load_cfg
+from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.datasets import build_dataset, pathways
 from slowfast_atfr.datasets.demo import write_demo_dataset
 from slowfast_atfr.datasets.demo_scene import TEMPLATES
-from slowfast_atfr.engine.checkpoint import load_for_test
-from slowfast_atfr.engine.cli import main as run_net
+from slowfast_atfr.engine.checkpoint import last_checkpoint, load_for_test
+from slowfast_atfr.engine.cli import exit_status, train_and_test
+from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.models import build_model
 from slowfast_atfr.sgs import record
 
@@ -39,24 +41,36 @@ def run_demo(folder: Path, configs: Path, pairs: list[str]) -> int:
         configs: folder with the demo's configs.
         pairs: KEY VALUE pairs for both runs.
     Returns:
-        0, or the exit status of the run that failed.
+        0, or the exit status of the run that failed; 1 where a run in the folder is of another config.
     """
-    data = write_demo_dataset(folder / "data", videos_per_class_train=40, videos_per_class_val=25)
-    results = {}
+    return exit_status(lambda: _run_demo(folder, configs, pairs))
+
+
+def _run_demo(folder: Path, configs: Path, pairs: list[str]) -> None:
+    data = folder / "data"
+    cfgs = {}
     for name, config in RUNS.items():
-        out = folder / Path(config).stem
-        where = ["DATA.PATH_TO_DATA_DIR", str(data), "DATA.PATH_PREFIX", str(data / "videos"), "OUTPUT_DIR", str(out)]
-        argv = ["--cfg", str(configs / config), *where, *pairs]
-        status = run_net(argv)
-        if status:
-            return status
-        results[name] = last_stats(out / "stdout.log", "test_final")
-        cfg = load_cfg(str(configs / config), [*where, *pairs])
+        where = ["DATA.PATH_TO_DATA_DIR", str(data), "DATA.PATH_PREFIX", str(data / "videos")]
+        cfgs[name] = load_cfg(str(configs / config), [*where, "OUTPUT_DIR", str(folder / Path(config).stem), *pairs])
+        refuse_other_run(cfgs[name])
+    write_demo_dataset(data, videos_per_class_train=40, videos_per_class_val=25)
+    results = {}
+    for name, cfg in cfgs.items():
+        launch(train_and_test, cfg)
+        results[name] = last_stats(Path(cfg.OUTPUT_DIR) / "stdout.log", "test_final")
     table = comparison(results, cfg.DATA.NUM_FRAMES // cfg.SLOWFAST.ALPHA, cfg.DATA.NUM_FRAMES)
     (folder / "results.md").write_text(table, encoding="utf-8")
     draw_validation_clips(folder / "merging.png", cfg)
     print(f"\n{table}\n\nThe table: {folder / 'results.md'}\nWhat was merged with what: {folder / 'merging.png'}")
-    return 0
+
+
+def refuse_other_run(cfg: CfgNode) -> None:
+    """Raise ConfigError if the newest checkpoint of OUTPUT_DIR was trained with another config."""
+    file = last_checkpoint(cfg.OUTPUT_DIR)
+    changed = file.changes(cfg) if file else {}
+    if changed:
+        told = ", ".join([*changed.values()][:5])
+        raise ConfigError(f"{file.path} is of another demo ({told}); remove the folder, or give another one")
 
 
 def last_stats(log: Path, kind: str) -> dict[str, Any]:
@@ -83,7 +97,7 @@ def comparison(results: Mapping[str, Mapping[str, Any]], slow_frames: int, fast_
 
 
 @torch.inference_mode()
-def draw_validation_clips(path: Path, cfg) -> None:
+def draw_validation_clips(path: Path, cfg: CfgNode) -> None:
     """Draw what the fast pathway's SGS did to some validation clips, with the weights of the newest checkpoint."""
     dataset, model = build_dataset(cfg.TRAIN.DATASET, cfg, "val"), build_model(cfg)
     load_for_test(cfg, model)

@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.config.load import flatten
+from slowfast_atfr.config.recipe import changed_keys
 from slowfast_atfr.engine.cli import train_and_test
 from slowfast_atfr.utils.distributed import RankInfo, on_main
 from slowfast_atfr.utils.errors import RunError
@@ -18,11 +19,6 @@ from slowfast_atfr.utils.logging import setup_logging
 
 logger = logging.getLogger(__name__)
 RESULT = "result.json"
-# What a finished run may have had otherwise: machines, places, and how much is told on the way.
-FREE = {"OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "NUM_GPUS", "NUM_SHARDS", "SHARD_ID", "DIST_BACKEND"}
-FREE |= {"DATA_LOADER.NUM_WORKERS", "DATA_LOADER.PIN_MEMORY", "LOG_PERIOD", "LOG_MODEL_INFO", "TRAIN.ENABLE"}
-FREE |= {"TRAIN.AUTO_RESUME", "TRAIN.EVAL_PERIOD", "TRAIN.CHECKPOINT_PERIOD", "TEST.SAVE_RESULTS_PATH"}
-FREE |= {"DIST_TIMEOUT", "TRAIN.CHECKPOINT_ITERATIONS"}
 
 
 def run_once(cfg: CfgNode, rank: RankInfo, name: str) -> dict[str, Any]:
@@ -64,10 +60,9 @@ def read_result(cfg: CfgNode) -> dict[str, Any] | None:
         stats, before = result["stats"], result["cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"cannot read the result {path}: {error}; remove it to test again") from None
-    now = dict(flatten(cfg))
-    changed = [key for key in now if key not in FREE and key in before and before[key] != now[key]]
+    changed = changed_keys(before, cfg)
     if changed:
-        told = ", ".join(f"{key} was {before[key]!r} and is {now[key]!r}" for key in changed[:5])
+        told = ", ".join([*changed.values()][:5])
         raise ConfigError(f"{path} is of another config ({told}); choose another OUTPUT_DIR, or remove it to redo it")
     return stats
 

@@ -6,6 +6,7 @@ import torch
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine import checkpoint_file
 from slowfast_atfr.engine.checkpoint import load_checkpoint, load_for_test, save_checkpoint, start_from
+from slowfast_atfr.engine.checkpoint_file import read_checkpoint
 from tests.engine.small_run import make_cfg, make_net, make_run, same
 
 
@@ -15,6 +16,23 @@ def test_a_run_starts_anew_or_goes_on(cfg, saved, tmp_path):
     assert start_from(cfg, other, optimizer) == 1 and same(net, other)
     assert start_from(make_cfg(tmp_path, AUTO_RESUME=False), *make_run()) == 0
     assert start_from(make_cfg(tmp_path / "empty"), *make_run()) == 0
+
+
+def test_a_run_that_goes_on_with_another_config_is_told(cfg, saved, tmp_path, caplog):
+    other = cfg.clone()
+    other.defrost()
+    other.OUTPUT_DIR, other.LOG_PERIOD, other.TEST.BATCH_SIZE = str(tmp_path) + "/", 3, 5
+    assert start_from(other, *make_run()) == 1 and "another config" not in caplog.text
+    other.SGS.ORDER, other.SOLVER.MAX_EPOCH = "time", 40
+    assert start_from(other, *make_run()) == 1
+    assert "another config: SOLVER.MAX_EPOCH was 25 and is 40, SGS.ORDER was 'bin' and is 'time'" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{", "!!python/tuple [1]", "5", 5, None, {"SGS": 1}, "SGS: 1", ""])
+def test_a_config_that_cannot_be_read_is_none(cfg, saved, tmp_path, text):
+    _, _, path = saved
+    torch.save(torch.load(path, weights_only=True) | {"cfg": text}, tmp_path / "file.pyth")
+    assert read_checkpoint(str(tmp_path / "file.pyth")).changes(cfg) == {}
 
 
 def test_a_run_starts_from_a_given_file(saved, tmp_path):
