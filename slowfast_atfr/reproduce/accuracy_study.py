@@ -112,6 +112,9 @@ def _run_all(
 ) -> None:
     """What the process does: each run that is not done, and what a run starts from before it."""
     results = out / "results.jsonl"
+    for run in runs:  # other pairs are refused before hours of training
+        for needed in (run, Run(SCRATCH, BASE, run.seed)) if run.start == TUNED else (run,):
+            _is_done(results, data, needed, pairs)
     for number, run in enumerate(runs, 1):
         told = f"{data.name}; {run.name}"
         if _is_done(results, data, run, pairs):
@@ -121,10 +124,11 @@ def _run_all(
         weights = ""
         if run.start == TUNED:
             base = Run(SCRATCH, BASE, run.seed)
-            _is_done(results, data, base, pairs)  # with other pairs it tells so
             own = _config(configs, data, out, base, pairs)
             weights = os.path.join(own.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{own.SOLVER.MAX_EPOCH:05d}.pyth")
             if not os.path.exists(weights):
+                if _is_done(results, data, base, pairs):
+                    print(f"{base.name} is trained again, since {weights} is gone; its result stays", file=sys.stderr)
                 _train_and_tell(own, rank, results, data, base, pairs)
         _train_and_tell(_config(configs, data, out, run, pairs, weights), rank, results, data, run, pairs)
 

@@ -31,7 +31,7 @@ KERNELS = ("linear", "linear_normalized", "delta_normalized", "linear_mean")
 PAPERS = tuple(_sgs("magnitude", kernel, order) for kernel in KERNELS for order in ("bin", "time"))
 PATH = tuple(
     _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
-    for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (8, "delta_normalized"))
+    for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
 UNIFORM = tuple(
     _sgs("uniform_time", "delta_normalized", "time", bins, f"uniform pooling to {bins}") for bins in (4, 6, 8)

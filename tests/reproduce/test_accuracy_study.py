@@ -12,7 +12,7 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.reproduce import accuracy_study
 from slowfast_atfr.reproduce.accuracy_study import main, read_results
 from slowfast_atfr.reproduce.controls import random_order, uniform_time
-from slowfast_atfr.reproduce.study_report import standard_error, study_table
+from slowfast_atfr.reproduce.study_report import error_of_difference, standard_error, study_table
 from slowfast_atfr.reproduce.study_variants import SCRATCH, TUNED, VARIANTS, runs_of
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
 from tests.tiny_sets import write_clip
@@ -127,7 +127,7 @@ def test_no_run_starts_from_weights_of_another_recipe(repo, data, tmp_path, monk
     monkeypatch.setattr(
         accuracy_study, "_train_and_tell", lambda cfg, *_: started_from.append(cfg.TRAIN.CHECKPOINT_FILE_PATH)
     )
-    only = ["--data", str(data), "--out", str(out), "--seeds", "0", "--only", "fine-tuned; path to 6"]
+    only = ["--data", str(data), "--out", str(out), "--seeds", "0", "--only", "fine-tuned; path to 6, linear_mean"]
     assert main(repo / "configs", [*only, "--", *SMALL]) == 0
     trained = Path(started_from[1])
     trained.parent.mkdir(parents=True)
@@ -135,6 +135,25 @@ def test_no_run_starts_from_weights_of_another_recipe(repo, data, tmp_path, monk
     assert main(repo / "configs", [*only, "--", *SMALL]) == 0 and started_from[2:] == [str(trained)]
     assert main(repo / "configs", [*only, "--", *SMALL, "LOG_PERIOD", "3"]) == 0
     assert started_from[3] == "" and started_from[4] != str(trained)
+
+
+def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights_is_trained_again(
+    repo, data, tmp_path, monkeypatch, capsys
+):
+    out, trained = tmp_path / "out", []
+    lists = accuracy_study._lists(data)
+    line = {"data": "tiny", "lists": lists, "start": SCRATCH, "variant": "base", "frames": 8, "num_videos": 4.0}
+    line |= {"top1_acc": 50.0, "gflops_per_clip": 1.0, "clips_per_second": 9.0}
+    out.mkdir()
+    done = [line | {"seed": 0, "pairs": SMALL}, line | {"seed": 1, "pairs": []}]
+    (out / "results.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in done))
+    monkeypatch.setattr(accuracy_study, "_train_and_tell", lambda *args: trained.append(args[-2].name))
+    argv = ["--data", str(data), "--out", str(out), "--only", "fine-tuned; path to 6, linear_mean", "--seeds", "0"]
+    assert main(repo / "configs", [*argv, "1", "--", *SMALL]) == 1 and not trained
+    assert "with no pairs; give the same ones" in capsys.readouterr().err
+    assert main(repo / "configs", [*argv, "--", *SMALL]) == 0
+    assert trained == ["from scratch; base; seed 0", "fine-tuned; path to 6, linear_mean; seed 0"]
+    assert "is trained again" in capsys.readouterr().err
 
 
 def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
@@ -189,7 +208,13 @@ def test_a_network_is_compared_with_uniform_pooling_to_as_many_bins_of_its_own_s
     ]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in study_table(lines).splitlines()[2:]]
     column = rows[0].index("over uniform")
-    assert [row[column] for row in rows[2:]] == ["3.0 +- 1.0", "", "", "", "", "-5.0"]
+    assert [row[column] for row in rows[2:]] == ["3.0 +- 2.2", "", "", "", "", "-5.0 +- 4.1"]
+
+
+def test_the_error_of_a_difference_is_the_larger_of_two():
+    assert error_of_difference(np.array([2.0, 2.0]), 100) == pytest.approx(100 * 4**0.5 / 200)  # 4 clips of 200
+    assert error_of_difference(np.array([-2.0, 2.0, 0.0]), 100) == pytest.approx(2 / 3**0.5)
+    assert error_of_difference(np.array([0.0]), 30) == pytest.approx(100 / 30)
 
 
 def test_the_standard_error_is_the_larger_of_two():
