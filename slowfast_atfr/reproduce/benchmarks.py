@@ -24,6 +24,8 @@ from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_len
 from slowfast_atfr.reproduce.train_benchmark import benchmark_train
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.utils.env import keep_freed_memory
+from slowfast_atfr.utils.errors import RunError
+from slowfast_atfr.utils.files import write_whole
 
 Clips = Tensor | PackedClips
 NETWORKS = {  # name: (config, clips of a batch in evaluation, in training, target of half the frames over all)
@@ -185,6 +187,8 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
         parser.error("--rounds and --threads are at least 1")
     if args.json and not args.json.absolute().parent.is_dir():
         parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
+    if args.json and args.json.is_dir():
+        parser.error(f"--json {args.json} is a folder; name a file")
     if args.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
     torch.set_num_threads(args.threads)
@@ -212,4 +216,7 @@ def _measure(configs: Path, args: argparse.Namespace, busy: float | None) -> Non
         print(f"{table(figures)}\n")
         if args.json:  # after each benchmark, so that a later one's failure loses nothing
             document = {"machine": machine(args.device), "busy": busy, "figures": told}
-            args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            try:
+                write_whole(args.json, json.dumps(document, indent=1) + "\n")
+            except OSError as error:
+                raise RunError(f"cannot write {args.json}: {error.strerror}; the tables above are whole") from None

@@ -1,6 +1,7 @@
 """How fast networks infer: as this package runs them, beside plain eager code, and with SGS beside without."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,26 +107,20 @@ def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[
 def over_plain(
     dense: Dense, configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()
 ) -> list[Figure]:
-    """The fast network over the plain one: in a process of its own, with memory as it comes, and in this one."""
+    """The fast network over the plain one; on a CPU over that in a process of its own, with memory as it comes, too."""
     config = configs / dense.config
     cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
     fast, unfolded = fast_network(config, device, *pairs), build_model(cfg).to(device).eval()
     inputs = random_inputs(cfg, device, dense.batch)
     plain_of = config, dense.batch, device, pairs
-    with in_own_process(_plain_task, *plain_of) as plain:
-        tasks = {
-            "plain": plain,
-            "plain, memory kept": _plain_task(*plain_of),
-            "unfolded": partial(unfolded, inputs),
-            "fast": partial(fast, inputs),
-        }
-        seconds = in_turn(tasks, rounds=rounds, device=device, title=dense.name)
-    title, note = f"{dense.name}, fast over", f"{dense.batch} clips"
-    return [
-        speed(f"{title} plain", seconds["plain"], seconds["fast"], target=dense.target, note=note),
-        speed(f"{title} plain, memory kept", seconds["plain, memory kept"], seconds["fast"], note=note),
-        speed(f"{title} norms not folded", seconds["unfolded"], seconds["fast"], note=note),
-    ]
+    here = _plain_task(*plain_of)
+    on_cpu = device.type == "cpu"  # a GPU's memory is kept in either process
+    with in_own_process(_plain_task, *plain_of) if on_cpu else nullcontext(here) as plain:
+        slow = {"plain": plain} | ({"plain, memory kept": here} if on_cpu else {})
+        slow["norms not folded"] = partial(unfolded, inputs)
+        seconds = in_turn(slow | {"fast": partial(fast, inputs)}, rounds=rounds, device=device, title=dense.name)
+    title, note, targets = f"{dense.name}, fast over", f"{dense.batch} clips", {"plain": dense.target}
+    return [speed(f"{title} {n}", seconds[n], seconds["fast"], target=targets.get(n), note=note) for n in slow]
 
 
 def _plain_task(config: Path, batch: int, device: torch.device, pairs: tuple[str, ...]) -> Callable[[], None]:

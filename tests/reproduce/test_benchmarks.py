@@ -42,6 +42,16 @@ def test_a_busy_machine_is_refused_unless_one_insists(quick, tmp_path, capsys, m
     assert main(tmp_path, ["quick"]) == 0
 
 
+def test_a_file_that_cannot_be_written_is_told_without_a_traceback(quick, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(benchmarks, "write_whole", full)
+    assert main(tmp_path, ["quick", "--json", str(tmp_path / "figures.json")]) == 1
+    told = capsys.readouterr()
+    assert "figures.json: No space left on device" in told.err and "| nothing | 0.5 |" in told.out
+
+
 def test_a_benchmark_that_fails_is_told_and_what_came_before_it_is_kept(quick, tmp_path, capsys, monkeypatch):
     def fails(configs, **options):
         raise RunError("a process has ended")
@@ -61,6 +71,7 @@ def test_a_benchmark_that_fails_is_told_and_what_came_before_it_is_kept(quick, t
         (["quick", "--rounds", "0"], "--rounds and --threads are at least 1"),
         (["quick", "--device", "banana"], "'banana': choose cpu, cuda or cuda:N"),
         (["quick", "--json", "no/such/folder/file.json"], "there is no folder no/such/folder"),
+        (["quick", "--json", "/"], "--json / is a folder; name a file"),
     ],
 )
 def test_wrong_arguments_are_told_before_anything_runs(quick, tmp_path, capsys, argv, message):

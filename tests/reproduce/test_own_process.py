@@ -1,13 +1,20 @@
 """A process of its own: what this one has set does not reach it, it makes every call, and its end is told."""
 
+import json
 import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from slowfast_atfr.reproduce.own_process import in_own_process
+from slowfast_atfr.utils.env import private_memory
 from slowfast_atfr.utils.errors import RunError
+
+MIB = 2**20
 
 
 def teller(file):
@@ -38,6 +45,33 @@ def test_every_call_is_made_elsewhere_without_this_process_memory_settings(tmp_p
     assert int(pid) != os.getpid() and int(threads) == torch.get_num_threads() and huge == "None"
 
 
+def user_of_memory(file):
+    def use():
+        before = private_memory(os.getpid())
+        torch.ones(25 * MIB)  # 100 MiB, free at once
+        with open(file, "a", encoding="utf-8") as told:
+            told.write(f"{private_memory(os.getpid()) - before}\n")
+
+    return use
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_it_hands_freed_memory_back_where_this_process_keeps_it(repo, tmp_path):
+    file = tmp_path / "told"
+    code = (
+        "from slowfast_atfr.reproduce.own_process import in_own_process\n"
+        "from slowfast_atfr.utils.env import keep_freed_memory\n"
+        "from tests.reproduce.test_own_process import user_of_memory\n"
+        "keep_freed_memory()\n"
+        f"user_of_memory({str(file)!r})()\n"
+        f"with in_own_process(user_of_memory, {str(file)!r}) as call:\n"
+        "    call()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=repo)
+    kept_here, kept_there = map(json.loads, file.read_text().splitlines())
+    assert kept_here > 90 * MIB and kept_there < 10 * MIB
+
+
 def test_its_end_is_told():
-    with in_own_process(ender) as call, pytest.raises(RunError, match="ended"):
+    with in_own_process(ender) as call, pytest.raises(RunError, match="measures ender has ended; .* memory"):
         call()
