@@ -4,18 +4,19 @@ In float32, batch norm makes gradients of small networks all but cancel, and rou
 """
 
 import sys
+from functools import partial
 
 import torch
 
-from slowfast_atfr.engine import run, train
+from slowfast_atfr.engine import run
 from slowfast_atfr.engine.cli import main
 
 
 def in_double() -> None:
-    """Train in float64 from here on."""
-    build, to_inputs = run.build_network, train.to_inputs
+    """Train and test in float64 from here on."""
+    build = run.build_network
     run.build_network = lambda *args: build(*args).double()
-    train.to_inputs = lambda *args: [clips.double() for clips in to_inputs(*args)]
+    run.pathways = partial(run.pathways, dtype=torch.float64)
 
 
 if __name__ == "__main__":
