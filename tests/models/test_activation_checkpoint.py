@@ -59,6 +59,13 @@ def test_scores_gradients_and_statistics_are_the_same_bit_for_bit(thin_cfg, to_p
     assert kept_less < 0.75 * kept
 
 
+def test_stages_that_repeat_the_ends_of_clips(thin_cfg, to_pathways, moving_clips):
+    copies = ["MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]"]
+    off, on = (thin_cfg("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", *FIXED, *copies, *pairs) for pairs in ([], ON))
+    inputs = to_pathways(off, moving_clips(3, off.DATA.NUM_FRAMES))
+    assert_same(trained(off, inputs)[0], trained(on, inputs)[0])
+
+
 def test_norms_over_parts_of_a_batch(thin_cfg, to_pathways, moving_clips):
     off, on = (thin_cfg("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", *FIXED, *SPLITS, *pairs) for pairs in ([], ON))
     inputs = to_pathways(off, moving_clips(4, off.DATA.NUM_FRAMES))

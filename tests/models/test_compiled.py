@@ -54,8 +54,11 @@ def unlike(ours, theirs):
     return [name for name, value in ours.items() if not torch.equal(value, theirs[name])]
 
 
-@pytest.mark.parametrize("more", [[], ["MODEL.ACT_CHECKPOINT", "True"]])
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    ("config", "more"),
+    [(config, more) for config in CONFIGS for more in ([], ["MODEL.ACT_CHECKPOINT", "True"])]
+    + [(config, ["MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]"]) for config in CONFIGS[:2]],
+)
 def test_all_is_the_same(pairs, config, more):
     eager, compiled, inputs = pairs(config, *more)
     assert not unlike(step(compiled, inputs), step(eager, inputs))
