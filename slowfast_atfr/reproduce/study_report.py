@@ -47,25 +47,25 @@ def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[
 
 
 def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
-    """Mean of the differences within a seed and its standard error, such as "2.1 +- 0.4"; "" where there are none."""
+    """Mean of the differences within a seed, of several with its error, as "2.1 +- 0.4"; "" where there are none."""
     key = (group[0]["start"], UNIFORM_OF.get(group[0]["variant"]))
     uniform = {line["seed"]: line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
     more = np.array([line["top1_acc"] - uniform[line["seed"]] for line in group if line["seed"] in uniform])
     if not len(more):
         return ""
-    return f"{more.mean():.1f} +- {error_of_difference(more, group[0]['num_videos']):.1f}"
+    error = f" +- {error_of_difference(more, group[0]['num_videos']):.1f}" if len(more) > 1 else ""
+    return f"{more.mean():.1f}{error}"
 
 
 def error_of_difference(points: np.ndarray, clips: float) -> float:
-    """Standard error of the mean of differences between two networks on the same `clips` of each seed, in points.
+    """Standard error of the mean of differences between two networks on the same `clips`, in points, of several seeds.
 
     From the spread of the seeds, or that of McNemar's test where that is more: the root of the number of clips that one
     network has right and the other wrong, of which there are at least as many as the difference, and one.
     """
-    total = clips * len(points)
     disagree = max(1.0, abs(points.sum()) / 100 * clips)
-    spread = points.std(ddof=1) / np.sqrt(len(points)) if len(points) > 1 else 0.0
-    return float(max(100 * np.sqrt(disagree) / total, spread))
+    spread = points.std(ddof=1) / np.sqrt(len(points))
+    return float(max(100 * np.sqrt(disagree) / (clips * len(points)), spread))
 
 
 def _column(group: Sequence[Line], key: str) -> np.ndarray:

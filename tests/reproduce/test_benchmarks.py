@@ -101,8 +101,8 @@ def test_packed_and_dense_run_the_same_network(repo, name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", ["sgs", "packed", "models", "train", "data"])
+@pytest.mark.parametrize("name", [*BENCHMARKS])
 def test_the_benchmarks_run_in_full(repo, name, capsys):
     assert main(repo / "configs", [name, "--rounds", "1", "--busy"]) == 0
     out = capsys.readouterr().out
-    assert "Kinetics/X3D_S" in out if name == "models" else " at most " in out
+    assert "Kinetics/X3D_S" in out if name == "models" else " at least " in out or " at most " in out
