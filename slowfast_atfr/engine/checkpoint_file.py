@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.config.load import flatten
-from slowfast_atfr.config.recipe import changed_keys
+from slowfast_atfr.config.recipe import changed_on_the_way
 from slowfast_atfr.engine.safe_pickle import PickledArray, load_arrays
 
 logger = logging.getLogger(__name__)
@@ -46,13 +46,12 @@ class CheckpointFile:
         return self.rest.get("epoch")
 
     def changes(self, cfg: CfgNode) -> dict[str, str]:
-        """What training may depend on and is other in `cfg` than in the config of the file, see `changed_keys`."""
+        """What training depends on and is other in `cfg` than in the config of the file, see `changed_on_the_way`."""
         try:
             before = yaml.safe_load(self.rest.get("cfg", ""))
         except (yaml.YAMLError, AttributeError):  # of another program, or no text
             before = None
-        changed = changed_keys(dict(flatten(before)), cfg) if isinstance(before, dict) else {}
-        return {key: text for key, text in changed.items() if not key.startswith("TEST.")}
+        return changed_on_the_way(dict(flatten(before)), cfg) if isinstance(before, dict) else {}
 
 
 def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = None) -> CheckpointFile:

@@ -187,8 +187,8 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
         parser.error("--rounds and --threads are at least 1")
     if args.json and not args.json.absolute().parent.is_dir():
         parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
-    if args.json and args.json.is_dir():
-        parser.error(f"--json {args.json} is a folder; name a file")
+    if args.json and args.json.exists() and not args.json.is_file():
+        parser.error(f"--json {args.json} is a folder or a device; name a file")
     if args.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
     torch.set_num_threads(args.threads)
@@ -217,6 +217,6 @@ def _measure(configs: Path, args: argparse.Namespace, busy: float | None) -> Non
         if args.json:  # after each benchmark, so that a later one's failure loses nothing
             document = {"machine": machine(args.device), "busy": busy, "figures": told}
             try:
-                write_whole(args.json, json.dumps(document, indent=1) + "\n")
+                write_whole(args.json.resolve(), json.dumps(document, indent=1) + "\n")
             except OSError as error:
                 raise RunError(f"cannot write {args.json}: {error.strerror}; the tables above are whole") from None

@@ -32,8 +32,8 @@ def in_own_process(build: Callable[..., Callable[[], object]], *args: Hashable) 
             try:
                 process.submit(_call, build, args).result()
             except BrokenProcessPool as error:
-                reason = "if it was killed for want of memory, close other programs, or measure fewer things at once"
-                raise RunError(f"the process that measures {build.__name__} has ended; {reason} ({error})") from None
+                reason = "if it was killed for want of memory, close other programs"
+                raise RunError(f"a process that takes part in measuring has ended; {reason} ({error})") from None
 
         yield call
 

@@ -16,8 +16,8 @@ def study_table(lines: Sequence[Line]) -> str:
     """A table for each data set and recipe: each network's top-1 with its standard error, cost, maps, speed.
 
     All are means over seeds. The standard error is that of a share of all test clips of all seeds, or of the seeds' own
-    mean if that is larger. "over uniform" is the mean over seeds, with its standard error, of how much the network is
-    above uniform pooling to as many bins, trained alike from the same seed.
+    mean if that is larger. "over uniform" is the mean over seeds, with its least standard error, of how much the
+    network is above uniform pooling to as many bins, trained alike from the same seed.
     """
     tables = []
     for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
@@ -58,10 +58,14 @@ def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
 
 
 def error_of_difference(points: np.ndarray, clips: float) -> float:
-    """Standard error of the mean of differences between two networks on the same `clips`, in points, of several seeds.
+    """The least that the standard error of a mean difference can be, in points, of two networks on the same `clips`.
 
-    From the spread of the seeds, or that of McNemar's test where that is more: the root of the number of clips that one
-    network has right and the other wrong, of which there are at least as many as the difference, and one.
+    Args:
+        points: the differences of several seeds.
+        clips: of each seed.
+    Returns:
+        that of the spread of the seeds, or that of McNemar's test where that is more: the root of the number of clips
+        that one network has right and the other wrong, taken for as many as the difference, and at least one.
     """
     disagree = max(1.0, abs(points.sum()) / 100 * clips)
     spread = points.std(ddof=1) / np.sqrt(len(points))

@@ -73,5 +73,5 @@ def test_it_hands_freed_memory_back_where_this_process_keeps_it(repo, tmp_path):
 
 
 def test_its_end_is_told():
-    with in_own_process(ender) as call, pytest.raises(RunError, match="measures ender has ended; .* memory"):
+    with in_own_process(ender) as call, pytest.raises(RunError, match="measuring has ended; .* memory"):
         call()
