@@ -1,5 +1,6 @@
 """Run a function of a test in several gloo processes; an assertion that fails in one of them fails the test."""
 
+import signal
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +19,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]
+
+
+def hear_ctrl_c() -> None:
+    """What a process that a test will interrupt does first: where the suite runs under nohup it would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_in_processes(fn: Callable[..., None], folder: Path, *args: Any, world: int = 2) -> None:

@@ -11,6 +11,8 @@ import torch
 from slowfast_atfr.engine import run
 from slowfast_atfr.engine.cli import main
 
+SET = [(run, "build_network"), (run, "pathways")]  # by in_double
+
 
 def in_double() -> None:
     """Train and test in float64 from here on."""

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+from tests.processes import hear_ctrl_c
+
 
 def alive(group):
     try:
@@ -25,9 +27,8 @@ def wait_for(holds, seconds):
 def test_an_interrupted_run_leaves_no_process(repo, tiny_pairs, tmp_path):
     pairs = tiny_pairs(DATA_LOADER__NUM_WORKERS=2, SOLVER__MAX_EPOCH=10**6)
     command = [sys.executable, "tools/run_net.py", "--cfg", "configs/Demo/SLOWFAST_R18.yaml", *pairs]
-    run = subprocess.Popen(
-        command, cwd=repo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run = subprocess.Popen(command, cwd=repo, start_new_session=True, preexec_fn=hear_ctrl_c, **quiet)
     log = tmp_path / "out" / "stdout.log"
     try:
         assert wait_for(lambda: log.exists() and "val_epoch" in log.read_text(), 120)  # all workers are at work

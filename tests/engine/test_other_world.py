@@ -9,17 +9,15 @@ import torch
 import torch.multiprocessing as mp
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine import run as run_module
-from slowfast_atfr.engine import train as train_module
 from slowfast_atfr.engine.checkpoint import checkpoint_path
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
-from tests.engine.double import in_double
+from tests.engine import double
 from tests.processes import free_port
 from tests.runs import Killed, stats_of
 
-PATCHED = [(run_module, "build_network"), (train_module, "to_inputs"), (TrainMeter, "log_iter_stats")]  # by the runs
+PATCHED = [*double.SET, (TrainMeter, "log_iter_stats")]  # by the runs
 
 SHARED = {
     "MODEL__DROPOUT_RATE": 0.0, "SGS__KERNEL": "linear_mean", "BN__NORM_TYPE": "sync_batchnorm",
@@ -31,7 +29,7 @@ SHARED = {
 def _train(rank, pairs, where):
     """The process `rank` of a run, in float64; with a place to meet, one of several."""
     torch.set_num_threads(1)
-    in_double()
+    double.in_double()
     launch(train, load_cfg(None, [*pairs, "SHARD_ID", str(rank)]), where, rendezvous_seconds=60.0)
 
 

@@ -12,6 +12,7 @@ import pytest
 from slowfast_atfr.datasets.decoder import DecodeError
 from slowfast_atfr.prepare.jobs import DIED, run_jobs
 from slowfast_atfr.utils.errors import RunError
+from tests.processes import hear_ctrl_c
 
 
 def work(job):
@@ -66,7 +67,8 @@ def test_workers_end_with_their_parent(repo, tmp_path, how):
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     (tmp_path / "marks").mkdir()
     command = [sys.executable, str(tmp_path / "sleeper.py"), str(tmp_path / "marks")]
-    parent = subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    options = {"cwd": repo, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    parent = subprocess.Popen(command, preexec_fn=hear_ctrl_c, **options)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "marks").iterdir())) < 2:
         assert time.monotonic() < deadline and parent.poll() is None
