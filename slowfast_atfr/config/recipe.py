@@ -17,6 +17,7 @@ FREE |= {"TENSORBOARD.ENABLE", "TENSORBOARD.LOG_DIR", "MODEL.ACT_CHECKPOINT", "M
 NOT_ON_THE_WAY = {"TRAIN.CHECKPOINT_FILE_PATH", "TRAIN.CHECKPOINT_TYPE", "TRAIN.CHECKPOINT_INFLATE"}
 NOT_ON_THE_WAY |= {"TRAIN.CHECKPOINT_EPOCH_RESET", "TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN"}
 NOT_ON_THE_WAY |= {"SGS.TEST_NUM_BINS", "DATA.ENSEMBLE_METHOD"}
+MOST_TOLD = 8
 
 
 def changed_keys(before: Mapping[str, Any], cfg: CfgNode) -> dict[str, str]:
@@ -36,3 +37,8 @@ def changed_on_the_way(before: Mapping[str, Any], cfg: CfgNode) -> dict[str, str
     """As `changed_keys`, of what the training of a run that goes on depends on."""
     changed = changed_keys(before, cfg)
     return {k: text for k, text in changed.items() if k not in NOT_ON_THE_WAY and not k.startswith("TEST.")}
+
+
+def told(changed: Mapping[str, str]) -> str:
+    """The texts of changed keys in a row, for an error or a warning; of many the first."""
+    return ", ".join([*changed.values()][:MOST_TOLD])

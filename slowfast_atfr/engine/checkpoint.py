@@ -22,6 +22,7 @@ from torch import nn, optim
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.config.recipe import told
 from slowfast_atfr.engine.checkpoint_file import FILE_PATH, CheckpointFile, read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
@@ -36,7 +37,6 @@ ONLY_WEIGHTS = (
     "To start anew from its weights alone, give it as TRAIN.CHECKPOINT_FILE_PATH with TRAIN.CHECKPOINT_EPOCH_RESET "
     "True, in an OUTPUT_DIR without checkpoints"
 )
-MOST_TOLD = 8  # keys that a warning names
 TEST_WHOLE = "A test takes every weight from the file: give the config that it was trained with"
 
 
@@ -141,11 +141,11 @@ def start_from(
     state, max_epoch = RunState() if state is None else state, max_epoch or cfg.SOLVER.MAX_EPOCH
     resumed = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
     if resumed is not None:
-        changes = [*resumed.changes(cfg).values()]
+        changes = resumed.changes(cfg)
         if changes:
             text = "the run goes on from %s, which was trained with another config: %s. %s"
             remedy = "To start anew, choose another OUTPUT_DIR, or remove the checkpoints"
-            logger.warning(text, resumed.path, ", ".join(changes[:MOST_TOLD]), remedy)
+            logger.warning(text, resumed.path, told(changes), remedy)
         return _resume(resumed, model, optimizer, state) + 1
     path, clear = cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
     if not path:

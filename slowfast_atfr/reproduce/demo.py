@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.analysis.figures import ClipPicture, draw_merging
 from slowfast_atfr.config import ConfigError, load_cfg
+from slowfast_atfr.config.recipe import told
 from slowfast_atfr.datasets import build_dataset, pathways
 from slowfast_atfr.datasets.demo import write_demo_dataset
 from slowfast_atfr.datasets.demo_scene import TEMPLATES
@@ -69,8 +70,7 @@ def refuse_other_run(cfg: CfgNode) -> None:
     file = last_checkpoint(cfg.OUTPUT_DIR)
     changed = file.changes(cfg) if file else {}
     if changed:
-        told = ", ".join([*changed.values()][:5])
-        raise ConfigError(f"{file.path} is of another demo ({told}); remove the folder, or give another one")
+        raise ConfigError(f"{file.path} is of another demo ({told(changed)}); remove the folder, or give another one")
 
 
 def last_stats(log: Path, kind: str) -> dict[str, Any]:

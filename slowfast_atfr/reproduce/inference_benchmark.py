@@ -107,7 +107,7 @@ def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[
 def over_plain(
     dense: Dense, configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()
 ) -> list[Figure]:
-    """The fast network over the plain one; on a CPU over that in a process of its own, with memory as it comes, too."""
+    """The fast network over the plain one; on a CPU both with memory as it comes, in a process of its own, and kept."""
     config = configs / dense.config
     cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
     fast, unfolded = fast_network(config, device, *pairs), build_model(cfg).to(device).eval()
@@ -119,8 +119,11 @@ def over_plain(
         slow = {"plain": plain} | ({"plain, memory kept": here} if on_cpu else {})
         slow["norms not folded"] = partial(unfolded, inputs)
         seconds = in_turn(slow | {"fast": partial(fast, inputs)}, rounds=rounds, device=device, title=dense.name)
-    title, note, targets = f"{dense.name}, fast over", f"{dense.batch} clips", {"plain": dense.target}
-    return [speed(f"{title} {n}", seconds[n], seconds["fast"], target=targets.get(n), note=note) for n in slow]
+    figures = []
+    for name in slow:
+        title, target = f"{dense.name}, fast over {name}", dense.target if name == "plain" else None
+        figures.append(speed(title, seconds[name], seconds["fast"], target=target, note=f"{dense.batch} clips"))
+    return figures
 
 
 def _plain_task(config: Path, batch: int, device: torch.device, pairs: tuple[str, ...]) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.config.load import flatten
-from slowfast_atfr.config.recipe import changed_keys
+from slowfast_atfr.config.recipe import changed_keys, told
 from slowfast_atfr.engine.cli import train_and_test
 from slowfast_atfr.utils.distributed import RankInfo, on_main
 from slowfast_atfr.utils.errors import RunError
@@ -62,8 +62,8 @@ def read_result(cfg: CfgNode) -> dict[str, Any] | None:
         raise ConfigError(f"cannot read the result {path}: {error}; remove it to test again") from None
     changed = changed_keys(before, cfg)
     if changed:
-        told = ", ".join([*changed.values()][:5])
-        raise ConfigError(f"{path} is of another config ({told}); choose another OUTPUT_DIR, or remove it to redo it")
+        remedy = "choose another OUTPUT_DIR, or remove it to redo it"
+        raise ConfigError(f"{path} is of another config ({told(changed)}); {remedy}")
     return stats
 
 
