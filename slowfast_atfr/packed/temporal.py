@@ -36,9 +36,10 @@ ONEDNN_FROM = 20480
 # In half precision so is that of a kernel of 3 frames on clips of 2: parts of it are never written.
 LONG_KERNEL = 7
 HALF = (torch.bfloat16, torch.float16)
-# Below so many channels oneDNN's 3-D convolution is slower than its 2-D one, and the 2-D gradient of a kernel of 1x1
-# that steps over pixels overwrites memory (torch 2.13, channels_last, 4 to 15 channels; the 3-D one is right).
-FEW_CHANNELS = 16
+FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
+# Below so many channels the 2-D gradient of a kernel of 1x1 that steps over pixels overwrites memory (torch 2.13,
+# channels_last, from 4 channels on; the 3-D one is right).
+STEPS_FROM = 16
 
 
 def over_time(
@@ -116,12 +117,7 @@ def conv3d(
 
         def of_frames(frames: Tensor) -> Tensor:
             steps = stride[1:]
-            if (
-                kernel == (1, 1, 1)
-                and space == (0, 0)
-                and frames.shape[1] < FEW_CHANNELS
-                and frames.device.type == "cpu"
-            ):
+            if kernel == (1, 1, 1) and space == (0, 0) and frames.shape[1] < STEPS_FROM and frames.device.type == "cpu":
                 frames, steps = frames[:, :, :: steps[0], :: steps[1]], 1  # oneDNN's own steps end in its gradient
             return F.conv2d(frames, weight.squeeze(2), bias, steps, space, dilation[1:], groups)
 
