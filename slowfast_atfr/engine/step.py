@@ -1,5 +1,6 @@
 """From losses to changed weights: mixed precision, gradient accumulation and clipping."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -8,11 +9,26 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from slowfast_atfr.utils.precision import emulates
+
+logger = logging.getLogger(__name__)
+
 
 def autocast(cfg: CfgNode, device: torch.device) -> AbstractContextManager:
     """Mixed precision of forward passes, if TRAIN.MIXED_PRECISION."""
     dtype = getattr(torch, cfg.TRAIN.AMP_DTYPE)  # by torch's names
     return torch.autocast(device.type, dtype=dtype, enabled=cfg.TRAIN.MIXED_PRECISION)
+
+
+def warn_of_emulation(cfg: CfgNode, device: torch.device) -> None:
+    """Tell that mixed precision makes this device slower, not faster."""
+    if cfg.TRAIN.MIXED_PRECISION and emulates(getattr(torch, cfg.TRAIN.AMP_DTYPE), device):
+        logger.warning(
+            "TRAIN.MIXED_PRECISION is True with TRAIN.AMP_DTYPE %s, for which this %s has no fast convolutions: in "
+            "float32 it is several times faster. Set TRAIN.MIXED_PRECISION False",
+            cfg.TRAIN.AMP_DTYPE,
+            {"cpu": "CPU", "cuda": "GPU"}[device.type],
+        )
 
 
 class GradientSteps:

@@ -1,4 +1,4 @@
-"""TF32, the fast float32 of GPUs: on or off for a process, and never where matrix products must be exact."""
+"""Types that devices are fast with: half precision, and TF32, which is never taken where products must be exact."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,23 @@ def allow_tf32(allowed: bool, device: torch.device) -> None:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = allowed
         torch.backends.cudnn.allow_tf32 = allowed
+
+
+def emulates(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether convolutions in half precision take torch's slow kernels there, many times slower than float32's.
+
+    On a CPU oneDNN has fast ones where the processor has AVX-512 (bfloat16), or its float16 instructions; Nvidia's GPUs
+    have bfloat16 from compute capability 8 on.
+    """
+    short = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype)
+    if short is None:
+        return False
+    if device.type == "cuda":
+        return short == "bf16" and torch.version.hip is None and torch.cuda.get_device_capability(device)[0] < 8
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported", None)
+    return supported is not None and not supported()
 
 
 @contextmanager

@@ -37,6 +37,14 @@ def test_the_log_is_that_of_the_first_process_and_of_those_that_ask(tiny_cfg, ca
     assert not caplog.messages
 
 
+@pytest.mark.parametrize("mixed, emulated", [(True, True), (True, False), (False, True)])
+def test_half_precision_that_would_be_slow_is_told(tiny_cfg, caplog, monkeypatch, mixed, emulated):
+    monkeypatch.setattr("slowfast_atfr.engine.step.emulates", lambda dtype, device: emulated)
+    build_network(tiny_cfg(LOG_MODEL_INFO=False, TRAIN__MIXED_PRECISION=mixed, TRAIN__AMP_DTYPE="bfloat16"), ALONE)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (mixed and emulated)
+    assert all("TRAIN.AMP_DTYPE bfloat16, for which this CPU" in message for message in caplog.messages)
+
+
 def test_the_log_does_not_change_the_weights(tiny_cfg):
     states = []
     for info in (True, False):
