@@ -95,20 +95,25 @@ def seconds_of(task: Callable[[], Any], device: torch.device) -> float:
 
 def ratio(name: str, over: np.ndarray, under: np.ndarray, target: float | None = None, **told: Any) -> Figure:
     """over / under, round by round; the note ends with the median times of both."""
-    times = f"{np.median(over) * 1e3:.4g} ms over {np.median(under) * 1e3:.4g} ms"
+    times = " over ".join(_milliseconds(float(np.median(seconds))) for seconds in (over, under))
     note = "; ".join(filter(None, (told.pop("note", ""), times)))
     return Figure(name, tuple((over / under).tolist()), target=target, note=note, **told)
 
 
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 1 else f"{seconds * 1e3:.4g} ms"
+
+
 def machine(device: torch.device) -> str:
-    """What a figure was measured on, such as "AMD EPYC 7763, 2 of 2 threads, torch 2.13.0"."""
+    """What a figure was measured on, such as "AMD EPYC 7763, AVX2, 2 of 2 threads, torch 2.13.0"."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, torch {torch.__version__}"
+    vectors = torch.backends.cpu.get_cpu_capability()  # a virtual machine's name may not tell
+    return f"{name}, {vectors}, {torch.get_num_threads()} of {os.cpu_count()} threads, torch {torch.__version__}"
 
 
 def busy_share(seconds: float = 1.0) -> float | None:

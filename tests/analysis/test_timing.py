@@ -28,6 +28,7 @@ def test_a_ratio_is_taken_round_by_round():
     figure = ratio("x", np.array([1.0, 8.0, 2.0]), np.array([2.0, 2.0, 2.0]), note="n", target=1)
     assert figure.rounds == (0.5, 4, 1) and figure.median == 1 and figure.target == 1
     assert figure.note == "n; 2000 ms over 2000 ms"
+    assert ratio("x", np.array([13.2204]), np.array([0.0123456])).note == "13220 ms over 12.35 ms"
 
 
 def test_tasks_take_turns_and_the_first_round_does_not_count():
@@ -40,6 +41,7 @@ def test_tasks_take_turns_and_the_first_round_does_not_count():
 def test_the_machine_names_its_processor_threads_and_torch():
     text = machine(CPU)
     assert torch.__version__ in text and f"{torch.get_num_threads()} of " in text
+    assert f", {torch.backends.cpu.get_cpu_capability()}, " in text
 
 
 def test_another_process_at_work_is_seen():
