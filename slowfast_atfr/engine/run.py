@@ -22,7 +22,7 @@ from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes
 from slowfast_atfr.engine.optimizer import build_optimizer
-from slowfast_atfr.engine.step import GradientSteps, warn_of_emulation
+from slowfast_atfr.engine.step import GradientSteps, warn_of_slow_precision
 from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.models.norm import set_norm
@@ -122,7 +122,8 @@ def _loaders(cfg: CfgNode, schedule: MultigridSchedule, epoch: int, rank: RankIn
 
 def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     """The network on its device; with LOG_MODEL_INFO its structure is logged, and what each layer costs a clip."""
-    warn_of_emulation(cfg, rank.device)
+    if rank.local_rank == 0:
+        warn_of_slow_precision(cfg, rank.device)
     if cfg.MODEL.COMPILE:
         check_compiler(rank.device)
     network = build_model(cfg).to(rank.device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from slowfast_atfr.utils.precision import emulates
+from slowfast_atfr.utils.precision import lacks_convolutions
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +20,22 @@ def autocast(cfg: CfgNode, device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, dtype=dtype, enabled=cfg.TRAIN.MIXED_PRECISION)
 
 
-def warn_of_emulation(cfg: CfgNode, device: torch.device) -> None:
-    """Tell that mixed precision makes this device slower, not faster."""
-    if cfg.TRAIN.MIXED_PRECISION and emulates(getattr(torch, cfg.TRAIN.AMP_DTYPE), device):
-        logger.warning(
-            "TRAIN.MIXED_PRECISION is True with TRAIN.AMP_DTYPE %s, for which this %s has no fast convolutions: in "
-            "float32 it is several times faster. Set TRAIN.MIXED_PRECISION False",
-            cfg.TRAIN.AMP_DTYPE,
-            {"cpu": "CPU", "cuda": "GPU"}[device.type],
-        )
+def warn_of_slow_precision(cfg: CfgNode, device: torch.device) -> None:
+    """Tell that mixed precision makes this device slower, not faster, and what to choose."""
+    chosen = cfg.TRAIN.AMP_DTYPE
+    if not cfg.TRAIN.MIXED_PRECISION or not lacks_convolutions(getattr(torch, chosen), device):
+        return
+    (other,) = {"float16", "bfloat16"} - {chosen}
+    remedy = "TRAIN.MIXED_PRECISION False"
+    if not lacks_convolutions(getattr(torch, other), device):
+        remedy = f"TRAIN.AMP_DTYPE {other}, or {remedy}"
+    logger.warning(
+        "TRAIN.MIXED_PRECISION is True with TRAIN.AMP_DTYPE %s, in which this %s has no fast convolutions: it will be "
+        "slow. Choose %s",
+        chosen,
+        {"cpu": "CPU", "cuda": "GPU"}[device.type],
+        remedy,
+    )
 
 
 class GradientSteps:

@@ -37,7 +37,7 @@ ONEDNN_FROM = 20480
 LONG_KERNEL = 7
 HALF = (torch.bfloat16, torch.float16)
 FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
-# Below so many channels the 2-D gradient of a kernel of 1x1 that steps over pixels overwrites memory (torch 2.13,
+# Below so many channels oneDNN's 2-D gradient of a kernel of 1x1 that steps over pixels overwrites memory (torch 2.13,
 # channels_last, from 4 channels on; the 3-D one is right).
 STEPS_FROM = 16
 

@@ -16,11 +16,12 @@ def allow_tf32(allowed: bool, device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = allowed
 
 
-def emulates(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether convolutions in half precision take torch's slow kernels there, many times slower than float32's.
+def lacks_convolutions(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether convolutions in half precision have no fast kernels there and take torch's own, which are slow.
 
-    On a CPU oneDNN has fast ones where the processor has AVX-512 (bfloat16), or its float16 instructions; Nvidia's GPUs
-    have bfloat16 from compute capability 8 on.
+    On a CPU oneDNN says which it has: as a rule those of bfloat16 with AVX-512 (where they may still be slower than
+    float32's, without bfloat16 instructions), and those of float16 with its instructions only. Nvidia's GPUs have
+    bfloat16 from compute capability 8 on.
     """
     short = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype)
     if short is None:

@@ -8,6 +8,7 @@ import torch
 
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.reproduce.tables import SCALED_DOWN, on_lists
+from slowfast_atfr.utils.precision import lacks_convolutions
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def test_the_full_r50_trains_and_tests_64_frames_on_a_cpu(repo, real_clips, tmp_
 def test_3dresnet18_with_sgs_learns_real_actions_from_scratch(repo, real_clips, tmp_path, all_cores):
     own = {"OUTPUT_DIR": str(tmp_path), "NUM_GPUS": "0", "DATA_LOADER.NUM_WORKERS": "1"}
     own |= {"SGS.KERNEL": "linear_mean", "SGS.ORDER": "time"}
+    own |= {"TRAIN.MIXED_PRECISION": str(not lacks_convolutions(torch.bfloat16, torch.device("cpu")))}
     pairs = {**SCALED_DOWN, **on_lists(str(real_clips / "weizmann")), **own}
     config = repo / "configs/Mini_Kinetics/3DRESNET18_ATFR.yaml"
     assert main(["--cfg", str(config), *(word for pair in pairs.items() for word in pair)]) == 0

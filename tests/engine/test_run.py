@@ -37,12 +37,24 @@ def test_the_log_is_that_of_the_first_process_and_of_those_that_ask(tiny_cfg, ca
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("mixed, emulated", [(True, True), (True, False), (False, True)])
-def test_half_precision_that_would_be_slow_is_told(tiny_cfg, caplog, monkeypatch, mixed, emulated):
-    monkeypatch.setattr("slowfast_atfr.engine.step.emulates", lambda dtype, device: emulated)
-    build_network(tiny_cfg(LOG_MODEL_INFO=False, TRAIN__MIXED_PRECISION=mixed, TRAIN__AMP_DTYPE="bfloat16"), ALONE)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * (mixed and emulated)
-    assert all("TRAIN.AMP_DTYPE bfloat16, for which this CPU" in message for message in caplog.messages)
+@pytest.mark.parametrize(
+    "mixed, lacks, remedy",
+    [
+        (True, ("bfloat16", "float16"), "Choose TRAIN.MIXED_PRECISION False"),
+        (True, ("bfloat16",), "Choose TRAIN.AMP_DTYPE float16, or TRAIN.MIXED_PRECISION False"),
+        (True, ("float16",), None),
+        (False, ("bfloat16", "float16"), None),
+    ],
+)
+def test_half_precision_that_would_be_slow_is_told(tiny_cfg, caplog, monkeypatch, mixed, lacks, remedy):
+    lacking = {getattr(torch, dtype) for dtype in lacks}
+    monkeypatch.setattr("slowfast_atfr.engine.step.lacks_convolutions", lambda dtype, device: dtype in lacking)
+    cfg = tiny_cfg(LOG_MODEL_INFO=False, TRAIN__MIXED_PRECISION=mixed, TRAIN__AMP_DTYPE="bfloat16")
+    build_network(cfg, SECOND)  # another process of the same machine says nothing
+    assert not caplog.messages
+    build_network(cfg, ALONE)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (remedy is not None)
+    assert all("AMP_DTYPE bfloat16, in which this CPU" in text and text.endswith(remedy) for text in caplog.messages)
 
 
 def test_the_log_does_not_change_the_weights(tiny_cfg):

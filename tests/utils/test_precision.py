@@ -1,13 +1,12 @@
 """Inside the context every switch says full precision; behind it each says what it said, whichever way it was set."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from slowfast_atfr.utils.precision import allow_tf32, emulates, full_precision_matmul
+from slowfast_atfr.utils.precision import allow_tf32, full_precision_matmul, lacks_convolutions
 
 # The switches are the process's, and torch 2.9 cannot leave a mixed state again: each way of setting them in its own.
 CHECK = """
@@ -99,20 +98,27 @@ def test_products_are_exact_on_a_gpu_where_they_must_be():
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-@pytest.mark.skipif("ATEN_CPU_CAPABILITY" in os.environ, reason="torch is told what the CPU is to be taken for")
-def test_a_cpu_without_avx_512_emulates_bfloat16():
-    capability = torch.backends.cpu.get_cpu_capability()
-    if capability not in ("DEFAULT", "AVX2") and not capability.startswith("AVX512"):
-        pytest.skip(f"a CPU of another kind: {capability}")
+@pytest.mark.parametrize("has", [True, False])
+def test_a_cpu_has_the_convolutions_that_onednn_says(monkeypatch, has):
     cpu = torch.device("cpu")
-    assert emulates(torch.bfloat16, cpu) == (not capability.startswith("AVX512"))
-    assert emulates(torch.float16, cpu) >= emulates(torch.bfloat16, cpu)
-    assert not emulates(torch.float32, cpu)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: not has)
+    assert lacks_convolutions(torch.bfloat16, cpu) == (not has)
+    assert lacks_convolutions(torch.float16, cpu) == has
+    assert not lacks_convolutions(torch.float32, cpu)
 
 
-@pytest.mark.parametrize("capability, emulated", [((7, 5), True), ((8, 0), False)])
-def test_gpus_before_ampere_emulate_bfloat16(monkeypatch, capability, emulated):
+def test_torch_has_what_it_is_asked_for_onednn():
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("torch without oneDNN")
+    for short in ("bf16", "fp16"):
+        assert isinstance(getattr(torch.ops.mkldnn, f"_is_mkldnn_{short}_supported")(), bool)
+
+
+@pytest.mark.parametrize("capability, lacks", [((7, 5), True), ((8, 0), False)])
+def test_gpus_before_ampere_lack_bfloat16(monkeypatch, capability, lacks):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.version, "hip", None)
-    assert emulates(torch.bfloat16, torch.device("cuda")) == emulated
-    assert not emulates(torch.float16, torch.device("cuda"))
+    assert lacks_convolutions(torch.bfloat16, torch.device("cuda")) == lacks
+    assert not lacks_convolutions(torch.float16, torch.device("cuda"))
