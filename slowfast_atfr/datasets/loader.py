@@ -20,6 +20,7 @@ from slowfast_atfr.datasets.video_dataset import VideoDataset
 from slowfast_atfr.datasets.worker_errors import told_plainly
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import hand_back_freed_memory
+from slowfast_atfr.utils.stop import ignore_signals
 
 
 class Loader:
@@ -205,6 +206,7 @@ def _workers(wanted: int, processes: int) -> int:
 
 def _start_worker(worker: int) -> None:
     """One thread for each data loading process: there are as many processes as the cores can take."""
+    ignore_signals()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     hand_back_freed_memory()

@@ -22,7 +22,6 @@ from torch import nn, optim
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.recipe import told
 from slowfast_atfr.engine.checkpoint_file import FILE_PATH, CheckpointFile, read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
@@ -66,7 +65,7 @@ def save_checkpoint(
     def write() -> str:
         checkpoint = {
             "epoch": epoch,
-            "model_state": _unwrapped(model).state_dict(),
+            "model_state": unwrapped(model).state_dict(),
             "optimizer_state": optimizer.state_dict(),
             "cfg": cfg.dump(),
             "rng_state": rng_states,
@@ -77,8 +76,8 @@ def save_checkpoint(
         try:
             remove_parts(os.path.dirname(path))  # of runs that were killed while they wrote
             write_whole(path, content.getbuffer())
-            for other in _checkpoints(cfg.OUTPUT_DIR):
-                if _place(other)[1] and other != path:
+            for other in checkpoints_in(cfg.OUTPUT_DIR):
+                if place_of(other)[1] and other != path:
                     with suppress(FileNotFoundError):
                         os.remove(other)
         except OSError as error:
@@ -101,7 +100,7 @@ def last_checkpoint(output_dir: str) -> CheckpointFile | None:
     read: list[CheckpointFile] = []  # of the main process, which has to read a file to know that it is whole
 
     def find() -> str | None:
-        paths = _checkpoints(output_dir)
+        paths = checkpoints_in(output_dir)
         for path in paths:
             try:
                 read.append(read_checkpoint(path))
@@ -119,52 +118,6 @@ def last_checkpoint(output_dir: str) -> CheckpointFile | None:
     if path is None:
         return None
     return read[0] if read else read_checkpoint(path)
-
-
-def start_from(
-    cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, state: RunState | None = None, *, max_epoch: int = 0
-) -> int:
-    """Load what a training run starts from, and return the epoch, from 0, that it starts with. A collective.
-
-    With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR; where there is none, TRAIN.CHECKPOINT_FILE_PATH.
-    Of that all is loaded, and the run goes on at the epoch after its own, or `state.clips` within it. Only the weights
-    that fit are loaded, and the run starts at epoch 0, with CHECKPOINT_EPOCH_RESET or CHECKPOINT_INFLATE, or from a
-    file that is of no run.
-
-    Args:
-        cfg: of the run.
-        model, optimizer, state: receive what the file holds.
-        max_epoch: epochs of the run; SOLVER.MAX_EPOCH if not given.
-    Raises:
-        ConfigError: if a file does not fit, or CHECKPOINT_FILE_PATH is already beyond the last epoch.
-    """
-    state, max_epoch = RunState() if state is None else state, max_epoch or cfg.SOLVER.MAX_EPOCH
-    resumed = last_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
-    if resumed is not None:
-        changes = resumed.changes(cfg)
-        if changes:
-            text = "the run goes on from %s, which was trained with another config: %s. %s"
-            remedy = "To start anew, choose another OUTPUT_DIR, or remove the checkpoints"
-            logger.warning(text, resumed.path, told(changes), remedy)
-        return _resume(resumed, model, optimizer, state) + 1
-    path, clear = cfg.TRAIN.CHECKPOINT_FILE_PATH, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
-    if not path:
-        without = [leaf for leaf in ("CHECKPOINT_EPOCH_RESET", "CHECKPOINT_INFLATE") if cfg.TRAIN[leaf]]
-        if without:
-            text = "TRAIN.%s is True, but %s is empty: the run starts from random weights"
-            logger.warning(text, " and ".join(without), FILE_PATH)
-        return 0
-    file = read_checkpoint(path, expected=cfg.TRAIN.CHECKPOINT_TYPE)
-    if cfg.TRAIN.CHECKPOINT_EPOCH_RESET or cfg.TRAIN.CHECKPOINT_INFLATE or file.epoch is None:
-        load_weights(file, _unwrapped(model), inflate=cfg.TRAIN.CHECKPOINT_INFLATE, clear=clear)
-        return 0
-    epoch = _resume(file, model, optimizer, state, clear) + 1
-    if epoch >= max_epoch:
-        raise ConfigError(
-            f"TRAIN.CHECKPOINT_FILE_PATH is {path!r}, saved after {epoch} epochs, and the run has {max_epoch} "
-            f"(SOLVER.MAX_EPOCH): nothing is left to train. {ONLY_WEIGHTS}"
-        )
-    return epoch
 
 
 def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
@@ -194,10 +147,13 @@ def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
     if file is None:
         key = FILE_PATH if section is cfg.TRAIN else "TEST.CHECKPOINT_FILE_PATH"
         file = read_checkpoint(section.CHECKPOINT_FILE_PATH, key=key, expected=section.CHECKPOINT_TYPE)
-    if cfg.SOLVER.EMA_DECAY and file.rest.get("ema_state"):
+    average = file.rest.get("ema_state")
+    if cfg.SOLVER.EMA_DECAY and average:
         logger.info("%s has an average of weights (SOLVER.EMA_DECAY): that is tested", file.path)
-        file = replace(file, weights=file.rest["ema_state"])
-    load_weights(file, _unwrapped(model), clear=clear, strict=True, remedy=TEST_WHOLE)
+        file = replace(file, weights=average)
+    elif cfg.SOLVER.EMA_DECAY:
+        logger.warning("%s has no average of weights (SOLVER.EMA_DECAY): its last weights are tested", file.path)
+    load_weights(file, unwrapped(model), clear=clear, strict=True, remedy=TEST_WHOLE)
     return file.path
 
 
@@ -216,18 +172,25 @@ def load_checkpoint(
     Raises:
         ConfigError: if the file is missing or no checkpoint, or what it holds is not the model's or the optimizer's.
     """
-    return _resume(read_checkpoint(path), model, optimizer, state)
+    file = read_checkpoint(path)
+    load_run_weights(file, model)
+    return restore_run(file, optimizer, state)
 
 
-def _resume(
-    file: CheckpointFile,
-    model: nn.Module,
-    optimizer: optim.Optimizer | None,
-    state: RunState | None,
-    clear: Sequence[str] = (),
-) -> int:
+def load_run_weights(file: CheckpointFile, model: nn.Module, clear: Sequence[str] = ()) -> None:
+    """Load the weights of a run that is to continue: all must be there and fit. Raises ConfigError.
+
+    Args:
+        file: of the run.
+        model: may be wrapped in DistributedDataParallel.
+        clear: strings that are removed from the names of the file's weights.
+    """
     remedy = f"Does the config fit the file? {ONLY_WEIGHTS}"
-    load_weights(file, _unwrapped(model), clear=clear, strict=True, remedy=remedy)
+    load_weights(file, unwrapped(model), clear=clear, strict=True, remedy=remedy)
+
+
+def restore_run(file: CheckpointFile, optimizer: optim.Optimizer | None, state: RunState | None) -> int:
+    """Bring back what a file holds besides the weights; arguments and result are those of `load_checkpoint`."""
     if optimizer is not None:
         try:
             optimizer.load_state_dict(file.rest["optimizer_state"])
@@ -244,15 +207,15 @@ def _resume(
     return -1 if file.epoch is None else file.epoch
 
 
-def _checkpoints(output_dir: str) -> list[str]:
+def checkpoints_in(output_dir: str) -> list[str]:
     """Paths of the checkpoints in an output folder, the farthest first."""
     folder = os.path.join(output_dir, "checkpoints")
     names = [name for name in os.listdir(folder) if FILE_NAME.fullmatch(name)] if os.path.isdir(folder) else []
-    return [os.path.join(folder, name) for name in sorted(names, key=_place, reverse=True)]
+    return [os.path.join(folder, name) for name in sorted(names, key=place_of, reverse=True)]
 
 
-def _place(path: str) -> tuple[int, int]:
-    """Epochs that are done, and clips of the next one."""
+def place_of(path: str) -> tuple[int, int]:
+    """Epochs that are done when a checkpoint is written, and clips of the next one; from its name."""
     number, clips = FILE_NAME.fullmatch(os.path.basename(path)).groups()
     return (int(number), 0) if clips is None else (int(number) - 1, int(clips))
 
@@ -270,5 +233,6 @@ def _go_on_with_rng(states: list[dict[str, Any]], path: str) -> None:
         logger.warning("%s has no random states: the run goes on with new ones", path)
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network itself, without DistributedDataParallel around it."""
     return model.module if isinstance(model, DistributedDataParallel) else model

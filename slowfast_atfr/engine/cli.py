@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +11,13 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.launch import TOLD, Main, launch
-from slowfast_atfr.engine.stop import EXIT_STATUS, Stopped
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped
 
 logger = logging.getLogger(__name__)
+INTERRUPTED = 128 + signal.SIGINT  # what shells report of a process that Ctrl-C has ended
 
 
 def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tuple[argparse.Namespace, list[str]]:
@@ -65,6 +67,9 @@ def exit_status(command: Callable[[], None]) -> int:
     """0 of a command that runs to its end; what the user can mend, or has stopped, is told without a traceback."""
     try:
         command()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except Stopped as error:
         print(error, file=sys.stderr)
         return EXIT_STATUS

@@ -16,11 +16,11 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.agreement import check_config
 from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
-from slowfast_atfr.engine.stop import pass_sigterm_to
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
+from slowfast_atfr.utils.stop import pass_signals_to
 
 Main = Callable[[CfgNode, RankInfo], Any]
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -134,7 +134,7 @@ def _device(cfg: CfgNode, local_rank: int) -> torch.device:
 
 
 def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
-    """One process, from its logs to the end of its group."""
+    """One process, from its logs to the end of its group; signals that tell it to end are noted in rank.stop."""
     try:
         setup_logging(cfg.OUTPUT_DIR, rank.rank)
     except OSError as error:
@@ -143,9 +143,15 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
         torch.cuda.set_device(rank.device)
     else:
         keep_freed_memory()
-    if rank.world_size == 1:
-        fn(cfg, rank)
-        return
+    with rank.stop.on_signals():
+        if rank.world_size == 1:
+            fn(cfg, rank)
+        else:
+            _run_in_group(fn, cfg, rank, init_method, rendezvous_seconds)
+
+
+def _run_in_group(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
+    """One of several processes, which become a group first."""
     join_group(cfg, rank, init_method, rendezvous_seconds)
     try:
         check_config(cfg)
@@ -166,7 +172,7 @@ def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rend
     try:
         arguments = (fn, cfg, ranks, init_method, rendezvous_seconds, failures)
         context = mp.spawn(_spawned, arguments, nprocs=len(ranks), join=False)
-        with pass_sigterm_to(context.pids()):
+        with pass_signals_to(context.pids()):
             while not context.join():
                 pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:

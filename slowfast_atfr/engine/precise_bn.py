@@ -39,6 +39,7 @@ def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int
         model.train()
     norms = {name: module for name, module in model.named_modules() if _learns(module)}
     momenta = {name: norm.momentum for name, norm in norms.items()}
+    counts = {name: norm.num_batches_tracked.clone() for name, norm in norms.items()}
     moments = {name: Moments(norm) for name, norm in norms.items()}
     try:
         with ExitStack() as hooks:
@@ -55,6 +56,7 @@ def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int
     finally:
         for name, norm in norms.items():
             norm.momentum = momenta[name]
+            norm.num_batches_tracked.copy_(counts[name])
         for module, training in modes.items():
             module.training = training
 

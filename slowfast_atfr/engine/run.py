@@ -22,6 +22,7 @@ from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes
 from slowfast_atfr.engine.optimizer import build_optimizer
+from slowfast_atfr.engine.start import Start, find_start
 from slowfast_atfr.engine.step import GradientSteps, warn_of_slow_precision
 from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.compiled import check_compiler
@@ -54,15 +55,21 @@ class Run:
     val_loader: Loader
 
 
-def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
-    """A run as it is in its first epoch. Loaders first, so that a wrong path is told before the network is built."""
+def build_run(cfg: CfgNode, rank: RankInfo) -> tuple[Run, Start]:
+    """A run as it is in its first epoch, with the weights that it starts from; and the start that has the rest.
+
+    Loaders come first, so that a wrong path is reported before the network is built, and the weights before all that
+    is made from them.
+    """
     schedule = MultigridSchedule(cfg, processes=rank.local_world_size)
     check_processes(schedule.phases, rank.world_size)
-    cfg = schedule.cfg_of(schedule.phases[0])
+    user_cfg, cfg = cfg, schedule.cfg_of(schedule.phases[0])
     train_loader, val_loader = _loaders(cfg, schedule, 0, rank)
     for loader in (train_loader, val_loader):
         check_videos(loader.dataset, cfg)
+    start = find_start(user_cfg, max_epoch=schedule.max_epoch)
     network = build_network(cfg, rank)
+    start.load_weights(network)
     optimizer = build_optimizer(network, cfg)
     model = network
     if rank.world_size > 1:
@@ -72,7 +79,7 @@ def build_run(cfg: CfgNode, rank: RankInfo) -> Run:
     ema = Ema(network, cfg.SOLVER.EMA_DECAY) if cfg.SOLVER.EMA_DECAY else None
     loss = loss_from(cfg)
     _log_batches(cfg, schedule.phases[0], rank)
-    return Run(cfg, rank, schedule, network, model, optimizer, steps, ema, loss, train_loader, val_loader)
+    return Run(cfg, rank, schedule, network, model, optimizer, steps, ema, loss, train_loader, val_loader), start
 
 
 def enter_phase(run: Run, epoch: int) -> Run:

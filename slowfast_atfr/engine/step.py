@@ -56,6 +56,7 @@ class GradientSteps:
         self._solver, self._model, self._optimizer = cfg.SOLVER, model, optimizer
         half = cfg.TRAIN.MIXED_PRECISION and cfg.TRAIN.AMP_DTYPE == "float16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self.grad_norm: Tensor | None = None  # before the first step
 
     def ends_group(self, iteration: int, num_iters: int) -> bool:
         """Whether the optimizer steps after this iteration of an epoch; both count from 0."""
@@ -72,22 +73,28 @@ class GradientSteps:
         return nullcontext() if together else self._model.no_sync()
 
     def take(self, loss: Tensor, iteration: int, num_iters: int) -> bool:
-        """Backward pass of an iteration's loss, and the step where one is due; whether there was one."""
+        """Backward pass of an iteration's loss, and the step where one is due; whether there was one.
+
+        `grad_norm` is then the norm of all gradients of the step together, before they are clipped: 0-d, on the device.
+        """
         self.scaler.scale(loss / self.group_size(iteration, num_iters)).backward()
         if not self.ends_group(iteration, num_iters):
             return False
-        self._clip()
+        self.scaler.unscale_(self._optimizer)
+        self.grad_norm = self._clip()
         self.scaler.step(self._optimizer)
         self.scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         return True
 
-    def _clip(self) -> None:
+    def _clip(self) -> Tensor:
+        """Clip the gradients as the config says; return their norm before that."""
         value, norm = self._solver.CLIP_GRAD_VAL, self._solver.CLIP_GRAD_L2NORM
-        if value or norm:
-            self.scaler.unscale_(self._optimizer)
-            parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-            if value:
-                clip_grad_value_(parameters, value)
-            else:
-                clip_grad_norm_(parameters, norm)
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        if norm and not value:
+            return clip_grad_norm_(parameters, norm)
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        if value:
+            clip_grad_value_(parameters, value)
+        return total

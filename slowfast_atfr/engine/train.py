@@ -13,7 +13,7 @@ from slowfast_atfr.datasets.items import Batch
 from slowfast_atfr.datasets.loader import build_train_loader
 from slowfast_atfr.datasets.mixup import Mix, batch_rng, draw_mix
 from slowfast_atfr.datasets.prefetch import prefetch
-from slowfast_atfr.engine.checkpoint import save_checkpoint, start_from
+from slowfast_atfr.engine.checkpoint import save_checkpoint
 from slowfast_atfr.engine.loss_guard import LossGuard, agree
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.optimizer import set_lr
@@ -22,12 +22,12 @@ from slowfast_atfr.engine.run import Cost, Run, build_run, enter_phase, to_input
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
-from slowfast_atfr.engine.stop import Stopped, StopRequest, stop_on_sigterm
-from slowfast_atfr.utils.distributed import RankInfo, gather_objects, share_buffers
-from slowfast_atfr.utils.env import seed_everything
+from slowfast_atfr.utils.distributed import RankInfo, gather_objects, in_any_process, share_buffers
+from slowfast_atfr.utils.env import get_rng_state, seed_everything, set_rng_state
 from slowfast_atfr.utils.meters import TrainMeter, ValMeter, progress
 from slowfast_atfr.utils.precision import allow_tf32
-from slowfast_atfr.utils.tensorboard import TensorBoard, step_at
+from slowfast_atfr.utils.stop import Stopped, StopRequest
+from slowfast_atfr.utils.tensorboard import TensorBoard
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,24 @@ class Watch:
         """Write a checkpoint; epoch: the last one that is done, from 0."""
         save_checkpoint(self.cfg, run.network, run.optimizer, epoch, self.state)
 
+    def log_validation(self, run: Run, epoch: int) -> None:
+        """Report the validation of an epoch; a collective."""
+        stats = self.val.log_epoch_stats(epoch, num_skipped=self.skips.total())
+        if self.board is not None:
+            self.board.add("Val", stats, (epoch + 1) * len(run.val_loader) - 1)
+
+    def told_to_end(self) -> bool:
+        """Whether a process of the run has been told to end; a collective."""
+        return in_any_process(self.stop.here)
+
+    def stopped(self, where: str) -> Stopped:
+        """The error that ends the run when all is saved; where: such as "in the validation of epoch 3"."""
+        signal = self.stop.signal or "a signal to another process"
+        return Stopped(
+            f"the run was told to end ({signal}) {where}; what it has done is saved. Start it again by the same "
+            "command to go on from there"
+        )
+
 
 def train(cfg: CfgNode, rank: RankInfo) -> None:
     """Train as cfg says, from the newest checkpoint of OUTPUT_DIR if there is one; all processes call it.
@@ -65,31 +83,77 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
     lr_at_epoch(cfg, 0)  # a policy that cannot be is told before anything is built
     seed_everything(cfg.RNG_SEED, rank.rank)
     allow_tf32(cfg.ALLOW_TF32, rank.device)
-    run = build_run(cfg, rank)
+    run, start = build_run(cfg, rank)
     max_epoch = run.schedule.max_epoch
     meters = TrainMeter(len(run.train_loader), run.cfg), ValMeter(len(run.val_loader), run.cfg)
     guard = LossGuard(cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR)
     parts = {"scaler_state": run.steps.scaler, "ema_state": run.ema, "val_state": meters[1], "loss_state": guard}
     off = {"scaler_state": not run.steps.scaler.is_enabled(), "ema_state": run.ema is None}
     state = RunState({k: part for k, part in parts.items() if not off.get(k)}, {"epoch_state": meters[0]})
-    start_epoch = start_from(cfg, run.network, run.optimizer, state, max_epoch=max_epoch)
+    start_epoch = start.restore(run.optimizer, state)
+    del start  # and with it the file's tensors
     logger.info("training starts with epoch %d of %d", start_epoch + 1, max_epoch)
-    done = start_epoch + state.clips / run.train_loader.num_videos
-    with watch_cost(run.network, cfg) as cost, stop_on_sigterm() as stop, _board(cfg, rank, done) as board:
-        watch = Watch(cfg, *meters, guard, SkipLog(), state, cost, stop, board)
+    with watch_cost(run.network, cfg) as cost, _board(run, start_epoch, state) as board:
+        watch = Watch(cfg, *meters, guard, SkipLog(), state, cost, rank.stop, board)
+        if state.unvalidated:
+            run = enter_phase(run, start_epoch - 1)
+            _validate(run, start_epoch - 1, watch, saved=True)
         for epoch in range(start_epoch, max_epoch):
+            if watch.told_to_end():
+                if epoch > start_epoch:
+                    watch.save(run, epoch - 1)
+                raise watch.stopped(f"before epoch {epoch + 1}")
             run = enter_phase(run, epoch)
             train_epoch(run, epoch, watch)
-            is_checkpoint = run.schedule.is_due(epoch, cfg.TRAIN.CHECKPOINT_PERIOD)
-            is_eval = run.schedule.is_due(epoch, cfg.TRAIN.EVAL_PERIOD)
-            if is_checkpoint or is_eval:
-                if cfg.BN.USE_PRECISE_STATS:
-                    update_precise_bn(run.network, _train_inputs(run, epoch), cfg.BN.NUM_BATCHES_PRECISE)
-                share_buffers(run.network)  # what is saved and validated is one network
-            if is_checkpoint:
-                watch.save(run, epoch)
-            if is_eval:
-                eval_epoch(run, epoch, watch)
+            _end_epoch(run, epoch, watch)
+        if watch.told_to_end():
+            raise watch.stopped("after the last epoch")
+
+
+def _end_epoch(run: Run, epoch: int, watch: Watch) -> None:
+    """What follows an epoch's training: precise batch norm, the checkpoint, validation, each where it is due.
+
+    The checkpoint comes first, as not validated, and again after the validation: a run that is killed in between
+    validates when it resumes.
+    """
+    saves = run.schedule.is_due(epoch, watch.cfg.TRAIN.CHECKPOINT_PERIOD)
+    validates = run.schedule.is_due(epoch, watch.cfg.TRAIN.EVAL_PERIOD)
+    if saves or validates:
+        _settle_statistics(run, epoch, watch)
+    watch.state.clips, watch.state.unvalidated = 0, validates
+    if saves:
+        watch.save(run, epoch)
+    if validates:
+        _validate(run, epoch, watch, saved=saves)
+
+
+def _settle_statistics(run: Run, epoch: int, watch: Watch) -> None:
+    """Give all processes the batch norm statistics that are saved and validated: the network's, and its average's."""
+    rng_state = get_rng_state()
+    try:
+        for weights in (nullcontext(), *([run.ema.applied(run.network)] if run.ema is not None else [])):
+            with weights:
+                if watch.cfg.BN.USE_PRECISE_STATS:
+                    inputs = _train_inputs(run, epoch, watch)
+                    update_precise_bn(run.network, inputs, watch.cfg.BN.NUM_BATCHES_PRECISE)
+                share_buffers(run.network)
+    except Stopped:
+        set_rng_state(rng_state)  # dropout has drawn from it, and will again
+        watch.save(run, epoch - 1)  # with all clips of the epoch: a resumed run begins with these statistics
+        raise
+
+
+def _validate(run: Run, epoch: int, watch: Watch, *, saved: bool) -> None:
+    """Validate an epoch, and bring its checkpoint, if it has one, up to date."""
+    eval_epoch(run, epoch, watch)
+    if watch.told_to_end():
+        if not saved:
+            watch.save(run, epoch)
+        raise watch.stopped(f"in the validation of epoch {epoch + 1}")
+    watch.log_validation(run, epoch)
+    watch.state.unvalidated = False
+    if saved:
+        watch.save(run, epoch)
 
 
 def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
@@ -122,21 +186,25 @@ def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
         if mix is not None:
             scores, labels = mix.one_label(scores, labels)
         costs = watch.cost.take()
-        meter.update(loss=loss, scores=scores, labels=labels, lr=lr, extra=costs)
+        grad_norm = run.steps.grad_norm
+        meter.update(loss=loss, scores=scores, labels=labels, lr=lr, grad_norm=grad_norm, extra=costs)
         meter.iter_toc()
         stats = meter.log_iter_stats(epoch, iteration)
         if watch.board is not None:
             watch.board.note(costs)
-            watch.board.add("train_iter", stats or {}, step_at(epoch, iteration, num_iters))
+            watch.board.add("Train", stats or {}, epoch * num_iters + iteration)
         if stepped:
             watch.state.clips = run.train_loader.clips_before(iteration + 1)
             _save_within(run, epoch, iteration, num_iters, watch, stop)
         meter.iter_tic()
-    watch.state.clips = 0
+    if not meter.has_batches:
+        logger.info("epoch %d was trained by another number of processes: its means are in that run's log", epoch + 1)
+        return
     stats = meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
     if watch.board is not None:
-        watch.board.add("train_epoch", stats, 1000 * (epoch + 1))
-        watch.board.add_histograms(1000 * (epoch + 1))
+        step = (epoch + 1) * num_iters - 1
+        watch.board.add("Train_epoch", stats, step)
+        watch.board.add_histograms(step)
 
 
 @torch.no_grad()
@@ -148,6 +216,8 @@ def eval_epoch(run: Run, epoch: int, watch: Watch) -> None:
     batches = prefetch(progress(run.val_loader, f"validation {epoch + 1}"), device)
     with nullcontext() if run.ema is None else run.ema.applied(run.network):
         for iteration, batch in enumerate(batches):
+            if watch.stop.here:
+                break
             meter.data_toc()
             watch.skips.add(batch.skipped)
             if batch.frames is not None:
@@ -157,26 +227,27 @@ def eval_epoch(run: Run, epoch: int, watch: Watch) -> None:
             meter.iter_toc()
             meter.log_iter_stats(epoch, iteration)
             meter.iter_tic()
-    stats = meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
-    if watch.board is not None:
-        watch.board.add("val_epoch", stats, 1000 * (epoch + 1))
 
 
 @contextmanager
-def _board(cfg: CfgNode, rank: RankInfo, epochs_done: float) -> Iterator[TensorBoard | None]:
+def _board(run: Run, start_epoch: int, state: RunState) -> Iterator[TensorBoard | None]:
     """The main process's TensorBoard, if the config asks for one; closed afterwards."""
-    if not cfg.TENSORBOARD.ENABLE or rank.rank:
+    if not run.cfg.TENSORBOARD.ENABLE or run.rank.rank:
         yield None
         return
-    with closing(TensorBoard(cfg, first_step=round(1000 * epochs_done) + 1)) as board:
+    done = start_epoch * len(run.train_loader) + run.train_loader.batch_behind(state.clips)
+    first_step = max(done, start_epoch * len(run.val_loader))
+    with closing(TensorBoard(run.cfg, first_step=first_step)) as board:
         yield board
 
 
-def _train_inputs(run: Run, epoch: int) -> Iterator[list[Tensor]]:
-    """The clips of the epoch once more, not mixed, all of the phase's own crop."""
+def _train_inputs(run: Run, epoch: int, watch: Watch) -> Iterator[list[Tensor]]:
+    """The clips of the epoch once more, not mixed, all of the phase's own crop. Raises Stopped on every process."""
     loader = build_train_loader(run.cfg, run.rank) if run.cfg.MULTIGRID.SHORT_CYCLE else run.train_loader
     loader.set_epoch(epoch)
     for batch in prefetch(progress(loader, f"precise batch norm {epoch + 1}"), run.rank.device):
+        if watch.told_to_end():
+            raise watch.stopped(f"in the precise batch norm of epoch {epoch + 1}")
         yield to_inputs(batch, run.cfg, run.rank.device)
 
 
@@ -205,7 +276,4 @@ def _save_within(run: Run, epoch: int, iteration: int, num_iters: int, watch: Wa
     if stop or (every and (iteration + 1) % every == 0 and not is_last):
         watch.save(run, epoch - 1)
     if stop:
-        raise Stopped(
-            f"the run was told to end (SIGTERM) and has written a checkpoint after iteration {iteration + 1} of epoch "
-            f"{epoch + 1}; start it again to go on from there"
-        )
+        raise watch.stopped(f"after iteration {iteration + 1} of epoch {epoch + 1}")

@@ -74,6 +74,10 @@ class ClipSums:
         self._names, self._total = tuple(state["names"]), state["total"]
         self._recent.extend(state["recent"])
 
+    @property
+    def is_empty(self) -> bool:
+        return self._total is None
+
     def add(self, num_clips: int, sums: Mapping[str, float | Tensor], device: torch.device) -> None:
         """Add a batch. All batches bring the same names, in the same order on every process."""
         if self._total is not None and tuple(sums) != self._names:

@@ -1,25 +1,31 @@
 """Who this process is among the processes of a run, and what they tell each other. In a run of one: nothing to do."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from slowfast_atfr.utils.stop import StopRequest
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RankInfo:
-    """One process of a run: `rank` of `world_size` in all, `local_rank` of `local_world_size` on its machine."""
+    """One process of a run: `rank` of `world_size` in all, `local_rank` of `local_world_size` on its machine.
+
+    stop: whether this process has been told to end.
+    """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
     local_world_size: int = 1
     device: torch.device = torch.device("cpu")
+    stop: StopRequest = field(default_factory=StopRequest, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (0 <= self.rank < self.world_size and 0 <= self.local_rank < self.local_world_size <= self.world_size):
@@ -70,6 +76,11 @@ def gather_objects(obj: Any) -> list[Any]:
     gathered: list[Any] = [None] * get_world_size()
     dist.all_gather_object(gathered, obj)
     return gathered
+
+
+def in_any_process(flag: bool) -> bool:
+    """Whether the flag is set in one of the processes; a collective."""
+    return any(gather_objects(flag))
 
 
 def on_main(function: Callable[[], T]) -> T:

@@ -50,6 +50,11 @@ class _Meter(Stopwatch):
         """Forget the batches: a new epoch begins."""
         self._sums = ClipSums(self._cfg.LOG_PERIOD)
 
+    @property
+    def has_batches(self) -> bool:
+        """Whether a batch of the epoch has been counted, by this process or by the run that it resumes."""
+        return not self._sums.is_empty
+
     def _add_errors(self, scores: Tensor, labels: Tensor, values: PerClip) -> None:
         """Count top-1 and top-5 errors in percent (top-K where there are only K < 5 classes), and other values."""
         num_clips, num_classes = scores.shape
@@ -91,7 +96,7 @@ class TrainMeter(_Meter):
 
     def __init__(self, num_iters: int, cfg: CfgNode) -> None:
         super().__init__(num_iters, cfg)
-        self._lr = 0.0
+        self._lr, self._grad_norm = 0.0, None
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch so far, of this process."""
@@ -102,7 +107,14 @@ class TrainMeter(_Meter):
         self._lr = state["lr"]
 
     def update(
-        self, *, loss: float | Tensor, scores: Tensor, labels: Tensor, lr: float, extra: PerClip | None = None
+        self,
+        *,
+        loss: float | Tensor,
+        scores: Tensor,
+        labels: Tensor,
+        lr: float,
+        grad_norm: Tensor | None = None,
+        extra: PerClip | None = None,
     ) -> None:
         """Count a batch of this process.
 
@@ -111,9 +123,10 @@ class TrainMeter(_Meter):
             scores: (N, K).
             labels: (N,) class indices.
             lr: learning rate of this step.
+            grad_norm: of the last step, before clipping, 0-d; None before the first.
             extra: further values of each clip, (N,), or their mean, such as `gflops_per_clip`; always the same names.
         """
-        self._lr = lr
+        self._lr, self._grad_norm = lr, grad_norm
         self._add_errors(scores, labels, {"loss": loss, **(extra or {})})
 
     def log_iter_stats(self, cur_epoch: int, cur_iter: int) -> dict[str, Any] | None:
@@ -125,7 +138,7 @@ class TrainMeter(_Meter):
         if not self._is_logged(cur_iter):
             return None
         place = self._iter_place("train_iter", cur_epoch, cur_iter)
-        stats = place | self._times(cur_epoch, cur_iter + 1) | self._sums.recent(over_ranks=True)
+        stats = place | self._times(cur_epoch, cur_iter + 1) | self._sums.recent(over_ranks=True) | self._last_norm()
         log_json_stats(stats)
         return stats
 
@@ -133,8 +146,12 @@ class TrainMeter(_Meter):
         """Log means over all clips of the epoch and how many videos could not be read, and return what was logged."""
         means = self._epoch_means() | {"num_skipped": num_skipped}
         stats = self._epoch_place("train_epoch", cur_epoch) | self._times(cur_epoch + 1, 0) | means
+        stats |= self._last_norm()
         log_json_stats(stats)
         return stats
+
+    def _last_norm(self) -> dict[str, float]:
+        return {} if self._grad_norm is None else {"grad_norm": float(self._grad_norm)}
 
     def _times(self, epochs_done: int, iters_done: int) -> dict[str, Any]:
         iters_left = (self._cfg.SOLVER.MAX_EPOCH - epochs_done) * self._num_iters - iters_done

@@ -11,14 +11,16 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.utils.errors import RunError
 
 BINS = "active_bins_"
+ERRORS = ("top1_err", "top5_err")  # which PySlowFast's tags write with a capital
 PLACES = ("_type", "epoch", "iter", "eta", "gpu_mem", "RAM")  # of json_stats, which are no curves
 
 
 class TensorBoard:
-    """Writes what json_stats tell as curves, and how many bins of each SGS layer were active as histograms.
+    """Writes what json_stats report as curves, and how many bins of each SGS layer were active as histograms.
 
-    Steps are thousandths of an epoch: they go on at a resume, and do not depend on how many iterations an epoch has.
-    The files are in OUTPUT_DIR/runs-DATASET, or OUTPUT_DIR/TENSORBOARD.LOG_DIR.
+    Tags and steps are PySlowFast's, so that old and new runs lie over each other: Train/loss, Train/Top1_err, ... by
+    training iterations, Val/Top1_err, ... by validation iterations. The files are in OUTPUT_DIR/runs-DATASET, or
+    OUTPUT_DIR/TENSORBOARD.LOG_DIR.
 
     Args:
         cfg: of the run.
@@ -44,16 +46,17 @@ class TensorBoard:
                 self._active[name].append(values)
 
     def add(self, kind: str, stats: Mapping[str, Any], step: int) -> None:
-        """Add a point to the curve of each number, such as train_epoch/loss.
+        """Add a point to the curve of each number, such as Train/loss.
 
         Args:
-            kind: of the json_stats, which groups the curves.
+            kind: Train, Train_epoch (means over an epoch) or Val.
             stats: what was logged; numbers may be written as text.
-            step: thousandths of an epoch.
+            step: iterations before this one, counted over all epochs.
         """
         for name, value in stats.items():
             if name not in PLACES:
-                self._writer.add_scalar(f"{kind}/{name}", float(value), step)
+                tag = name.capitalize() if name in ERRORS else name
+                self._writer.add_scalar(f"{kind}/{tag}", float(value), step)
 
     def add_histograms(self, step: int) -> None:
         """Add a histogram of the active bins of each layer since the last call."""
@@ -65,8 +68,3 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def step_at(epoch: int, iteration: int, num_iters: int) -> int:
-    """The step behind an iteration; both count from 0."""
-    return round(1000 * (epoch + (iteration + 1) / num_iters))

@@ -4,6 +4,8 @@ import torch
 from torch import nn, optim
 
 from slowfast_atfr.config import get_cfg
+from slowfast_atfr.engine.run_state import RunState
+from slowfast_atfr.engine.start import find_start
 
 
 def make_cfg(output_dir, **train):
@@ -35,3 +37,10 @@ def step(net, optimizer):
 
 def same(net, other):
     return all(map(torch.equal, net.state_dict().values(), other.state_dict().values()))
+
+
+def start_from(cfg, model, optimizer, state=None):
+    """Load what a run of cfg starts from, as training does; the epoch that it starts with."""
+    start = find_start(cfg)
+    start.load_weights(model)
+    return start.restore(optimizer, RunState() if state is None else state)

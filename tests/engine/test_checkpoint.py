@@ -12,18 +12,12 @@ from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine import checkpoint
-from slowfast_atfr.engine.checkpoint import (
-    last_checkpoint,
-    load_checkpoint,
-    load_for_test,
-    save_checkpoint,
-    start_from,
-)
+from slowfast_atfr.engine.checkpoint import last_checkpoint, load_checkpoint, load_for_test, save_checkpoint
 from slowfast_atfr.engine.checkpoint_file import read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils import files
-from tests.engine.small_run import make_cfg, make_net, make_run, same, step
+from tests.engine.small_run import make_cfg, make_net, make_run, same, start_from, step
 from tests.processes import run_in_processes
 
 
@@ -31,7 +25,7 @@ def test_the_file_has_pyslowfasts_name_and_keys(cfg, saved, tmp_path):
     net, _, path = saved
     assert path == str(tmp_path / "checkpoints" / "checkpoint_epoch_00001.pyth")
     content = torch.load(path, weights_only=True)
-    assert set(content) == {"epoch", "model_state", "optimizer_state", "cfg", "rng_state", "clips"}
+    assert set(content) == {"epoch", "model_state", "optimizer_state", "cfg", "rng_state", "clips", "unvalidated"}
     assert content["epoch"] == 0 and list(content["model_state"]) == list(net.state_dict())
     assert get_cfg().load_cfg(content["cfg"]) == cfg
     assert os.listdir(tmp_path / "checkpoints") == ["checkpoint_epoch_00001.pyth"]

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.engine.checkpoint import start_from
 from slowfast_atfr.engine.checkpoint_import import LoadReport, inflate_kernel, load_weights, translate
 from slowfast_atfr.models import build_model
 from tests.engine.foreign_weights import COUNTER, R50, of_torch, same, shuffled, torchvision_shapes, weights_of
+from tests.engine.small_run import start_from
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5])

@@ -1,11 +1,18 @@
 """Ctrl-C ends a run and all that it started."""
 
+import gc
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import pytest
+
+from slowfast_atfr.datasets.loader import build_train_loader
+from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.stop import EXIT_STATUS
 from tests.processes import hear_ctrl_c
 
 
@@ -24,17 +31,35 @@ def wait_for(holds, seconds):
     return holds()
 
 
-def test_an_interrupted_run_leaves_no_process(repo, tiny_pairs, tmp_path):
-    pairs = tiny_pairs(DATA_LOADER__NUM_WORKERS=2, SOLVER__MAX_EPOCH=10**6)
+@pytest.mark.parametrize("whole_group", [False, True], ids=["kill", "Ctrl-C"])  # a terminal's reaches the workers
+def test_an_interrupted_run_saves_its_work_and_leaves_no_process(repo, tiny_pairs, tmp_path, whole_group):
+    pairs = tiny_pairs(DATA_LOADER__NUM_WORKERS=2, SOLVER__MAX_EPOCH=10**6, TRAIN__CHECKPOINT_PERIOD=10**6)
     command = [sys.executable, "tools/run_net.py", "--cfg", "configs/Demo/SLOWFAST_R18.yaml", *pairs]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    run = subprocess.Popen(command, cwd=repo, start_new_session=True, preexec_fn=hear_ctrl_c, **quiet)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen(command, cwd=repo, start_new_session=True, preexec_fn=hear_ctrl_c, **pipes)
     log = tmp_path / "out" / "stdout.log"
     try:
         assert wait_for(lambda: log.exists() and "val_epoch" in log.read_text(), 120)  # all workers are at work
-        os.kill(run.pid, signal.SIGINT)
-        assert run.wait(timeout=60) != 0
-        assert wait_for(lambda: not alive(run.pid), 10)
+        (os.killpg if whole_group else os.kill)(run.pid, signal.SIGINT)
+        told = run.communicate(timeout=60)[1]
+        assert run.returncode == EXIT_STATUS and wait_for(lambda: not alive(run.pid), 10)
     finally:
         if alive(run.pid):
             os.killpg(run.pid, signal.SIGKILL)
+    assert "Ctrl-C once more ends it at once" in told and "told to end (SIGINT)" in told and "Traceback" not in told
+    assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_data_workers_leave_signals_to_their_parent_and_end_with_it(tiny_cfg, number):
+    loader = build_train_loader(tiny_cfg(DATA_LOADER__NUM_WORKERS=2), RankInfo())
+    batches = iter(loader)
+    next(batches)
+    workers = [process.pid for process in multiprocessing.active_children()]
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker, number)
+    assert len(list(batches)) == len(loader) - 1
+    del batches, loader
+    gc.collect()
+    assert wait_for(lambda: not multiprocessing.active_children(), 10)

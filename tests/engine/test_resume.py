@@ -11,9 +11,9 @@ from slowfast_atfr.engine import train as train_module
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.multigrid import MultigridSchedule
-from slowfast_atfr.engine.stop import EXIT_STATUS
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
+from slowfast_atfr.utils.stop import EXIT_STATUS
 from tests.runs import Killed, assert_same, last, stats_of
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
@@ -92,9 +92,62 @@ def test_sigterm_writes_a_checkpoint_and_ends(repo, tiny_pairs, tmp_path, monkey
         patch.setattr(train_module, "_mix", be_told)
         assert main(command) == EXIT_STATUS
     told = capsys.readouterr().err
-    assert "SIGTERM" in told and "after iteration 3 of epoch 1" in told and "start it again" in told
+    assert "SIGTERM" in told and "after iteration 3 of epoch 1" in told and "Start it again" in told
     assert main(command) == 0
     assert_same(last(tmp_path / "whole", 1), last(tmp_path / "parts", 1))
+
+
+PRECISE = "precise batch norm"
+MOMENTS = {
+    "before the first iteration": "before epoch 1",
+    "in the last iteration": "after iteration 6 of epoch 2",
+    PRECISE: "in the precise batch norm of epoch 2",
+    "in the validation": "in the validation of epoch 2",
+    "in a validation without a checkpoint": "in the validation of epoch 1",
+    "after the last validation": "after the last epoch",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
+    repo, tiny_pairs, tmp_path, monkeypatch, capsys, moment
+):
+    shared = {"TRAIN__BATCH_SIZE": 2, "SOLVER__MAX_EPOCH": 2, "TRAIN__CHECKPOINT_PERIOD": 2, "SOLVER__EMA_DECAY": 0.9}
+    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **shared)]) == 0
+
+    def told_at(owner, name, call=1):
+        """The process gets SIGTERM where this function is called for the n-th time."""
+        function, calls = getattr(owner, name), []
+
+        def wrapped(*args, **kwargs):
+            calls.append(name)
+            if len(calls) == call:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return function(*args, **kwargs)
+
+        patch.setattr(owner, name, wrapped)
+
+    command = ["--cfg", str(repo / CONFIG), *tiny_pairs(OUTPUT_DIR=tmp_path / "parts", **shared)]
+    with monkeypatch.context() as patch:
+        if moment == "before the first iteration":
+            told_at(train_module, "build_run")
+        elif moment == "in the last iteration":
+            told_at(train_module, "_mix", 12)
+        elif moment == PRECISE:
+            told_at(train_module, "update_precise_bn", 4)  # of the average, after the network's own
+        elif moment == "after the last validation":
+            told_at(train_module.Watch, "log_validation", 2)
+        else:
+            told_at(train_module, "eval_epoch", 2 if moment == "in the validation" else 1)
+        assert main(command) == EXIT_STATUS
+    assert MOMENTS[moment] in capsys.readouterr().err and not stats_of(tmp_path / "parts", "test_final")
+    assert main(command) == 0
+    assert_same(last(tmp_path / "whole", 2), last(tmp_path / "parts", 2))
+    assert figures_of(tmp_path / "whole", "val_epoch") == figures_of(tmp_path / "parts", "val_epoch")
+    assert (
+        figures_of(tmp_path / "whole", "test_final")[0]["top1_acc"]
+        == figures_of(tmp_path / "parts", "test_final")[0]["top1_acc"]
+    )
 
 
 def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp_path, monkeypatch):

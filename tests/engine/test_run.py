@@ -97,7 +97,7 @@ LONG_CYCLE = {
 
 
 def test_a_phase_changes_loaders_and_norms_and_nothing_else(tiny_cfg):
-    run = build_run(tiny_cfg(**LONG_CYCLE), ALONE)
+    run, _ = build_run(tiny_cfg(**LONG_CYCLE), ALONE)
     later = enter_phase(run, 5)
     assert enter_phase(run, 0) is run and later is not run
     for name in ("network", "model", "optimizer", "steps", "ema", "loss", "rank", "schedule"):
@@ -111,7 +111,7 @@ def test_a_phase_changes_loaders_and_norms_and_nothing_else(tiny_cfg):
 
 
 def test_batches_and_rates_are_told_at_the_start_of_every_phase(tiny_cfg, caplog):
-    run = build_run(tiny_cfg(**LONG_CYCLE, SOLVER__GRAD_ACCUM_STEPS=3), ALONE)
+    run, _ = build_run(tiny_cfg(**LONG_CYCLE, SOLVER__GRAD_ACCUM_STEPS=3), ALONE)
     (told,) = [message for message in caplog.messages if message.startswith("epochs")]
     assert told.startswith(
         "epochs 1 to 3: clips of 4 frames and 32 pixels; 4 clips an iteration: 4 on each of 1 process"

@@ -6,8 +6,8 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.cli import main as run_net
 from slowfast_atfr.utils import tensorboard
 from slowfast_atfr.utils.errors import RunError
-from slowfast_atfr.utils.tensorboard import TensorBoard, step_at
-from tests.runs import stats_of
+from slowfast_atfr.utils.tensorboard import TensorBoard
+from tests.runs import Killed, stats_of
 from tests.tiny_sets import small_pairs, write_clips
 
 CONFIG = "configs/Demo/SLOWFAST_R18_ATFR.yaml"
@@ -35,36 +35,40 @@ def read(folder):
     return events.Reload()
 
 
-def test_curves_are_those_of_the_log_and_go_on_at_a_resume(argv, tmp_path, monkeypatch):
+def test_curves_are_those_of_the_log_under_pyslowfasts_tags_and_go_on_at_a_resume(argv, tmp_path, monkeypatch):
     on = {"TENSORBOARD__ENABLE": True}
     real = TensorBoard.add
 
     def stopped(self, kind, stats, step):
-        if kind == "train_iter" and step == 1500:
-            raise KeyboardInterrupt
+        if kind == "Train" and step == 2:
+            raise Killed
         real(self, kind, stats, step)
 
     monkeypatch.setattr(tensorboard.TensorBoard, "add", stopped)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
         run_net(argv(**on))
     monkeypatch.undo()
     assert run_net(argv(**on)) == 0
     events = read(tmp_path / "runs-kinetics")
-    for kind, steps in (
-        ("train_iter", [500, 1000, 1500, 2000]),
-        ("train_epoch", [1000, 2000]),
-        ("val_epoch", [1000, 2000]),
+    assert {"Train/loss", "Train/lr", "Train/Top1_err", "Train/Top5_err", "Val/Top1_err", "Val/Top5_err"} <= set(
+        events.Tags()["scalars"]
+    )
+    # 2 iterations of training an epoch, 2 of validation
+    for kind, prefix, steps in (
+        ("train_iter", "Train", [0, 1, 2, 3]),
+        ("train_epoch", "Train_epoch", [1, 3]),
+        ("val_epoch", "Val", [1, 3]),
     ):
         told = stats_of(tmp_path, kind)[-len(steps) :]
-        names = ["top1_err", "gflops_per_clip", *(("loss", "lr") if kind != "val_epoch" else ())]
+        names = ["top1_err", "gflops_per_clip", *(("loss", "lr", "grad_norm") if kind != "val_epoch" else ())]
         for name in names:
-            curve = events.Scalars(f"{kind}/{name}")
+            curve = events.Scalars(f"{prefix}/{'Top1_err' if name == 'top1_err' else name}")
             assert [point.step for point in curve] == steps, (kind, name)
             expected = [float(entry[name]) for entry in told]
             assert [point.value for point in curve][-2:] == pytest.approx(expected[-2:], rel=1e-4)
     for pathway in ("slow", "fast"):
         histograms = events.Histograms(f"active_bins_s2_{pathway}")
-        assert [histogram.step for histogram in histograms] == [1000, 2000]
+        assert [histogram.step for histogram in histograms] == [1, 3]
         assert histograms[-1].histogram_value.num == 6  # every clip once
         mean = histograms[-1].histogram_value.sum / 6
         assert mean == pytest.approx(stats_of(tmp_path, "train_epoch")[-1][f"active_bins_s2_{pathway}"], rel=1e-4)
@@ -73,11 +77,6 @@ def test_curves_are_those_of_the_log_and_go_on_at_a_resume(argv, tmp_path, monke
 def test_without_the_key_nothing_is_written(argv, tmp_path):
     assert run_net(argv(SOLVER__MAX_EPOCH=1)) == 0
     assert not (tmp_path / "runs-kinetics").exists()
-
-
-def test_steps_do_not_depend_on_the_number_of_iterations():
-    assert [step_at(2, iteration, 4) for iteration in range(4)] == [2250, 2500, 2750, 3000]
-    assert step_at(2, 0, 1) == 3000
 
 
 def test_what_is_missing_is_told(monkeypatch):

@@ -92,6 +92,22 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeyp
         assert torch.equal(value, parts["model_state"][name]), name
     losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 9
+    assert whole["val_state"] == parts["val_state"]  # the validation that was cut off has been made up for
+    keys = ("epoch", "top1_err", "min_top1_err")
+    whole, parts = (
+        [[s[k] for k in keys] for s in stats_of(tmp_path / name, "val_epoch")] for name in ("whole", "parts")
+    )
+    assert whole == parts and len(whole) == 3
+
+
+def test_a_run_that_does_not_resume_tests_what_it_has_trained(repo, tiny_pairs, tmp_path):
+    command = ["--cfg", str(repo / CONFIG)]
+    assert main([*command, *tiny_pairs(SOLVER__MAX_EPOCH=3, TEST__ENABLE=False)]) == 0
+    assert main([*command, *tiny_pairs(SOLVER__MAX_EPOCH=1, TRAIN__AUTO_RESUME=False)]) == 0
+    text = (tmp_path / "out" / "stdout.log").read_text()
+    assert f"testing {checkpoint_path(tmp_path / 'out', 0)}" in text
+    assert main([*command, *tiny_pairs(SOLVER__MAX_EPOCH=2, TEST__ENABLE=False)]) == 0
+    assert stats_of(tmp_path / "out", "train_epoch")[-1]["epoch"] == "2/2"
 
 
 MIXED = {

@@ -1,13 +1,17 @@
 """Where a run starts: anew, from its own checkpoint, from a given file; and which weights a test takes."""
 
+import logging
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine import checkpoint_file
-from slowfast_atfr.engine.checkpoint import load_checkpoint, load_for_test, save_checkpoint, start_from
+from slowfast_atfr.engine.checkpoint import load_checkpoint, load_for_test, save_checkpoint
 from slowfast_atfr.engine.checkpoint_file import read_checkpoint
-from tests.engine.small_run import make_cfg, make_net, make_run, same
+from tests.engine.small_run import make_cfg, make_net, make_run, same, start_from
 
 
 def test_a_run_starts_anew_or_goes_on(cfg, saved, tmp_path):
@@ -144,3 +148,48 @@ def test_the_folder_of_a_run_stands_for_its_newest_checkpoint(cfg, saved, tmp_pa
         ConfigError, match="TEST.CHECKPOINT_FILE_PATH is the folder '.*none', which holds no checkpoint"
     ):
         load_for_test(of_none, make_net())
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_a_run_that_does_not_resume_moves_the_checkpoints_of_another_aside(cfg, saved, tmp_path, caplog):
+    net, optimizer, path = saved
+    content = Path(path).read_bytes()
+    save_checkpoint(cfg, net, optimizer, 3)
+    anew = make_cfg(tmp_path, AUTO_RESUME=False)
+    assert start_from(anew, *make_run()) == 0
+    old = tmp_path / "checkpoints_old"
+    assert names(tmp_path / "checkpoints") == [] and len(names(old)) == 2
+    assert (old / os.path.basename(path)).read_bytes() == content  # nothing is lost
+    assert f"2 checkpoint(s) of an earlier run are moved to {old}" in caplog.text
+    own = save_checkpoint(anew, *make_run(), 0)
+    assert load_for_test(anew, make_net()) == own
+    assert start_from(cfg, *make_run()) == 1  # what is resumed later is the newer run
+    assert start_from(anew, *make_run()) == 0 and names(tmp_path / "checkpoints_old_2") == [
+        "checkpoint_epoch_00001.pyth"
+    ]
+
+
+def test_a_run_that_goes_back_keeps_its_own_past(cfg, saved, tmp_path):
+    net, optimizer, first = saved
+    paths = [first, *(save_checkpoint(cfg, net, optimizer, epoch) for epoch in (1, 2, 3))]
+    back = make_cfg(tmp_path, AUTO_RESUME=False, CHECKPOINT_FILE_PATH=paths[1])
+    for _ in range(2):  # a job that is started again by the same command finds the same
+        assert start_from(back, *make_run()) == 2
+        assert names(tmp_path / "checkpoints") == ["checkpoint_epoch_00001.pyth", "checkpoint_epoch_00002.pyth"]
+    reset = make_cfg(tmp_path, AUTO_RESUME=False, CHECKPOINT_FILE_PATH=paths[1], CHECKPOINT_EPOCH_RESET=True)
+    with pytest.raises(ConfigError, match="one of the checkpoints in OUTPUT_DIR that this run.* would write over"):
+        start_from(reset, *make_run())
+    elsewhere = make_cfg(tmp_path / "other", CHECKPOINT_FILE_PATH=paths[1], CHECKPOINT_EPOCH_RESET=True)
+    assert start_from(elsewhere, *make_run()) == 0
+
+
+def test_the_average_that_a_test_takes_is_reported_and_so_is_its_lack(cfg, saved, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="slowfast_atfr")
+    averaged = cfg.clone()
+    averaged.defrost()
+    averaged.SOLVER.EMA_DECAY = 0.9
+    load_for_test(averaged, make_net())
+    assert "has no average of weights (SOLVER.EMA_DECAY): its last weights are tested" in caplog.text

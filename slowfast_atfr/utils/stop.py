@@ -1,0 +1,96 @@
+"""SIGTERM and Ctrl-C: what is told to end finishes what it is doing, saves it and ends."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from slowfast_atfr.utils.errors import RunError
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+EXIT_STATUS = 85  # of a run that was told to end and has saved its work; no signal, shell or launcher gives this one
+
+
+class Stopped(RunError):
+    """The run was told to end, and what it has done is saved."""
+
+
+class StopRequest:
+    """Whether this process has been told to end.
+
+    signal: name of the signal that did, such as SIGTERM; None before that.
+    """
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+
+    @property
+    def here(self) -> bool:
+        return self.signal is not None
+
+    def note(self, number: int) -> None:
+        """Take note of a signal, and say so at once."""
+        again = " (Ctrl-C once more ends it at once)" if number == signal.SIGINT else ""
+        if not self.here:
+            say = f"{signal.Signals(number).name}: the run saves what it has done and ends{again}\n"
+            with suppress(OSError, ValueError):
+                os.write(
+                    sys.__stderr__.fileno(), say.encode()
+                )  # not through buffers that the signal may have interrupted
+        self.signal = self.signal or signal.Signals(number).name
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Take note of SIGTERM and SIGINT within the block, instead of ending."""
+        with on_signals(self.note):
+            yield
+
+
+@contextmanager
+def pass_signals_to(pids: Sequence[int]) -> Iterator[None]:
+    """Within the block, SIGTERM and SIGINT reach these processes as SIGTERM: their parent is told to end for them all.
+
+    Ctrl-C at a terminal reaches them anyway; SIGTERM twice is the same as once.
+    """
+
+    def pass_on(_: int) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    with on_signals(pass_on):
+        yield
+
+
+@contextmanager
+def on_signals(action: Callable[[int], None]) -> Iterator[None]:
+    """Call action(number) at SIGTERM and at the first SIGINT within the block; a second SIGINT ends the process.
+
+    Outside of the main thread, where Python catches no signals, the block runs as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _: object) -> None:
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # works where Python is busy in native code, too
+        action(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:  # nohup and shells' jobs ignore SIGINT
+            signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def ignore_signals() -> None:
+    """Leave SIGTERM and SIGINT, which reach all processes of a job, to the parent process, with which this one ends."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
