@@ -180,7 +180,8 @@ def _data(cfg: CfgNode) -> None:
     cfg.DATA.MEAN = [0.45, 0.45, 0.45]
     cfg.DATA.STD = [0.225, 0.225, 0.225]
     cfg.DATA.INPUT_CHANNEL_NUM = [3, 3]
-    cfg.DATA.REVERSE_INPUT_CHANNEL = False
+    cfg.DATA.REVERSE_INPUT_CHANNEL = False  # changes nothing but a warning: frames are RGB, whatever reads them
+    cfg.DATA.BGR_INPUT = False  # ours: the network takes B, G, R, as one that was trained on such frames does
     cfg.DATA.TRAIN_JITTER_SCALES = [256, 320]
     cfg.DATA.TRAIN_JITTER_SCALES_RELATIVE = []  # [least, most] area of a crop over the frame's; [] is no such crop
     cfg.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []  # [least, most] width over height of such a crop

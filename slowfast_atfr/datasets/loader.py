@@ -96,13 +96,28 @@ def build_train_loader(cfg: CfgNode, rank: RankInfo, short_cycle: Sequence[tuple
     place = {"rank": rank.rank, "world_size": rank.world_size, "seed": cfg.RNG_SEED}
     batches = TrainBatches(len(dataset), sizes, **place, crops=[crop for _, crop in short_cycle])
     if not len(batches):
-        raise ConfigError(
-            f"the training list has {len(dataset)} videos, fewer than the {sizes[0] * rank.world_size} of one "
-            f"batch of all processes; lower TRAIN.BATCH_SIZE ({cfg.TRAIN.BATCH_SIZE} for each machine)"
-        )
+        raise ConfigError(_too_few_videos(len(dataset), sizes[0], cfg, rank, short_cycle))
     options = _options(cfg, rank)
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **options)
     return TrainLoader(dataset, loader, batches)
+
+
+def _too_few_videos(
+    videos: int, size: int, cfg: CfgNode, rank: RankInfo, short_cycle: Sequence[tuple[int, int]]
+) -> str:
+    text = (
+        f"the training list has {videos} videos, fewer than the {size * rank.world_size} of one batch of all processes"
+    )
+    multigrid = cfg.MULTIGRID
+    if not multigrid.DEFAULT_S:  # which the schedule of multigrid training sets
+        return f"{text}; lower TRAIN.BATCH_SIZE ({cfg.TRAIN.BATCH_SIZE} for each machine)"
+    clip = f"{cfg.DATA.NUM_FRAMES} frames and {short_cycle[0][1] if short_cycle else cfg.DATA.TRAIN_CROP_SIZE} pixels"
+    on = " and ".join(key for key in ("LONG_CYCLE", "SHORT_CYCLE") if multigrid[key])
+    return (
+        f"{text}. MULTIGRID.{on} takes more clips where they are smaller: {size * rank.local_world_size} of {clip} on "
+        "each machine in this phase. Lower TRAIN.BATCH_SIZE, which is that of full clips, raise MULTIGRID.LONG_CYCLE_"
+        "FACTORS or SHORT_CYCLE_FACTORS, or train without multigrid"
+    )
 
 
 def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
@@ -129,8 +144,7 @@ def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
     if options["num_workers"]:
         options["prefetch_factor"] = 1  # an item is all views of a video, hundreds of megabytes with 30 of them
     videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)
-    views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
-    return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=views)
+    return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=dataset.num_views)
 
 
 def _options(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:

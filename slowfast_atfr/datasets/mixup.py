@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,19 +42,20 @@ class Mix:
         return own * self.share + own.flip(0) * (1 - self.share)
 
     def one_label(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and labels by which errors are counted: a mixture is right where its two labels together are.
+        """Scores and labels by which errors are counted: a mixture is right where its best class is one of its two.
 
         Args:
-            scores: (N, K) logits.
+            scores: (N, K) of any kind, higher for a likelier class.
             labels: (N,) of the clips before they were mixed.
         Returns:
-            (N, K) probabilities, that of the label with the smaller share added to the other's; (N,) the latter labels.
+            (N, K) scores, in which the label with the larger share has the better score of the two and the other has
+            the worst of all; (N,) the labels with the larger share.
         """
         main, other = (labels, labels.flip(0)) if self.share >= 0.5 else (labels.flip(0), labels)
-        probabilities = scores.detach().float().softmax(1)
-        moved = probabilities.gather(1, other[:, None]) * (main != other)[:, None]
-        probabilities.scatter_add_(1, other[:, None], -moved).scatter_add_(1, main[:, None], moved)
-        return probabilities, main
+        scores = scores.detach().clone()
+        best = torch.maximum(scores.gather(1, main[:, None]), scores.gather(1, other[:, None]))
+        scores.scatter_(1, other[:, None], float("-inf")).scatter_(1, main[:, None], best)
+        return scores, main
 
 
 def batch_rng(seed: int, *, epoch: int, iteration: int, rank: int) -> np.random.Generator:

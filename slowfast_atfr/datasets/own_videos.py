@@ -47,7 +47,7 @@ class OwnVideos(VideoDataset):
     def view_indices(self, video: FrameSource) -> np.ndarray:
         count, num_views = self.cfg.DATA.NUM_FRAMES, self.cfg.TEST.NUM_ENSEMBLE_VIEWS
         if self._starts is None and self._in_segments:
-            return np.tile(segment_indices(video.num_frames, count=count), (num_views, 1))
+            return segment_indices(video.num_frames, count=count)[None]  # another clip would be the same
         window, starts = self.window(video), self._starts
         if starts is None:
             along = {"num_views": num_views, "use_offset": self.cfg.DATA.USE_OFFSET_SAMPLING}

@@ -52,6 +52,12 @@ class Ssv2(VideoDataset):
         super().__init__(cfg, split, np.array(labels, np.int64))
         self._open_video = video_opener(cfg)
         self._directed = directed_labels(folder)
+        views = cfg.TEST.NUM_ENSEMBLE_VIEWS
+        if split == "test" and views > 1:
+            text = (
+                "TEST.NUM_ENSEMBLE_VIEWS is %d, but clips of %s span the whole video: one is tested, not %d of the same"
+            )
+            logger.info(text, views, cfg.TEST.DATASET, views)
         if split == "train" and cfg.DATA.RANDOM_FLIP and self._directed:
             text = "DATA.RANDOM_FLIP mirrors clips, except those of %d labels that say left or right"
             logger.info(text, len(self._directed))
@@ -75,7 +81,11 @@ class Ssv2(VideoDataset):
         return segment_indices(video.num_frames, count=self.cfg.DATA.NUM_FRAMES)
 
     def view_indices(self, video: FrameSource) -> np.ndarray:
-        return np.tile(self.middle_indices(video), (self.cfg.TEST.NUM_ENSEMBLE_VIEWS, 1))
+        return self.middle_indices(video)[None]
+
+    @property
+    def num_test_clips(self) -> int:
+        return 1  # the middle of every segment: another clip would be the same
 
 
 def read_labels(folder: str, part: str, num_classes: int, *, prefix: str = PREFIX) -> tuple[list[str], list[int]]:

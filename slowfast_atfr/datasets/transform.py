@@ -181,8 +181,7 @@ def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -
     """
 
     def prepare(pixels: Tensor) -> Tensor:
-        reverse = cfg.DATA.REVERSE_INPUT_CHANNEL
-        return normalize(pixels, cfg.DATA.MEAN, cfg.DATA.STD, reverse_channels=reverse, dtype=dtype)
+        return normalize(pixels, cfg.DATA.MEAN, cfg.DATA.STD, reverse_channels=cfg.DATA.BGR_INPUT, dtype=dtype)
 
     if num_pathways(cfg) == 1:
         return [prepare(frames)]

@@ -69,7 +69,17 @@ class VideoDataset(Dataset, ABC):
 
     @abstractmethod
     def view_indices(self, video: FrameSource) -> np.ndarray:
-        """Frame numbers of the clips that testing takes, (NUM_ENSEMBLE_VIEWS, NUM_FRAMES) int64."""
+        """Frame numbers of the clips that testing takes, (num_test_clips, NUM_FRAMES) int64."""
+
+    @property
+    def num_test_clips(self) -> int:
+        """Clips of a video that testing takes, before crops; fewer than TEST.NUM_ENSEMBLE_VIEWS if those are alike."""
+        return self.cfg.TEST.NUM_ENSEMBLE_VIEWS
+
+    @property
+    def num_views(self) -> int:
+        """Views of a video that testing takes: clips x crops."""
+        return self.num_test_clips * self.cfg.TEST.NUM_SPATIAL_CROPS
 
     def may_flip(self, index: int) -> bool:
         """Whether a mirrored clip of a video still shows what its label says; DATA.RANDOM_FLIP mirrors no other."""

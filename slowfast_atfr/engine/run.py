@@ -131,6 +131,7 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     """The network on its device; with LOG_MODEL_INFO its structure is logged, and what each layer costs a clip."""
     if rank.local_rank == 0:
         warn_of_slow_precision(cfg, rank.device)
+        _warn_of_channel_order(cfg)
     if cfg.MODEL.COMPILE:
         check_compiler(rank.device)
     network = build_model(cfg).to(rank.device)
@@ -139,6 +140,14 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
         logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
         _log_summary(cfg)
     return network
+
+
+def _warn_of_channel_order(cfg: CfgNode) -> None:
+    if cfg.DATA.REVERSE_INPUT_CHANNEL and not cfg.DATA.BGR_INPUT:
+        logger.warning(
+            "DATA.REVERSE_INPUT_CHANNEL is True, which in PySlowFast turns SSv2's BGR frames into RGB. Here frames are "
+            "read as RGB: the network gets RGB, and the key may go. DATA.BGR_INPUT True is for one trained on BGR"
+        )
 
 
 def build_for_test(cfg: CfgNode, rank: RankInfo) -> nn.Module:

@@ -37,8 +37,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     network = build_for_test(cfg, rank)
     dataset = loader.dataset
     names = [dataset.path(index) for index in range(len(dataset))]
-    num_views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
-    meter, skips, seconds = TestMeter(len(names), num_views, len(loader), cfg, names=names), SkipLog(), 0.0
+    meter, skips, seconds = TestMeter(len(names), dataset.num_views, len(loader), cfg, names=names), SkipLog(), 0.0
     meter.iter_tic()
     with watch_cost(network, cfg) as cost:
         for iteration, batch in enumerate(prefetch(progress(loader, "test"), rank.device)):

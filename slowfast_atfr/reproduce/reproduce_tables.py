@@ -173,8 +173,8 @@ def _clips_left(plan: Plan) -> float:
     clips = 0.0
     for cfg in plan.cfgs:
         if read_result(cfg) is None:
-            views = cfg.TEST.NUM_ENSEMBLE_VIEWS * cfg.TEST.NUM_SPATIAL_CROPS
-            clips += len(build_dataset(cfg.TEST.DATASET, cfg, "test")) * views / 3
+            tested = build_dataset(cfg.TEST.DATASET, cfg, "test")
+            clips += len(tested) * tested.num_views / 3
             if cfg.TRAIN.ENABLE:
                 clips += len(build_dataset(cfg.TRAIN.DATASET, cfg, "train")) * cfg.SOLVER.MAX_EPOCH
     return clips

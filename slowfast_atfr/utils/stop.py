@@ -36,9 +36,7 @@ class StopRequest:
         if not self.here:
             say = f"{signal.Signals(number).name}: the run saves what it has done and ends{again}\n"
             with suppress(OSError, ValueError):
-                os.write(
-                    sys.__stderr__.fileno(), say.encode()
-                )  # not through buffers that the signal may have interrupted
+                os.write(sys.__stderr__.fileno(), say.encode())  # the signal may have interrupted a buffered write
         self.signal = self.signal or signal.Signals(number).name
 
     @contextmanager

@@ -9,6 +9,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.items import Skip, Views
 from slowfast_atfr.datasets.loader import build_loader, chunk_views
 from slowfast_atfr.datasets.sampler import epoch_order
+from slowfast_atfr.engine.multigrid import MultigridSchedule
 from slowfast_atfr.utils.distributed import RankInfo
 
 
@@ -196,6 +197,22 @@ def test_too_few_videos_for_a_batch(video_list, cfg):
     cfg.TRAIN.BATCH_SIZE = 8
     with pytest.raises(ConfigError, match=r"7 videos, fewer than the 8 .* lower TRAIN.BATCH_SIZE \(8 for each"):
         build_loader(cfg, "train", RankInfo())
+
+
+def test_too_few_videos_for_a_batch_of_multigrid(video_list, cfg):
+    """The batch that is too large is not one that the user has asked for."""
+    video_list(7)
+    cfg.MULTIGRID.LONG_CYCLE, cfg.SOLVER.LR_POLICY = True, "steps_with_relative_lrs"
+    cfg.SOLVER.STEPS, cfg.SOLVER.LRS, cfg.SOLVER.MAX_EPOCH = [0, 6, 9], [1, 0.1, 0.01], 10
+    cfg.TRAIN.BATCH_SIZE = 2
+    schedule = MultigridSchedule(cfg)
+    phase = schedule.phases[0]
+    with pytest.raises(ConfigError) as error:
+        build_loader(schedule.cfg_of(phase), "train", RankInfo())
+    told = str(error.value)
+    assert f"fewer than the {phase.batch_size} of one batch" in told and phase.batch_size > 7
+    assert f"MULTIGRID.LONG_CYCLE takes more clips where they are smaller: {phase.batch_size} of" in told
+    assert f"{phase.num_frames} frames and {phase.crop_size} pixels" in told and "lower TRAIN.BATCH_SIZE (" not in told
 
 
 @pytest.mark.parametrize("split, key", [("train", "TRAIN"), ("val", "TRAIN"), ("test", "TEST")])

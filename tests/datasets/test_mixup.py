@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from slowfast_atfr.datasets.mixup import Mix, batch_rng, draw_mix
+from slowfast_atfr.utils.metrics import topk_correct
 
 
 @pytest.fixture
@@ -66,20 +67,29 @@ def test_the_loss_of_a_mixture_is_the_mixture_of_losses():
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.7, [0, 1]), (0.3, [1, 0])])
-def test_a_mixture_is_right_where_its_labels_together_are(share, expected):
-    """Class 2 is the best single one, but 0 and 1 together are better, in both clips."""
-    probabilities = torch.tensor([[0.3, 0.3, 0.4], [0.35, 0.2, 0.45]])
-    merged, labels = Mix(share).one_label(probabilities.log(), torch.tensor([0, 1]))
-    assert labels.tolist() == expected and merged.argmax(1).tolist() == expected
-    torch.testing.assert_close(merged.sum(1), torch.ones(2))
-    assert merged[[0, 1], [1 - label for label in expected]].abs().max() < 1e-6
+def test_a_mixture_is_right_where_its_best_class_is_one_of_its_two(share, expected):
+    scores = torch.tensor([[0.3, 0.4, -0.3], [0.4, 0.1, 0.5]])  # the best of the second clip is neither
+    before = scores.clone()
+    merged, labels = Mix(share).one_label(scores, torch.tensor([0, 1]))
+    assert labels.tolist() == expected and merged.argmax(1).tolist() == [expected[0], 2]
+    assert torch.equal(merged.max(1).values, scores.max(1).values) and torch.equal(scores, before)
+    assert merged.argsort(1, descending=True)[1].tolist()[1] == expected[1]  # 0 is its second best
 
 
 def test_clips_of_one_label_are_judged_as_ever():
     scores, labels = torch.randn(2, 4), torch.tensor([2, 2])
     merged, kept = Mix(0.6).one_label(scores, labels)
-    torch.testing.assert_close(merged, scores.softmax(1))
-    assert torch.equal(kept, labels)
+    assert torch.equal(merged, scores) and torch.equal(kept, labels)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 10.0])
+def test_the_error_of_an_untrained_network_is_near_chance(share, scale):
+    """Two of 101 classes are right: 98.0 %, however sure the network is of itself."""
+    scores, labels = scale * torch.randn(4000, 101), torch.randint(101, (4000,))
+    merged, kept = Mix(share).one_label(scores, labels)
+    (correct,) = topk_correct(merged, kept, (1,))
+    assert 100 * (1 - correct / 4000) == pytest.approx(100 * (1 - 2 / 101), abs=0.7)
 
 
 def test_draws_have_the_configured_frequencies(mixing):

@@ -1,6 +1,7 @@
 """Something-Something: its json files with listed frames, videos, or folders of pictures."""
 
 import json
+import logging
 import shutil
 
 import cv2
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.datasets.ssv2 import Ssv2, directed_labels, find_videos
+from slowfast_atfr.utils.distributed import RankInfo
 
 
 def write_list(folder, entries, part="train"):
@@ -23,7 +26,20 @@ def test_listed_frames(frame_folders, cfg, split):
     with data.open(0) as video:
         assert video.num_frames == 12
         assert data.middle_indices(video).tolist() == [1, 4, 7, 9]  # bounds 0, 3, 6 (5.5 to even), 8, 11
-        assert data.view_indices(video).tolist() == [[1, 4, 7, 9]] * 10
+        assert data.view_indices(video).tolist() == [[1, 4, 7, 9]]
+
+
+@pytest.mark.parametrize("clips, told", [(1, False), (3, True)])
+def test_clips_of_the_whole_video_are_tested_once(frame_folders, cfg, caplog, clips, told):
+    caplog.set_level(logging.INFO, logger="slowfast_atfr")
+    cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS, cfg.TEST.BATCH_SIZE = clips, 3, 4
+    cfg.DATA_LOADER.NUM_WORKERS = 0
+    loader = build_loader(cfg, "test", RankInfo())
+    batches = list(loader)
+    assert loader.dataset.num_views == 3 and len(loader) == len(batches)
+    views = [(int(i), int(v)) for batch in batches for i, v in zip(batch.index, batch.view, strict=True)]
+    assert views == [(video, view) for video in range(len(loader.dataset)) for view in range(3)]
+    assert ("one is tested, not 3 of the same" in caplog.text) == told
 
 
 def test_frames_are_those_of_the_segments(frame_folders, cfg, numbers):

@@ -207,8 +207,15 @@ def test_slow_takes_every_alphath_frame(frames, cfg):
     torch.testing.assert_close(fast, normalize(frames, [0.45] * 3, [0.225] * 3), atol=0, rtol=0)
 
 
+def test_pyslowfasts_key_leaves_the_network_rgb(frames, cfg):
+    expected = pathways(frames, cfg)
+    cfg.DATA.REVERSE_INPUT_CHANNEL = True
+    for found, clips in zip(pathways(frames, cfg), expected, strict=True):
+        assert torch.equal(found, clips)
+
+
 def test_one_pathway_takes_all(frames, cfg):
-    cfg.MODEL.ARCH, cfg.DATA.REVERSE_INPUT_CHANNEL = "3dresnet", True
+    cfg.MODEL.ARCH, cfg.DATA.BGR_INPUT = "3dresnet", True
     (only,) = pathways(frames, cfg, dtype=torch.float16)
     assert only.dtype == torch.float16
     assert torch.equal(only, normalize(frames, [0.45] * 3, [0.225] * 3, reverse_channels=True).half())

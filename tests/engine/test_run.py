@@ -135,3 +135,10 @@ def test_a_run_says_whether_there_is_tf32_before_it_builds_anything(tiny_cfg, mo
     with pytest.raises(Told) as told:
         begin(tiny_cfg(ALLOW_TF32=allowed), ALONE)
     assert told.value.args == (allowed, ALONE.device)
+
+
+@pytest.mark.parametrize("reverse, bgr, warned", [(False, False, 0), (True, False, 1), (True, True, 0)])
+def test_pyslowfasts_key_for_bgr_frames_is_answered(tiny_cfg, caplog, reverse, bgr, warned):
+    keys = {"DATA__REVERSE_INPUT_CHANNEL": reverse, "DATA__BGR_INPUT": bgr, "LOG_MODEL_INFO": False}
+    build_network(tiny_cfg(**keys), ALONE)
+    assert sum("the network gets RGB" in text for text in caplog.messages) == warned
