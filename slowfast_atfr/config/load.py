@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.foreign import OFF_IS_NONE, RENAMED, SET_BY_RUN, is_inert
+from slowfast_atfr.config.rooms import check_rooms
 from slowfast_atfr.config.validate import validate
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
     Returns:
         a frozen node.
     Raises:
-        ConfigError: for an unknown key, a value of the wrong kind, a missing file, or keys that do not fit together.
+        ConfigError: for an unknown key, a value of the wrong kind, a name that no registry has (what registers names
+            of your own is imported first), a missing file, or keys that do not fit together.
     """
     cfg = get_cfg()
     if path is not None:
@@ -43,6 +45,7 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
         _set(cfg, key, _parse(text), source="the command line", text=text)
     validate(cfg)
     cfg.freeze()
+    check_rooms(cfg)
     return cfg
 
 

@@ -1,4 +1,4 @@
-"""The one place that says which values fit together. Names of registries are checked where they are looked up."""
+"""The one place that says which values fit together. What registries know is checked by `rooms.py`."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -25,11 +25,22 @@ def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
         ConfigError: if there is no such data set, it has no split DATA.SPLIT, or its lists cannot be read.
     """
     key = "TEST.DATASET" if split == "test" else "TRAIN.DATASET"
+    _check_split(cfg, name, key)
+    return dataset_class(name, key)(cfg, split)
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Raise ConfigError for a data set that does not exist, or has no split DATA.SPLIT; of what the run uses."""
+    for section in ("TRAIN", "TEST"):
+        if cfg[section].ENABLE:
+            _check_split(cfg, cfg[section].DATASET, f"{section}.DATASET")
+
+
+def _check_split(cfg: CfgNode, name: str, key: str) -> None:
     last = num_splits(name, key)
     if last < cfg.DATA.SPLIT:
         has = f"the splits 1 to {last}" if last > 1 else "one split only, 1"
         raise ConfigError(f"DATA.SPLIT is {cfg.DATA.SPLIT}; {name} has {has}")
-    return dataset_class(name, key)(cfg, split)
 
 
 def num_splits(name: str, key: str = "TRAIN.DATASET") -> int:

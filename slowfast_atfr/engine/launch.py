@@ -15,6 +15,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.agreement import check_config
 from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
+from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import keep_freed_memory
@@ -39,9 +40,11 @@ def launch(
             in a run of one process.
         rendezvous_seconds: that processes wait for each other at the start.
     Raises:
-        ConfigError: if machine and config do not fit, or the processes do not find each other.
+        ConfigError: if a file that the config names is missing, machine and config do not fit, or the processes do not
+            find each other.
         RuntimeError: if a spawned process fails; tells its traceback, once, and the others are ended.
     """
+    check_files(cfg)
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         _run(fn, cfg, rank_from_torchrun(cfg, os.environ), "env://", rendezvous_seconds)
         return

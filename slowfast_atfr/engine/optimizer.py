@@ -6,6 +6,8 @@ from torch.nn.modules.batchnorm import _NormBase  # base of batch and instance n
 
 from slowfast_atfr.config import ConfigError
 
+METHODS = ("sgd", "adam", "adamw")
+
 
 def build_optimizer(model: nn.Module, cfg: CfgNode) -> optim.Optimizer:
     """The optimizer that SOLVER.OPTIMIZING_METHOD names, at SOLVER.BASE_LR.
@@ -14,20 +16,26 @@ def build_optimizer(model: nn.Module, cfg: CfgNode) -> optim.Optimizer:
         ConfigError: for an unknown name, or Nesterov momentum without momentum.
         ValueError: if no parameter of the model is to be trained.
     """
+    check_optimizer(cfg)
     solver, groups = cfg.SOLVER, parameter_groups(model, cfg)
+    if solver.OPTIMIZING_METHOD == "sgd":
+        momentum = {"momentum": solver.MOMENTUM, "dampening": solver.DAMPENING, "nesterov": solver.NESTEROV}
+        return optim.SGD(groups, lr=solver.BASE_LR, **momentum)
+    return {"adam": optim.Adam, "adamw": optim.AdamW}[solver.OPTIMIZING_METHOD](groups, lr=solver.BASE_LR)
+
+
+def check_optimizer(cfg: CfgNode) -> None:
+    """Raise ConfigError for an unknown SOLVER.OPTIMIZING_METHOD, or Nesterov momentum without momentum."""
+    solver = cfg.SOLVER
+    if solver.OPTIMIZING_METHOD not in METHODS:
+        raise ConfigError(
+            f"SOLVER.OPTIMIZING_METHOD is {solver.OPTIMIZING_METHOD!r}; choose one of {', '.join(METHODS)}"
+        )
     if solver.OPTIMIZING_METHOD == "sgd" and solver.NESTEROV and (solver.MOMENTUM <= 0 or solver.DAMPENING != 0):
         raise ConfigError(
             f"SOLVER.NESTEROV is True with SOLVER.MOMENTUM {solver.MOMENTUM} and SOLVER.DAMPENING {solver.DAMPENING}; "
             "it needs a momentum above 0 and a dampening of 0, or set it to False"
         )
-    if solver.OPTIMIZING_METHOD == "sgd":
-        momentum = {"momentum": solver.MOMENTUM, "dampening": solver.DAMPENING, "nesterov": solver.NESTEROV}
-        return optim.SGD(groups, lr=solver.BASE_LR, **momentum)
-    if solver.OPTIMIZING_METHOD == "adam":
-        return optim.Adam(groups, lr=solver.BASE_LR)
-    if solver.OPTIMIZING_METHOD == "adamw":
-        return optim.AdamW(groups, lr=solver.BASE_LR)
-    raise ConfigError(f"SOLVER.OPTIMIZING_METHOD is {solver.OPTIMIZING_METHOD!r}; choose one of sgd, adam, adamw")
 
 
 def set_lr(optimizer: optim.Optimizer, lr: float) -> None:

@@ -17,6 +17,8 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.own_videos import find_videos
 from slowfast_atfr.engine.launch import TOLD
 from slowfast_atfr.engine.predict import Prediction, Predictor
+from slowfast_atfr.engine.preflight import check_files
+from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
 
@@ -32,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        predictor = Predictor(load_cfg(args.cfg, pairs_of(args)))
-        names = read_class_names(args.classes, predictor.cfg.MODEL.NUM_CLASSES)
-        videos = find_videos(args.videos)
+        cfg = load_cfg(args.cfg, pairs_of(args))
+        check_files(cfg)
+        names, videos = read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
+        predictor = Predictor(cfg)
         predictions, failed = [], set()
         with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
             for prediction in predictor(videos, args.stride):
@@ -65,7 +68,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="a prediction for each window of a clip's duration, so many seconds apart")  # fmt: skip
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes that are told (default 5)")
     parser.add_argument("--format", choices=FORMATS, default="table")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="receives what would be printed")
+    parser.add_argument("--output", type=file_to_write, metavar="FILE", help="receives what would be printed")
     args = parser.parse_args(argv)
     if args.top < 1:
         parser.error("--top is at least 1")
@@ -84,7 +87,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 def pairs_of(args: argparse.Namespace) -> list[str]:
     """The config's pairs: one process, on a GPU where there is one, and what --opts says."""
     gpus = "1" if torch.cuda.is_available() else "0"
-    return ["NUM_GPUS", gpus, *args.opts, "TEST.CHECKPOINT_FILE_PATH", args.checkpoint]
+    return ["NUM_GPUS", gpus, *args.opts, "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", args.checkpoint]
 
 
 def _positive(text: str) -> float:

@@ -80,7 +80,6 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
         FloatingPointError: if the loss is not finite, or explodes.
         Stopped: after a SIGTERM to one of the processes, when a checkpoint has been written.
     """
-    lr_at_epoch(cfg, 0)  # a policy that cannot be is told before anything is built
     seed_everything(cfg.RNG_SEED, rank.rank)
     allow_tf32(cfg.ALLOW_TF32, rank.device)
     run, start = build_run(cfg, rank)

@@ -12,9 +12,16 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.launch import TOLD
 from slowfast_atfr.engine.predict import Predictor
 from slowfast_atfr.engine.predict_cli import add_network_arguments, pairs_of
+from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.engine.see_merging import see_merging
+from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
+
+
+def _output_name(text: str) -> Path:
+    file_to_write(f"{text}.png")
+    return Path(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("video", metavar="VIDEO")
     add_network_arguments(parser)
     parser.add_argument("--start", type=float, metavar="SECONDS", help="of the clip (default: the video's middle)")
-    parser.add_argument("--output", type=Path, metavar="NAME",
+    parser.add_argument("--output", type=_output_name, metavar="NAME",
                         help="NAME.png and NAME.html are written (default: the video's name, here)")  # fmt: skip
     args = parser.parse_args(argv)
     if args.start is not None and args.start < 0:
@@ -33,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = args.output or Path(Path(args.video).stem)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        predictor = Predictor(load_cfg(args.cfg, pairs_of(args)))
-        names = read_class_names(args.classes, predictor.cfg.MODEL.NUM_CLASSES)
+        cfg = load_cfg(args.cfg, pairs_of(args))
+        check_files(cfg)
+        names = read_class_names(args.classes, cfg.MODEL.NUM_CLASSES)
+        predictor = Predictor(cfg)
         clip = see_merging(predictor, args.video, names, args.start)
         page, picture = (output.with_name(f"{output.name}{ending}") for ending in (".html", ".png"))
         write_whole(str(page), merging_page(clip))

@@ -42,11 +42,7 @@ class VideoResNet(nn.Module):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
-        if cfg.MODEL.ARCH not in self.archs:
-            raise ConfigError(
-                f"MODEL.MODEL_NAME is {type(self).__name__!r}, which goes with MODEL.ARCH {', '.join(self.archs)}; "
-                f"MODEL.ARCH is {cfg.MODEL.ARCH!r}"
-            )
+        self._check_arch(cfg)
         stem, stages = self.specs(cfg)
         norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
         dims = [stem.dim_out, *(spec.dim_out for spec in stages)]
@@ -85,7 +81,25 @@ class VideoResNet(nn.Module):
         self.head = self.make_head(cfg, stages[-1], norm, **head_options)
         self._init_weights(cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)
 
-    def specs(self, cfg: CfgNode) -> tuple[StemSpec, list[StageSpec]]:
+    @classmethod
+    def check_config(cls, cfg: CfgNode) -> None:
+        """Raise ConfigError if no network can be made of this config; no memory is taken for one."""
+        cls._check_arch(cfg)
+        cls.specs(cfg)
+        if cfg.MODEL.REPLICATE_PAD_STAGES:  # whether a stage has what this changes shows in the network alone
+            with torch.device("meta"):
+                cls(cfg)
+
+    @classmethod
+    def _check_arch(cls, cfg: CfgNode) -> None:
+        if cfg.MODEL.ARCH not in cls.archs:
+            raise ConfigError(
+                f"MODEL.MODEL_NAME is {cls.__name__!r}, which goes with MODEL.ARCH {', '.join(cls.archs)}; "
+                f"MODEL.ARCH is {cfg.MODEL.ARCH!r}"
+            )
+
+    @classmethod
+    def specs(cls, cfg: CfgNode) -> tuple[StemSpec, list[StageSpec]]:
         """What the stem and res2 .. res5 are made of."""
         return stem_spec(cfg), stage_specs(cfg)
 

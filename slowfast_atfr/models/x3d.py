@@ -125,7 +125,8 @@ class X3D(VideoResNet):
     archs = ("x3d",)
     stem_kind = X3DStem
 
-    def specs(self, cfg: CfgNode) -> tuple[StemSpec, list[StageSpec]]:
+    @classmethod
+    def specs(cls, cfg: CfgNode) -> tuple[StemSpec, list[StageSpec]]:
         return x3d_stem_spec(cfg), x3d_stage_specs(cfg)
 
     def make_head(self, cfg: CfgNode, last: StageSpec, norm: Norm, **options: Any) -> Head:

@@ -23,6 +23,7 @@ from slowfast_atfr.reproduce.study_report import study_table
 from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
 from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
+from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
@@ -74,9 +75,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "KEY VALUE pairs override the recipe of every run.",
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="train.csv and val.csv of any videos; without it only the table"
+        "--data",
+        type=existing_folder,
+        metavar="FOLDER",
+        help="train.csv and val.csv of any videos; without it only the table",
     )
-    parser.add_argument("--out", type=Path, default=Path("study"), help="receives everything (default: study)")
+    parser.add_argument(
+        "--out", type=folder_to_write, default=Path("study"), help="receives everything (default: study)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="(default: 0 1 2)")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="runs whose name contains it, such as 'fine-tuned; path'"

@@ -23,6 +23,7 @@ from slowfast_atfr.reproduce.inference_benchmark import benchmark_inference
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import benchmark_train
 from slowfast_atfr.sgs import SGS
+from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.files import write_whole
@@ -180,15 +181,11 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default 2)")
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each figure (default 7)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="receives the figures of every round")
+    parser.add_argument("--json", type=file_to_write, metavar="FILE", help="receives the figures of every round")
     parser.add_argument("--busy", action="store_true", help="measure on a busy machine, too")
     args = parser.parse_args(argv)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads are at least 1")
-    if args.json and not args.json.absolute().parent.is_dir():
-        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
-    if args.json and args.json.exists() and not args.json.is_file():
-        parser.error(f"--json {args.json} is a folder or a device; name a file")
     if args.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
     torch.set_num_threads(args.threads)

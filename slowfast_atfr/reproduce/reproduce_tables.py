@@ -23,6 +23,7 @@ from slowfast_atfr.reproduce.runtime_table import runtime_table
 from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, result_table
 from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table, on_lists
 from slowfast_atfr.reproduce.train_benchmark import seconds_of_a_clip
+from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.logging import setup_logging
 
@@ -56,8 +57,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="which, parted by commas (default: all)")  # fmt: skip
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains it, such as UCF101")
     parser.add_argument("--gflops-only", action="store_true", help="what each row costs a clip; needs no data")
-    parser.add_argument("--data", metavar="FOLDER", help="train.csv and val.csv of any videos: the recipe, scaled down")
-    parser.add_argument("--out", type=Path, default=Path("tables"), help="receives everything (default: tables)")
+    parser.add_argument(
+        "--data",
+        type=existing_folder,
+        metavar="FOLDER",
+        help="train.csv and val.csv of any videos: the recipe, scaled down",
+    )
+    parser.add_argument(
+        "--out", type=folder_to_write, default=Path("tables"), help="receives everything (default: tables)"
+    )
     parser.add_argument("--checkpoint", nargs=2, action="append", default=[], metavar=("ROW", "FILE"),
                         help="test these weights in this row rather than train it; again for other rows")  # fmt: skip
     parser.add_argument("--init_method", default="tcp://localhost:9999", help="as that of run_net.py")
@@ -71,9 +79,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.gflops_only and args.data:
         parser.error("--gflops-only needs no --data")
     names = [row.name for table in TABLES.values() for row in table.rows]
-    for name, _ in args.checkpoint:
+    for name, file in args.checkpoint:
         if name not in names:
             parser.error(f"--checkpoint {name!r}: choose a row out of {', '.join(map(repr, names))}")
+        if not os.path.exists(file):
+            parser.error(f"--checkpoint {name!r} {file!r}: there is no such file or folder")
     return args
 
 

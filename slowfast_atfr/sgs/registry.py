@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from fvcore.common.config import CfgNode
 from fvcore.common.registry import Registry
 
 from slowfast_atfr.config import ConfigError
@@ -27,6 +28,12 @@ def similarity_named(name: str, coordinates: str = "all") -> Similarity:
 def kernel_named(name: str) -> Kernel:
     """The entry of KERNEL_REGISTRY."""
     return _look_up(KERNEL_REGISTRY, name, "SGS.KERNEL")
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Raise ConfigError for names that the registries do not have."""
+    similarity_named(cfg.SGS.SIMILARITY, cfg.SGS.COORDINATES)
+    kernel_named(cfg.SGS.KERNEL)
 
 
 def _look_up(registry: Registry, name: str, key: str):

@@ -102,14 +102,32 @@ def test_what_is_enabled_needs_a_stage(section):
 
 
 def test_sgs_needs_a_pathway_of_the_network():
-    single = ["MODEL.ARCH", "3dresnet", "DATA.INPUT_CHANNEL_NUM", "[3]", "SGS.ENABLE", "True"]
+    single = [
+        "MODEL.ARCH",
+        "3dresnet",
+        "MODEL.MODEL_NAME",
+        "ResNet",
+        "DATA.INPUT_CHANNEL_NUM",
+        "[3]",
+        "SGS.ENABLE",
+        "True",
+    ]
     with pytest.raises(ConfigError, match="none of them is a pathway of 3dresnet"):
         load_cfg(None, [*single, "SGS.PATHWAYS", "[1]"])
     assert load_cfg(None, single).SGS.ENABLE
 
 
 def test_x3d_has_no_non_local_blocks():
-    x3d = ["MODEL.ARCH", "x3d", "DATA.INPUT_CHANNEL_NUM", "[3]", "RESNET.TRANS_FUNC", "x3d_transform"]
+    x3d = [
+        "MODEL.ARCH",
+        "x3d",
+        "MODEL.MODEL_NAME",
+        "X3D",
+        "DATA.INPUT_CHANNEL_NUM",
+        "[3]",
+        "RESNET.TRANS_FUNC",
+        "x3d_transform",
+    ]
     with pytest.raises(ConfigError, match="NONLOCAL.LOCATION is .*x3d has no non-local blocks"):
         load_cfg(None, [*x3d, "NONLOCAL.LOCATION", "[[[]], [[1]], [[]], [[]]]"])
     assert load_cfg(None, x3d).MODEL.ARCH == "x3d"
@@ -117,7 +135,7 @@ def test_x3d_has_no_non_local_blocks():
 
 @pytest.mark.parametrize(("arch", "fits"), [("i3d", False), ("c2d", False), ("slow_i3d", True), ("2d", True)])
 def test_networks_that_pool_time_take_two_frames(arch, fits):
-    pairs = ["MODEL.ARCH", arch, "DATA.INPUT_CHANNEL_NUM", "[3]", "DATA.NUM_FRAMES"]
+    pairs = ["MODEL.ARCH", arch, "MODEL.MODEL_NAME", "ResNet", "DATA.INPUT_CHANNEL_NUM", "[3]", "DATA.NUM_FRAMES"]
     assert load_cfg(None, [*pairs, "2"]).DATA.NUM_FRAMES == 2
     if fits:
         assert load_cfg(None, [*pairs, "1"]).DATA.NUM_FRAMES == 1

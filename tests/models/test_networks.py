@@ -228,10 +228,12 @@ def test_dilation_reaches_the_convolutions_over_space_behind_the_stride(thin_cfg
 
 
 def test_the_wrong_name_for_an_architecture_says_which_go_together(repo):
-    cfg = load_cfg(str(repo / "configs/Kinetics/SLOWFAST_8x8_R50.yaml"), ["MODEL.MODEL_NAME", "ResNet"])
+    cfg = load_cfg(str(repo / "configs/Kinetics/SLOWFAST_8x8_R50.yaml")).clone()
+    cfg.defrost()  # load_cfg would have refused what follows
+    cfg.MODEL.MODEL_NAME = "ResNet"
     with pytest.raises(ConfigError, match="'ResNet', which goes with MODEL.ARCH slow, c2d, .*; .* is 'slowfast'"):
         build_model(cfg)
-    cfg = load_cfg(None, ["MODEL.MODEL_NAME", "SlowFats"])
+    cfg.MODEL.MODEL_NAME = "SlowFats"
     with pytest.raises(ConfigError, match="MODEL.MODEL_NAME is 'SlowFats'; choose one of .*SlowFast"):
         build_model(cfg)
 

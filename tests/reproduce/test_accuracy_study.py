@@ -11,7 +11,7 @@ import torch
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.reproduce import accuracy_study
 from slowfast_atfr.reproduce.accuracy_study import main, read_results
-from slowfast_atfr.reproduce.controls import random_order, uniform_time
+from slowfast_atfr.reproduce.controls import random_order, register_controls, uniform_time
 from slowfast_atfr.reproduce.study_report import error_of_difference, standard_error, study_table
 from slowfast_atfr.reproduce.study_variants import SCRATCH, TUNED, VARIANTS, runs_of
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
@@ -76,6 +76,7 @@ def test_embeddings_count_only_as_far_as_they_are_finite(control):
 
 
 def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo):
+    register_controls()
     runs = [run for seed in (0, 1) for run in runs_of(seed)]
     assert len({run.name for run in runs}) == len({run.folder for run in runs}) == len(runs)
     assert {run.variant.name for run in runs if run.start == TUNED} == {variant.name for variant in VARIANTS}
@@ -159,7 +160,11 @@ def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights
 def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
     assert main(repo / "configs", ["--only", "nothing", "--out", str(tmp_path)]) == 1
     assert "no run has that in its name" in capsys.readouterr().err
-    assert main(repo / "configs", ["--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    with pytest.raises(SystemExit):
+        main(repo / "configs", ["--data", str(tmp_path / "none"), "--out", str(tmp_path)])
+    assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(repo / "configs", ["--data", str(tmp_path / "empty"), "--out", str(tmp_path)]) == 1
     assert "train.csv" in capsys.readouterr().err
     for pair, told in ((["OUTPUT_DIR", "x"], "OUTPUT_DIR is the study's own"), (["NUM_SHARDS", "2"], "in one process")):
         assert main(repo / "configs", ["--data", str(data), "--out", str(tmp_path / "out"), "--", *SMALL, *pair]) == 1

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.cli import INTERRUPTED
 from slowfast_atfr.reproduce import runner
 from slowfast_atfr.reproduce.implied_maps import implied_maps
 from slowfast_atfr.reproduce.reproduce_tables import main
@@ -75,8 +76,7 @@ def test_rows_go_on_where_they_were_stopped_and_share_weights(configs, argv, tmp
         return real(cfg, rank)
 
     monkeypatch.setattr(runner, "train_and_test", stopped_in_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        main(configs, argv("A.3,A.4"))
+    assert main(configs, argv("A.3,A.4")) == INTERRUPTED
     assert main(configs, argv("A.3,A.4")) == 0
     trained = [(False, [-1], [], True), *((True, [bins], [], True) for bins in (8, 4, 2, 1))]
     tested = [(True, [8], [bins], False) for bins in (8, 4, 2, 1)]
@@ -115,7 +115,7 @@ def test_given_weights_are_tested(configs, argv, tmp_path, monkeypatch):
         (["--tables", "A.9"], "there is no table 'A.9'; choose out of A.1"),
         (["--checkpoint", "X3D", "x.pyth"], "--checkpoint 'X3D': choose a row out of '3DResNet-18'"),
         (["--only", "UCF102"], "--only 'UCF102': no row of these tables"),
-        (["--gflops-only", "--data", "x"], "--gflops-only needs no --data"),
+        (["--gflops-only", "--data", "."], "--gflops-only needs no --data"),
     ],
 )
 def test_wrong_arguments_are_told(configs, capsys, more, words):

@@ -1,0 +1,16 @@
+"""What a config must say for training: names of policies, losses and optimizers, and a schedule that can be made."""
+
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.engine.losses import loss_from
+from slowfast_atfr.engine.lr_policy import lr_at_epoch
+from slowfast_atfr.engine.multigrid import MultigridSchedule
+from slowfast_atfr.engine.optimizer import check_optimizer
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Raise ConfigError where training would, for a reason that the config alone shows."""
+    lr_at_epoch(cfg, 0)
+    loss_from(cfg)
+    check_optimizer(cfg)
+    MultigridSchedule(cfg)
