@@ -14,6 +14,7 @@ from slowfast_atfr.engine.launch import TOLD, Main, launch
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.lock import OutputLock
 from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,16 @@ def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tu
 
 
 def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
-    """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say; the figures of the test, if there is one."""
-    logger.info("Run with config:\n%s", cfg)
-    if cfg.TRAIN.ENABLE:
-        train(cfg, rank)
-    return test(cfg, rank) if cfg.TEST.ENABLE else None
+    """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say; the figures of the test, if there is one.
+
+    Raises:
+        RunError: if another run works in OUTPUT_DIR.
+    """
+    with OutputLock(cfg.OUTPUT_DIR):
+        logger.info("Run with config:\n%s", cfg)
+        if cfg.TRAIN.ENABLE:
+            train(cfg, rank)
+        return test(cfg, rank) if cfg.TEST.ENABLE else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
+from slowfast_atfr.utils.logging import say
 
 FORMATS = ("table", "csv", "json")
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.output:
             write_whole(str(args.output), text)
         else:
-            print(text, end="")
+            say(text, end="")
     except TOLD as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ from slowfast_atfr.engine.run import Cost, Run, build_run, enter_phase, to_input
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
+from slowfast_atfr.models.single_values import named_norms
 from slowfast_atfr.utils.distributed import RankInfo, gather_objects, in_any_process, share_buffers
 from slowfast_atfr.utils.env import get_rng_state, seed_everything, set_rng_state
 from slowfast_atfr.utils.meters import TrainMeter, ValMeter, progress
@@ -134,7 +135,8 @@ def _settle_statistics(run: Run, epoch: int, watch: Watch) -> None:
             with weights:
                 if watch.cfg.BN.USE_PRECISE_STATS:
                     inputs = _train_inputs(run, epoch, watch)
-                    update_precise_bn(run.network, inputs, watch.cfg.BN.NUM_BATCHES_PRECISE)
+                    with named_norms(run.network):
+                        update_precise_bn(run.network, inputs, watch.cfg.BN.NUM_BATCHES_PRECISE)
                 share_buffers(run.network)
     except Stopped:
         set_rng_state(rng_state)  # dropout has drawn from it, and will again
@@ -174,7 +176,7 @@ def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
         if mix is not None:
             mix.mix_clips(inputs)
             targets = mix.mix_labels(labels, cfg.MODEL.NUM_CLASSES, cfg.MIXUP.LABEL_SMOOTH_VALUE)
-        with run.steps.synced(iteration, num_iters), autocast(cfg, device):
+        with run.steps.synced(iteration, num_iters), autocast(cfg, device), named_norms(run.network):
             scores = run.model(inputs)
             loss = run.loss(scores, targets)
         mean_loss, stop = agree(loss, watch.stop.here)

@@ -17,6 +17,7 @@ from slowfast_atfr.engine.see_merging import see_merging
 from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
+from slowfast_atfr.utils.logging import say
 
 
 def _output_name(text: str) -> Path:
@@ -57,5 +58,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     for layer in clip.layers:
         print(f"{layer.name}: {len(layer.record.bin)} maps come in, {layer.record.num_active} go on")
     print(f"{clip.gflops:.4g} GFLOPs, {clip.gflops / clip.dense_gflops:.1%} of {clip.dense_gflops:.4g} with all maps")
-    print(f"{picture} and {page}")
+    say(f"{picture} and {page}")
     return 0

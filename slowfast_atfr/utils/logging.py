@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import simplejson
 from tqdm import tqdm
@@ -13,6 +13,7 @@ from tqdm import tqdm
 PACKAGE = __name__.partition(".")[0]
 DATE_FORMAT = "%m/%d %H:%M:%S"
 SIGNIFICANT_DIGITS = 6
+ESCAPED = "backslashreplace"  # what becomes of characters that an encoding lacks, such as the bytes of odd file names
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def setup_logging(output_dir: str | None, rank: int = 0) -> None:
     handlers: list[logging.Handler] = [_Console()]
     if output_dir is not None and rank == 0:
         os.makedirs(output_dir, exist_ok=True)
-        handlers.append(logging.FileHandler(os.path.join(output_dir, "stdout.log"), encoding="utf-8"))
+        handlers.append(logging.FileHandler(os.path.join(output_dir, "stdout.log"), encoding="utf-8", errors=ESCAPED))
     who = "" if rank == 0 else f"[rank {rank}]"
     line = f"[%(asctime)s][%(levelname)s]{who} %(filename)s: %(lineno)4d: %(message)s"
     for handler in handlers:
@@ -62,12 +63,23 @@ def _plain(value: Any) -> Any:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else str(value)
 
 
+def printable(text: str, stream: TextIO) -> str:
+    """The text as a stream can show it; what its encoding lacks is escaped: names of files may be no UTF-8."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, ESCAPED).decode(encoding)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print text that may have names of files in it."""
+    print(printable(text, sys.stdout), end=end)
+
+
 class _Console(logging.Handler):
     """Writes to whatever sys.stdout is at the time, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=sys.stdout)
+            tqdm.write(printable(self.format(record), sys.stdout), file=sys.stdout)
             sys.stdout.flush()
         except Exception:  # as the standard handlers do: a log line never ends a run
             self.handleError(record)

@@ -262,6 +262,33 @@ def test_a_bad_line_is_told_with_file_and_number(repo, own_copy, tiny_pairs, cap
         assert word in told
 
 
+HOLD = """
+import sys
+from slowfast_atfr.utils.lock import OutputLock
+with OutputLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(repo, tiny_pairs, tmp_path, capsys):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "out")], **pipes) as first:
+        assert first.stdout.readline() == "held\n"
+        assert main(["--cfg", str(repo / CONFIG), *tiny_pairs()]) == 1
+        first.stdin.close()
+    told = capsys.readouterr().err
+    assert told.startswith("error: OUTPUT_DIR") and f"process {first.pid} on " in told
+    assert not (tmp_path / "out" / "stdout.log").read_text() and not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_a_norm_without_variance_is_reported_by_its_name(repo, tiny_pairs, capsys):
+    small = {"TRAIN__BATCH_SIZE": 1, "SGS__NUM_BINS": "[1]", "DATA__NUM_FRAMES": 4}
+    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(**small)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: the batch norm s5.pathway0_") and "Raise TRAIN.BATCH_SIZE" in told
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_videos(tiny_cfg):
     with pytest.raises(FloatingPointError, match=r"train_\d+.mp4|not finite"):
         launch(train, tiny_cfg(SOLVER__BASE_LR=1e30, SGS__ENABLE=False, BN__USE_PRECISE_STATS=False))

@@ -1,6 +1,7 @@
 import json
 import logging
 import math
+import os
 import re
 
 import numpy as np
@@ -72,3 +73,12 @@ def test_numbers_that_are_not_finite_are_still_json(capsys):
     read = json.loads(_logged(capsys, stats), parse_constant=refuse)
     assert read == {"loss": "nan", "up": "inf", "down": "-inf"}
     assert math.isnan(float(read["loss"])) and float(read["down"]) == -math.inf
+
+
+def test_names_that_are_no_utf8_are_logged_with_their_bytes_escaped(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(package, "propagate", False)  # pytest-xdist cannot send such text between its processes
+    setup_logging(str(tmp_path))
+    package.warning("skipped %s", os.fsdecode(b"caf\xe9.mp4"))
+    out, err = capsys.readouterr()
+    assert r"skipped caf\udce9.mp4" in out and not err
+    assert r"skipped caf\udce9.mp4" in (tmp_path / "stdout.log").read_text(encoding="utf-8")
