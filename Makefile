@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-cluster lint clean
 
 demo: $(INSTALLED)
 	$(RUN) tools/demo.py
@@ -14,6 +14,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(RUN) -m pytest --slow -m slow
+
+test-cluster: $(INSTALLED)
+	$(RUN) -m pytest --cluster tests/cluster
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -4,7 +4,11 @@
 import sys
 from pathlib import Path
 
-from slowfast_atfr.reproduce.demo import run_demo
+from slowfast_atfr.utils.stop import hold_sigterm
+
+hold_sigterm()
+
+from slowfast_atfr.reproduce.demo import run_demo  # noqa: E402  (after SIGTERM is held)
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[1]

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -125,22 +125,38 @@ def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
 
     Args:
         cfg: a machine's processes share TRAIN.BATCH_SIZE clips (train, val) or TEST.BATCH_SIZE views (test).
-        split: train: as `build_train_loader`. val: every clip once, a smaller batch at the end. test: every view of
-            every video once, in batches of views.
+        split: train: as `build_train_loader`. val: every clip once, a smaller batch at the end. test: as
+            `build_view_loader`.
         rank: of this process.
     Raises:
         ConfigError: if the batch cannot be shared evenly, or training has fewer clips than one batch of all processes.
     """
     if split == "train":
         return build_train_loader(cfg, rank)
-    section, name = ("TEST", cfg.TEST.DATASET) if split == "test" else ("TRAIN", cfg.TRAIN.DATASET)
-    dataset = build_dataset(name, cfg, split)
-    batch_size = _share(section, cfg[section].BATCH_SIZE, rank.local_world_size)
-    options = _options(cfg, rank)
+    if split == "test":
+        return build_view_loader(build_dataset(cfg.TEST.DATASET, cfg, split), cfg, rank)
+    dataset = build_dataset(cfg.TRAIN.DATASET, cfg, split)
+    batch_size = _share("TRAIN", cfg.TRAIN.BATCH_SIZE, rank.local_world_size)
     mine = rank_indices(len(dataset), rank=rank.rank, world_size=rank.world_size)
-    if split == "val":
-        batches = BatchSampler(mine, batch_size, drop_last=False)
-        return Loader(dataset, DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **options))
+    batches = BatchSampler(mine, batch_size, drop_last=False)
+    return Loader(dataset, DataLoader(dataset, batch_sampler=batches, collate_fn=collate_clips, **_options(cfg, rank)))
+
+
+def build_view_loader(dataset: VideoDataset, cfg: CfgNode, rank: RankInfo, *, done: Collection[int] = ()) -> ViewLoader:
+    """Every view of every video once, in batches of views, for one process.
+
+    Args:
+        dataset: of the split test.
+        cfg: a machine's processes share TEST.BATCH_SIZE views.
+        rank: of this process.
+        done: videos that are left out, such as those of a test that goes on.
+    Raises:
+        ConfigError: if the batch cannot be shared evenly.
+    """
+    batch_size = _share("TEST", cfg.TEST.BATCH_SIZE, rank.local_world_size)
+    left = [video for video in range(len(dataset)) if video not in done]
+    mine = [left[place] for place in rank_indices(len(left), rank=rank.rank, world_size=rank.world_size)]
+    options = _options(cfg, rank)
     if options["num_workers"]:
         options["prefetch_factor"] = 1  # an item is all views of a video, hundreds of megabytes with 30 of them
     videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)

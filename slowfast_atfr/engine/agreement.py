@@ -1,7 +1,12 @@
-"""Whether the processes of a run were started for the same one: their configs and lists, compared before it begins."""
+"""Whether the processes of a run were started for the same one: their configs, folders and lists, before it begins."""
 
 import hashlib
+import os
+import socket
+import time
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fvcore.common.config import CfgNode
@@ -9,7 +14,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.config.load import flatten
 from slowfast_atfr.datasets.video_dataset import VideoDataset
-from slowfast_atfr.utils.distributed import gather_objects
+from slowfast_atfr.utils.distributed import gather_objects, get_rank, on_main
 
 # Which machine it is, where it keeps the data and how it loads them changes no result.
 OWN_KEYS = {
@@ -40,6 +45,57 @@ def check_config(cfg: CfgNode) -> None:
         f"process {rank} was started with another config than process 0 ('here'): {told}{more}. Start all machines "
         "with the same config and the same KEY VALUE pairs"
     )
+
+
+def check_folder(folder: str, seconds: float = 30.0) -> None:
+    """Whether all processes see the same folder. A collective.
+
+    The first process makes a file in it, and the others look for that; network file systems may show it late.
+    Args:
+        folder: OUTPUT_DIR.
+        seconds: that a process looks for the file.
+    Raises:
+        ConfigError: naming the machines that do not see it; on every process.
+    """
+    name = on_main(lambda: _make_marker(folder))
+    missing = [place for place in gather_objects(None if _sees(folder, name, seconds) else _place()) if place]
+    on_main(lambda: _remove(os.path.join(folder, name)))
+    if missing:
+        here = on_main(_place)
+        raise ConfigError(
+            f"OUTPUT_DIR is {folder!r}, which is not one folder for all processes: {', '.join(missing[:MAX_NAMED])} do "
+            f"not see what process 0 (on {here}) writes there. Choose a folder that all machines share"
+        )
+
+
+def _make_marker(folder: str) -> str:
+    name = f".seen_by_all_{uuid.uuid4().hex}"
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name), "x", encoding="utf-8"):
+            return name
+    except OSError as error:
+        raise ConfigError(f"OUTPUT_DIR is {folder!r}, which cannot be written: {error.strerror}") from None
+
+
+def _sees(folder: str, name: str, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(OSError):
+            if name in os.listdir(folder):  # which asks the file server, where a look for one name may not
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+
+
+def _place() -> str:
+    return f"process {get_rank()} on {socket.gethostname()}"
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.remove(path)
 
 
 def check_videos(dataset: VideoDataset, cfg: CfgNode) -> None:

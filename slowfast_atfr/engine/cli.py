@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +13,10 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.launch import TOLD, Main, launch
+from slowfast_atfr.engine.stops import note_stop
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
-from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.distributed import RankInfo, is_initialized
 from slowfast_atfr.utils.lock import OutputLock
 from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped
 
@@ -48,13 +51,18 @@ def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
     """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say; the figures of the test, if there is one.
 
     Raises:
-        RunError: if another run works in OUTPUT_DIR.
+        RunError: if another run works in OUTPUT_DIR, or it is told to end for the second time without any progress.
+        Stopped: if it is told to end, and has kept what it has done.
     """
     with OutputLock(cfg.OUTPUT_DIR):
         logger.info("Run with config:\n%s", cfg)
-        if cfg.TRAIN.ENABLE:
-            train(cfg, rank)
-        return test(cfg, rank) if cfg.TEST.ENABLE else None
+        try:
+            if cfg.TRAIN.ENABLE:
+                train(cfg, rank)
+            return test(cfg, rank) if cfg.TEST.ENABLE else None
+        except Stopped as stopped:
+            note_stop(cfg.OUTPUT_DIR, stopped, progress=rank.stop.progress)
+            raise
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +78,21 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
 
 
 def exit_status(command: Callable[[], None]) -> int:
-    """0 of a command that runs to its end; what the user can mend, or has stopped, is told without a traceback."""
+    """0 of a command that runs to its end; what the user can mend, or has stopped, is told without a traceback.
+
+    A process whose group could not be left in order ends here: the threads of such a group abort an interpreter that
+    takes itself apart, and with it the exit status.
+    """
+    status = _status_of(command)
+    if is_initialized():
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _status_of(command: Callable[[], None]) -> int:
     try:
         command()
     except KeyboardInterrupt:
@@ -81,5 +103,10 @@ def exit_status(command: Callable[[], None]) -> int:
         return EXIT_STATUS
     except TOLD as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        if not is_initialized():
+            raise
+        traceback.print_exc()
         return 1
     return 0

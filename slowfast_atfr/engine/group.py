@@ -31,7 +31,7 @@ class _NotMet(RuntimeError):
     """The time is up."""
 
 
-def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -> None:
+def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -> dist.Store:
     """Make the process group of a run of several processes. A collective.
 
     Args:
@@ -39,6 +39,8 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
         rank: of this process.
         init_method: tcp://HOST:PORT of the first process; env:// is what torchrun's variables say.
         seconds: that processes wait for each other.
+    Returns:
+        a store of key-value pairs that all processes of this launch share.
     Raises:
         ConfigError: if they do not find each other, or were not started as one run.
     """
@@ -49,9 +51,10 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
     deadline, later = time.monotonic() + seconds, timedelta(minutes=cfg.DIST_TIMEOUT)
     try:
         store, launch = _meet(rank, init_method, deadline)
+        store = dist.PrefixStore(f"launch/{launch}", store)
         dist.init_process_group(
             backend,
-            store=dist.PrefixStore(f"launch/{launch}", store),
+            store=store,
             rank=rank.rank,
             world_size=rank.world_size,
             timeout=later if on_gpu else timedelta(seconds=max(1.0, seconds)),
@@ -59,6 +62,7 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
         )
         if not on_gpu:  # gloo connects all pairs at once, and would wait for DIST_TIMEOUT where it cannot
             _set_pg_timeout(later)
+        return store
     except ConfigError:
         raise
     except (RuntimeError, ValueError) as error:

@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.engine.agreement import check_config
+from slowfast_atfr.engine.agreement import check_config, check_folder
 from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
 from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
@@ -155,9 +155,10 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
 
 def _run_in_group(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
     """One of several processes, which become a group first."""
-    join_group(cfg, rank, init_method, rendezvous_seconds)
+    rank.stop.connect(join_group(cfg, rank, init_method, rendezvous_seconds))
     try:
         check_config(cfg)
+        check_folder(cfg.OUTPUT_DIR)
         fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
         leave_group()
     except TOLD:

@@ -65,7 +65,7 @@ class Predictor:
             keep_freed_memory()
         allow_tf32(cfg.ALLOW_TF32, device)
         self.cfg, self.device = cfg, device
-        self.network = build_for_test(cfg, RankInfo(0, 1, 0, 1, device))
+        self.network, _ = build_for_test(cfg, RankInfo(0, 1, 0, 1, device))
 
     def __call__(self, paths: Sequence[str], stride: float | None = None) -> Iterator[Prediction]:
         """Predictions in the order of the videos. The next clips are decoded while the network is at work.

@@ -28,7 +28,7 @@ from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
-from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.distributed import RankInfo, share_state
 
 logger = logging.getLogger(__name__)
 
@@ -150,12 +150,18 @@ def _warn_of_channel_order(cfg: CfgNode) -> None:
         )
 
 
-def build_for_test(cfg: CfgNode, rank: RankInfo) -> nn.Module:
-    """The network in evaluation, with the weights that `load_for_test` finds, its norms folded if TEST.FOLD_NORMS."""
+def build_for_test(cfg: CfgNode, rank: RankInfo) -> tuple[nn.Module, str]:
+    """The network in evaluation, with the weights that `load_for_test` finds, its norms folded if TEST.FOLD_NORMS.
+
+    Returns:
+        the network, of the same weights on all processes; the path of their file.
+    """
     network = build_network(cfg, rank)
-    logger.info("testing %s", load_for_test(cfg, network))
+    path = load_for_test(cfg, network)
+    share_state(network)
+    logger.info("testing %s", path)
     network.eval()
-    return fold_norms(network) if cfg.TEST.FOLD_NORMS else network
+    return (fold_norms(network) if cfg.TEST.FOLD_NORMS else network), path
 
 
 def _log_summary(cfg: CfgNode) -> None:

@@ -152,7 +152,7 @@ def _validate(run: Run, epoch: int, watch: Watch, *, saved: bool) -> None:
             watch.save(run, epoch)
         raise watch.stopped(f"in the validation of epoch {epoch + 1}")
     watch.log_validation(run, epoch)
-    watch.state.unvalidated = False
+    watch.state.unvalidated, watch.stop.progress = False, True
     if saved:
         watch.save(run, epoch)
 
@@ -195,6 +195,7 @@ def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
             watch.board.note(costs)
             watch.board.add("Train", stats or {}, epoch * num_iters + iteration)
         if stepped:
+            watch.stop.progress = True
             watch.state.clips = run.train_loader.clips_before(iteration + 1)
             _save_within(run, epoch, iteration, num_iters, watch, stop)
         meter.iter_tic()

@@ -1,6 +1,6 @@
 """Who this process is among the processes of a run, and what they tell each other. In a run of one: nothing to do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -102,6 +102,16 @@ def on_main(function: Callable[[], T]) -> T:
 
 def share_buffers(module: nn.Module) -> None:
     """Give every process the main one's buffers, such as running statistics; a collective."""
+    _share(module.buffers())
+
+
+def share_state(module: nn.Module) -> None:
+    """Give every process the main one's parameters and buffers; a collective."""
+    _share((*module.parameters(), *module.buffers()))
+
+
+@torch.no_grad()
+def _share(tensors: Iterable[Tensor]) -> None:
     if get_world_size() > 1:
-        for buffer in module.buffers():
-            dist.broadcast(buffer, 0)
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)

@@ -246,13 +246,24 @@ class TestMeter(_Meter):
             self._videos.add(video, view, label, Result(row.copy(), cost))
         if extra:
             self._value_names = tuple(extra)
-            self._sums.add(len(scores), _sums_over_clips(extra, len(scores)), scores.device)
 
     def log_iter_stats(self, cur_iter: int) -> None:
         """Every LOG_PERIOD iterations: how far the main process is."""
         if self._is_logged(cur_iter):
             times = {"time_diff": self.iteration.mean, "eta": self.eta(self._num_iters - cur_iter - 1)}
             log_json_stats({"_type": "test_iter", "cur_iter": f"{cur_iter + 1}/{self._num_iters}"} | times)
+
+    def merged(self) -> VideoScores:
+        """What all processes together know of the videos, on every process; a collective."""
+        return merge(gather_objects(self._videos))
+
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the values of each view; a collective: a process without a view has none."""
+        return max(gather_objects(self._value_names), key=len)
+
+    def restore(self, videos: VideoScores, value_names: Sequence[str]) -> None:
+        """Count the videos of a test that was stopped; of one process."""
+        self._videos, self._value_names = merge([videos]), tuple(value_names)
 
     def finalize(self, *, net_seconds: float) -> dict[str, Any]:
         """Merge the processes, log `test_final` and return it; a collective.
@@ -264,7 +275,7 @@ class TestMeter(_Meter):
         Raises:
             RunError: if no video has a view; every process raises it.
         """
-        merged = merge(gather_objects(self._videos))
+        merged = self.merged()
         seen = sorted(merged.labels)
         if not seen:
             raise RunError(f"none of the {len(self._names)} videos could be tested; see the warnings above")
@@ -278,7 +289,7 @@ class TestMeter(_Meter):
         stats = {"_type": "test_final", "split": "test_final", "top1_acc": top1_acc, "top5_acc": top5_acc}
         stats |= {"num_videos": len(seen), "num_skipped": len(self._names) - len(seen)}
         rates = gather_objects(self._num_clips / max(net_seconds, 1e-9))
-        stats |= self._sums.means() | {"clips_per_second": sum(rates)}
+        stats |= self._results.means() | {"clips_per_second": sum(rates)}
         log_json_stats(stats)
         return stats
 
@@ -288,7 +299,7 @@ class TestMeter(_Meter):
         logger.info("the results of %d videos are in %s", len(self._results.paths), path)
 
     def _results_of(self, found: Mapping[int, Result], labels: Mapping[int, int]) -> TestResults:
-        names = max(gather_objects(self._value_names), key=len)  # a process without a view has none
+        names = self.value_names()
         values = np.stack([result.values for result in found.values()])
         return TestResults(
             paths=[self._names[video] for video in found],

@@ -37,6 +37,11 @@ class TestResults:
     num_views: Tensor
     values: Mapping[str, Tensor]
 
+    def means(self) -> dict[str, float]:
+        """The means of the values over all views."""
+        weights = self.num_views.double()
+        return {name: float((value * weights).sum() / weights.sum()) for name, value in self.values.items()}
+
     def fields(self) -> dict[str, Any]:
         """By the names that they have in a file, in tensors and lists."""
         fields = {"paths": self.paths, "videos": self.videos, "labels": self.labels, "scores": self.scores}

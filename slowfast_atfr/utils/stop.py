@@ -4,11 +4,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from slowfast_atfr.utils.errors import RunError
 
+if TYPE_CHECKING:  # this file is imported before torch, which takes seconds in which a signal may come
+    from torch.distributed import Store
+
+KEY, INTERVAL = "stop", 1.0  # of the store; seconds
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_STATUS = 85  # of a run that was told to end and has saved its work; no signal, shell or launcher gives this one
 
@@ -18,22 +24,41 @@ class Stopped(RunError):
 
 
 class StopRequest:
-    """Whether this process has been told to end.
+    """Whether this process, or another of its run, has been told to end.
 
     signal: name of the signal that did, such as SIGTERM; None before that.
+    progress: whether the process has done something since it was started that its next start need not do again.
     """
 
     def __init__(self) -> None:
         self.signal: str | None = None
+        self.progress = False
+        self._store: Store | None = None
+        self._looks_at, self._is_shared = 0.0, False
+
+    def connect(self, store: "Store") -> None:
+        """Share the request with all processes that are connected to the same store."""
+        self._store = store
 
     @property
     def here(self) -> bool:
+        """Whether the run is to end. It looks what others say at most once a second, and waits for nobody."""
+        if self._store is None:
+            return self.signal is not None
+        with suppress(Exception):  # the store is gone with its process: the run ends anyway
+            if self.signal is not None and not self._is_shared:
+                self._is_shared = True
+                self._store.set(KEY, self.signal)
+            elif self.signal is None and time.monotonic() >= self._looks_at:
+                self._looks_at = time.monotonic() + INTERVAL
+                if self._store.check([KEY]):
+                    self.signal = f"{self._store.get(KEY).decode()} to another process"
         return self.signal is not None
 
     def note(self, number: int) -> None:
         """Take note of a signal, and say so at once."""
         again = " (Ctrl-C once more ends it at once)" if number == signal.SIGINT else ""
-        if not self.here:
+        if self.signal is None:
             say = f"{signal.Signals(number).name}: the run saves what it has done and ends{again}\n"
             with suppress(OSError, ValueError):
                 os.write(sys.__stderr__.fileno(), say.encode())  # the signal may have interrupted a buffered write
@@ -81,11 +106,17 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
     for number in SIGNALS:
         if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:  # nohup and shells' jobs ignore SIGINT
             signal.signal(number, handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came while they were held is handled now
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def hold_sigterm() -> None:
+    """Keep SIGTERM back until `on_signals` can handle it: for the first line of a program that has much to import."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
 def ignore_signals() -> None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from slowfast_atfr.engine import test as testing
 from slowfast_atfr.engine import train as train_module
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
@@ -105,6 +106,7 @@ MOMENTS = {
     "in the validation": "in the validation of epoch 2",
     "in a validation without a checkpoint": "in the validation of epoch 1",
     "after the last validation": "after the last epoch",
+    "in the test": "in its test, and has kept",
 }
 
 
@@ -135,6 +137,8 @@ def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
             told_at(train_module, "_mix", 12)
         elif moment == PRECISE:
             told_at(train_module, "update_precise_bn", 4)  # of the average, after the network's own
+        elif moment == "in the test":
+            told_at(testing.TestMeter, "update", 3)
         elif moment == "after the last validation":
             told_at(train_module.Watch, "log_validation", 2)
         else:
@@ -144,10 +148,9 @@ def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
     assert main(command) == 0
     assert_same(last(tmp_path / "whole", 2), last(tmp_path / "parts", 2))
     assert figures_of(tmp_path / "whole", "val_epoch") == figures_of(tmp_path / "parts", "val_epoch")
-    assert (
-        figures_of(tmp_path / "whole", "test_final")[0]["top1_acc"]
-        == figures_of(tmp_path / "parts", "test_final")[0]["top1_acc"]
-    )
+    whole, parts = (figures_of(tmp_path / name, "test_final")[0] for name in ("whole", "parts"))
+    assert {**whole, "clips_per_second": 0} == {**parts, "clips_per_second": 0}
+    assert not (tmp_path / "parts" / "test_stopped.pth").exists()
 
 
 def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from slowfast_atfr.utils.stop import EXIT_STATUS
 from tests.engine.test_multi_node import CONFIG
 from tests.runs import assert_same, last
 
@@ -43,7 +44,7 @@ def slurm(tmp_path, repo):
     return start
 
 
-@pytest.mark.parametrize(("status", "requeues"), [(0, False), (1, False), (143, True)])
+@pytest.mark.parametrize(("status", "requeues"), [(0, False), (1, False), (143, False), (85, True)])
 def test_a_job_that_was_told_to_end_queues_again(slurm, tmp_path, status, requeues):
     task = tmp_path / "task"
     task.write_text(f'#!/bin/bash\necho "$SLURM_PROCID $@" >> {tmp_path}/tasks.log\nexit {status}\n')
@@ -67,6 +68,6 @@ def test_a_preempted_run_goes_on(slurm, tiny_pairs, tmp_path):
         assert job.poll() is None
         time.sleep(0.02)
     os.kill(int(Path(tmp_path / "srun.pid").read_text()), signal.SIGTERM)
-    assert job.wait(100) == 143 and slurm.requeued.read_text() == f"requeue {slurm.job}\n"
+    assert job.wait(100) == EXIT_STATUS and slurm.requeued.read_text() == f"requeue {slurm.job}\n"
     assert slurm(*arguments).wait(250) == 0
     assert_same(last(tmp_path / "whole", 3), last(tmp_path / "parts", 3))

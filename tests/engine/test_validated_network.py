@@ -116,7 +116,7 @@ def test_one_process_validates_what_its_config_names(tiny_cfg, tmp_path, monkeyp
     batch = next(iter(build_loader(cfg, "val", RankInfo())))
     scores = {}
     for folded in (False, True):
-        network = build_for_test(tiny_cfg(OUTPUT_DIR=folder, **keys, TEST__FOLD_NORMS=folded), RankInfo())
+        network, _ = build_for_test(tiny_cfg(OUTPUT_DIR=folder, **keys, TEST__FOLD_NORMS=folded), RankInfo())
         with torch.inference_mode():
             scores[folded] = network(to_inputs(batch, cfg, torch.device("cpu")))
         if not folded:

@@ -1,0 +1,102 @@
+"""The videos that a test has finished when it is told to end: the same test, started again, goes on from there."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.config.load import flatten
+from slowfast_atfr.config.recipe import changed_keys
+from slowfast_atfr.utils.distributed import on_main
+from slowfast_atfr.utils.ensemble import Result, VideoScores
+from slowfast_atfr.utils.errors import RunError
+from slowfast_atfr.utils.files import replacing
+
+logger = logging.getLogger(__name__)
+NAME = "test_stopped.pth"
+
+
+class Tested(NamedTuple):
+    """Scores of the videos that are done, and names of the values that come with each view."""
+
+    videos: VideoScores
+    value_names: tuple[str, ...]
+
+
+class TestProgress:
+    """What is kept of a test that was stopped, in OUTPUT_DIR/test_stopped.pth.
+
+    Args:
+        cfg: of the test.
+        weights: path of the file that is tested.
+        names: of the videos.
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of its name
+
+    def __init__(self, cfg: CfgNode, weights: str, names: Sequence[str]) -> None:
+        self._cfg, self._path = cfg, os.path.join(cfg.OUTPUT_DIR, NAME)
+        file, digest = os.stat(weights), hashlib.sha256()
+        for name in names:
+            digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
+        self._of = {"weights": [file.st_size, file.st_mtime_ns], "videos": digest.hexdigest()}
+
+    def load(self) -> Tested | None:
+        """What is done; None if there is nothing, or it is of another test. A collective."""
+        return on_main(self._load)
+
+    def save(self, tested: Tested) -> None:
+        """Keep the videos of which all views are there; a collective. Raises RunError."""
+        on_main(lambda: self._save(tested))
+
+    def clear(self) -> None:
+        """The test is done: forget what was kept. A collective."""
+        on_main(self._clear)
+
+    def _load(self) -> Tested | None:
+        if not os.path.isfile(self._path):
+            return None
+        try:
+            content: dict[str, Any] = torch.load(self._path, weights_only=True)
+            same = content["of"] == self._of and not changed_keys(content["cfg"], self._cfg)
+            videos = VideoScores(content["num_views"], content["method"])
+            for row, video in enumerate(content["videos"]):
+                videos.labels[video] = content["labels"][row]
+                scores, values = content["scores"][row].numpy(), content["values"][row].numpy()
+                videos.whole[video] = Result(scores, values, content["num_views"])
+        except Exception as error:  # a file that is damaged, or another program's
+            logger.warning("%s cannot be read, the test starts anew: %s", self._path, error)
+            return None
+        if not same:
+            logger.info("%s is of another test: this one starts anew", self._path)
+            return None
+        logger.info("the test goes on: %d videos are done, from %s", len(videos.whole), self._path)
+        return Tested(videos, tuple(content["value_names"]))
+
+    def _save(self, tested: Tested) -> None:
+        videos, done = tested.videos, sorted(tested.videos.whole)
+        content = {
+            "of": self._of,
+            "cfg": dict(flatten(self._cfg)),
+            "value_names": list(tested.value_names),
+            "num_views": videos.num_views,
+            "method": videos.method,
+            "videos": done,
+            "labels": [videos.labels[video] for video in done],
+            "scores": [torch.from_numpy(videos.whole[video].scores.copy()) for video in done],
+            "values": [torch.from_numpy(videos.whole[video].values.copy()) for video in done],
+        }
+        try:
+            with replacing(self._path) as part:
+                torch.save(content, part)
+        except (OSError, RuntimeError) as error:
+            raise RunError(f"what was tested cannot be kept in {self._path}: {error}") from None
+
+    def _clear(self) -> None:
+        with suppress(FileNotFoundError):
+            os.remove(self._path)

@@ -1,0 +1,62 @@
+import pytest
+
+from slowfast_atfr.engine.cli import main
+from slowfast_atfr.engine.stops import note_stop
+from slowfast_atfr.utils.errors import RunError
+from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped, StopRequest
+
+CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
+STOPPED = Stopped("the run was told to end.")
+
+
+def test_two_stops_in_a_row_without_progress_are_one_too_many(tmp_path):
+    def stop(progress):
+        note_stop(str(tmp_path / "out"), STOPPED, progress=progress)
+
+    stop(True), stop(False), stop(True), stop(False)  # as often as there is progress in between
+    with pytest.raises(RunError, match=r"told to end. But this start and the one before it.* --time must be longer"):
+        stop(False)
+    stop(False)  # somebody has started it again: the count begins anew
+    with pytest.raises(RunError):
+        stop(False)
+
+
+def test_a_run_that_is_always_told_to_end_too_soon_ends_with_a_failure(repo, tiny_pairs, monkeypatch, capsys):
+    monkeypatch.setattr(StopRequest, "here", property(lambda self: True))
+    command = ["--cfg", str(repo / CONFIG), *tiny_pairs()]
+    assert [main(command) for _ in range(2)] == [EXIT_STATUS, 1]
+    told = capsys.readouterr().err.strip().splitlines()
+    assert told[-1].startswith("error: the run was told to end") and "before they had done anything" in told[-1]
+
+
+def test_processes_share_the_request(monkeypatch):
+    class Store:
+        values = {}
+
+        def set(self, key, value):
+            self.values[key] = value.encode()
+
+        def check(self, keys):
+            return all(key in self.values for key in keys)
+
+        def get(self, key):
+            return self.values[key]
+
+    one, other = StopRequest(), StopRequest()
+    for request in (one, other):
+        request.connect(Store())
+        monkeypatch.setattr("slowfast_atfr.utils.stop.INTERVAL", 0.0)
+    assert not one.here and not other.here
+    one.note(15)
+    assert one.here and one.signal == "SIGTERM"
+    assert other.here and other.signal == "SIGTERM to another process"
+
+
+def test_a_store_that_is_gone_does_not_end_a_run():
+    class Gone:
+        def check(self, keys):
+            raise RuntimeError("Connection reset by peer")
+
+    request = StopRequest()
+    request.connect(Gone())
+    assert not request.here
