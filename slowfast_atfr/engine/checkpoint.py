@@ -203,7 +203,8 @@ def restore_run(file: CheckpointFile, optimizer: optim.Optimizer | None, state: 
     if state is not None:
         left = state.load(file.rest)
         if left:
-            logger.warning("%s has no %s of this run; it starts anew", file.path, ", ".join(left))
+            text = "%s has no %s of this run: that begins anew, an average of weights (ema_state) at the loaded ones"
+            logger.warning(text, file.path, ", ".join(left))
     return -1 if file.epoch is None else file.epoch
 
 

@@ -61,7 +61,8 @@ def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
                 train(cfg, rank)
             return test(cfg, rank) if cfg.TEST.ENABLE else None
         except Stopped as stopped:
-            note_stop(cfg.OUTPUT_DIR, stopped, progress=rank.stop.progress)
+            anew = cfg.TRAIN.ENABLE and not cfg.TRAIN.AUTO_RESUME  # whatever it has done, the next start does again
+            note_stop(cfg.OUTPUT_DIR, stopped, progress=rank.stop.progress and not anew)
             raise
 
 

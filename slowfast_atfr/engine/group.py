@@ -5,8 +5,12 @@ import json
 import os
 import re
 import socket
+import sys
+import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -16,8 +20,12 @@ from fvcore.common.config import CfgNode
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.engine.slurm import is_slurm_task
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.stop import Stopped
 
+GRACE = 3.0  # seconds beyond the limit after which a process that is still connecting is ended
+FOR_NAMES = 10.0  # seconds that a name may take to be known
 LINGER = 3.0  # seconds that the first process, which keeps the store, gives the others to read why it ends
 MAX_NAMED = 10
 GO_ON = (
@@ -50,20 +58,21 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
         raise ConfigError("DIST_BACKEND is 'nccl', and this PyTorch comes without NCCL; choose gloo")
     deadline, later = time.monotonic() + seconds, timedelta(minutes=cfg.DIST_TIMEOUT)
     try:
-        store, launch = _meet(rank, init_method, deadline)
-        store = dist.PrefixStore(f"launch/{launch}", store)
-        dist.init_process_group(
-            backend,
-            store=store,
-            rank=rank.rank,
-            world_size=rank.world_size,
-            timeout=later if on_gpu else timedelta(seconds=max(1.0, seconds)),
-            device_id=rank.device if on_gpu else None,
-        )
+        with _ended_at(deadline + GRACE, lambda: _not_met(cfg, rank, init_method, seconds, "they do not connect")):
+            store, launch = _meet(rank, init_method, deadline)
+            store = dist.PrefixStore(f"launch/{launch}", store)
+            dist.init_process_group(
+                backend,
+                store=store,
+                rank=rank.rank,
+                world_size=rank.world_size,
+                timeout=later if on_gpu else timedelta(seconds=max(1.0, deadline - time.monotonic())),
+                device_id=rank.device if on_gpu else None,
+            )
         if not on_gpu:  # gloo connects all pairs at once, and would wait for DIST_TIMEOUT where it cannot
             _set_pg_timeout(later)
         return store
-    except ConfigError:
+    except (ConfigError, Stopped):
         raise
     except (RuntimeError, ValueError) as error:
         raise ConfigError(_not_met(cfg, rank, init_method, seconds, str(error))) from None
@@ -96,24 +105,54 @@ def lost_process(error: Exception) -> str | None:
 
 def _not_met(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float, reason: str) -> str:
     reason = reason.strip().splitlines()[0][:300]
+    by_slurm = is_slurm_task(os.environ) and init_method != "env://"
     if re.search(r"EADDRINUSE|already in use", reason):
+        again, key = ("the first task", "MASTER_PORT") if by_slurm else (f"--shard_id {cfg.SHARD_ID}", "port")
         return (
             f"process {rank.rank} of {rank.world_size} cannot listen at {init_method}, for the port is in use: by "
-            "another run, by what an earlier one has left running, or by a second process that was started as "
-            f"--shard_id {cfg.SHARD_ID}. Choose another port, the same everywhere"
+            f"another run, by what an earlier one has left running, or by a second process started as {again}. Choose "
+            f"another {key}, the same everywhere"
         )
-    started = (
+    if by_slurm:
+        started = (
+            "srun started all tasks; that MASTER_ADDR, if it is set, is an address of the job's first node that the "
+            "others reach (without it the node's name is taken)"
+        )
+        port = "MASTER_PORT"
+    else:
+        started, port = _how_it_was_started(cfg, init_method), "PORT"
+    return (
+        f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within {seconds:.0f} s "
+        f"({reason}). Check that {started}; that {port} is free and no firewall closes it or the ports that processes "
+        "choose among themselves; and that GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network interface "
+        "between the machines, where they have several. docs/multi_node.md has more"
+    )
+
+
+def _how_it_was_started(cfg: CfgNode, init_method: str) -> str:
+    return (
         "torchrun was started on all machines with the same --rdzv_endpoint or --master_addr and --master_port"
         if init_method == "env://"
         else f"all NUM_SHARDS ({cfg.NUM_SHARDS}) machines were started, each with its own --shard_id from 0; that "
         "--init_method is the same tcp://HOST:PORT everywhere, HOST the machine of shard 0 as the others reach it"
     )
-    return (
-        f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within {seconds:.0f} s "
-        f"({reason}). Check that {started}; that PORT is free and no firewall closes it or the ports that processes "
-        "choose among themselves; and that GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network interface "
-        "between the machines, where they have several. docs/multi_node.md has more"
-    )
+
+
+@contextmanager
+def _ended_at(deadline: float, message: Callable[[], str]) -> Iterator[None]:
+    """End this process with an error if the block takes longer: what connects in native code keeps to no limit."""
+
+    def end() -> None:
+        print(f"error: {message()}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(deadline - time.monotonic(), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store, str]:
@@ -124,16 +163,65 @@ def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store
     calls with a name that was never used before, every process answers with one of its own, and the first one lists the
     answers. Who is in the list has met the others; who is not waits for the next call.
     """
+    _wait_for_listener(rank, init_method, deadline)
     me = {"world": rank.world_size, "who": f"{socket.gethostname()}, process {os.getpid()}", "id": uuid.uuid4().hex}
     while True:
         try:
             store = _connect(rank, init_method, deadline)
-            name = _call(store, me, deadline) if rank.rank == 0 else _answer(store, rank.rank, me, deadline)
+            name = _call(store, me, deadline, rank) if rank.rank == 0 else _answer(store, rank, me, deadline)
             return store, name
         except dist.DistError:
             if rank.rank == 0 or time.monotonic() + 1.0 > deadline:
                 raise
             time.sleep(0.2)
+
+
+def _wait_for_listener(rank: RankInfo, init_method: str, deadline: float) -> None:
+    """Until the first process listens, or the deadline; torch's own client takes two to three times its limit.
+
+    Raises:
+        ConfigError: if the name of the first machine is none.
+        Stopped: if this process is told to end.
+    """
+    place = urlsplit(init_method)
+    host, port = place.hostname, place.port
+    if init_method == "env://":
+        host, port = os.environ.get("MASTER_ADDR"), int(os.environ.get("MASTER_PORT", "0"))
+    unknown_since = None
+    while host and port:
+        _end_if_told(rank)
+        try:
+            if rank.rank == 0:
+                socket.getaddrinfo(host, port)
+                return
+            with socket.create_connection((host, port), timeout=max(0.1, min(5.0, deadline - time.monotonic()))):
+                return
+        except socket.gaierror as error:
+            unknown_since = unknown_since or time.monotonic()
+            if time.monotonic() > min(deadline, unknown_since + FOR_NAMES):
+                raise ConfigError(
+                    f"process {rank.rank} of {rank.world_size} cannot find the machine {host!r} ({error.strerror}), at "
+                    f"which all are to meet. {_how_to_name_it(init_method)}"
+                ) from None
+        except OSError as error:
+            if time.monotonic() + 1.0 > deadline:
+                raise _NotMet(f"nobody listens at {host}:{port}: {error.strerror or error}") from None
+        time.sleep(0.5)
+
+
+def _how_to_name_it(init_method: str) -> str:
+    if is_slurm_task(os.environ):
+        return "Give MASTER_ADDR, an address of the job's first node that the others reach, and MASTER_PORT if need be"
+    if init_method == "env://":
+        return "Give torchrun an --rdzv_endpoint or a --master_addr that all machines reach"
+    return "Give --init_method tcp://HOST:PORT with a HOST that all machines reach"
+
+
+def _end_if_told(rank: RankInfo) -> None:
+    if rank.stop.here:
+        raise Stopped(
+            f"the run was told to end ({rank.stop.signal}) before its processes had met; nothing was done yet"
+        )
 
 
 def _connect(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
@@ -146,12 +234,13 @@ def _connect(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
     )
 
 
-def _call(store: dist.Store, me: dict, deadline: float) -> str:
+def _call(store: dist.Store, me: dict, deadline: float, place: RankInfo) -> str:
     """The first process: call, wait for all answers, list them; the name of the call."""
     name, others = me["id"], range(1, me["world"])
     store.set("call", json.dumps(me))
     answers = [f"{name}/answer/{other}" for other in others]
     while not _wait(store, answers, deadline):
+        _end_if_told(place)
         if store.check([f"{name}/dispute"]):
             problem = store.get(f"{name}/dispute").decode()
             store.set(f"{name}/list", json.dumps({"problem": problem}))
@@ -165,10 +254,11 @@ def _call(store: dist.Store, me: dict, deadline: float) -> str:
     return name
 
 
-def _answer(store: dist.Store, rank: int, me: dict, deadline: float) -> str:
+def _answer(store: dist.Store, place: RankInfo, me: dict, deadline: float) -> str:
     """Any other process: answer calls until this answer is in a list; the name of that call."""
-    call, listed, problem = {}, {}, "the first process has not called"
+    rank, call, listed, problem = place.rank, {}, {}, "the first process has not called"
     while True:
+        _end_if_told(place)
         if _wait(store, ["call"], deadline):
             call = json.loads(store.get("call"))
             name = call["id"]

@@ -17,11 +17,12 @@ from slowfast_atfr.engine.agreement import check_config, check_folder
 from slowfast_atfr.engine.group import GO_ON, join_group, leave_group, lost_process
 from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.engine.slurm import is_slurm_task, meeting_point, place_in_slurm
+from slowfast_atfr.engine.stops import note_stop
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
-from slowfast_atfr.utils.stop import pass_signals_to
+from slowfast_atfr.utils.stop import Stopped, pass_signals_to
 
 Main = Callable[[CfgNode, RankInfo], Any]
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -155,7 +156,12 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
 
 def _run_in_group(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
     """One of several processes, which become a group first."""
-    rank.stop.connect(join_group(cfg, rank, init_method, rendezvous_seconds))
+    try:
+        rank.stop.connect(join_group(cfg, rank, init_method, rendezvous_seconds))
+    except Stopped as stopped:
+        if rank.rank == 0:
+            note_stop(cfg.OUTPUT_DIR, stopped, progress=False)
+        raise
     try:
         check_config(cfg)
         check_folder(cfg.OUTPUT_DIR)

@@ -68,9 +68,10 @@ class Watch:
     def stopped(self, where: str) -> Stopped:
         """The error that ends the run when all is saved; where: such as "in the validation of epoch 3"."""
         signal = self.stop.signal or "a signal to another process"
+        again = "by the same command" if self.cfg.TRAIN.AUTO_RESUME else "with TRAIN.AUTO_RESUME True"
         return Stopped(
-            f"the run was told to end ({signal}) {where}; what it has done is saved. Start it again by the same "
-            "command to go on from there"
+            f"the run was told to end ({signal}) {where}; what it has done is saved. Start it again {again} to go on "
+            "from there"
         )
 
 
@@ -92,7 +93,10 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
     state = RunState({k: part for k, part in parts.items() if not off.get(k)}, {"epoch_state": meters[0]})
     start_epoch = start.restore(run.optimizer, state)
     del start  # and with it the file's tensors
-    logger.info("training starts with epoch %d of %d", start_epoch + 1, max_epoch)
+    if start_epoch < max_epoch:
+        logger.info("training starts with epoch %d of %d", start_epoch + 1, max_epoch)
+    else:
+        logger.warning("nothing is left to train: the run has %d epochs, and %d are done", max_epoch, start_epoch)
     with watch_cost(run.network, cfg) as cost, _board(run, start_epoch, state) as board:
         watch = Watch(cfg, *meters, guard, SkipLog(), state, cost, rank.stop, board)
         if state.unvalidated:
@@ -199,8 +203,8 @@ def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
             watch.state.clips = run.train_loader.clips_before(iteration + 1)
             _save_within(run, epoch, iteration, num_iters, watch, stop)
         meter.iter_tic()
-    if not meter.has_batches:
-        logger.info("epoch %d was trained by another number of processes: its means are in that run's log", epoch + 1)
+    if meter.is_reported:
+        logger.info("the means of epoch %d are in the log of the run that trained it", epoch + 1)
         return
     stats = meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
     if watch.board is not None:

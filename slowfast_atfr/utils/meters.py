@@ -50,11 +50,6 @@ class _Meter(Stopwatch):
         """Forget the batches: a new epoch begins."""
         self._sums = ClipSums(self._cfg.LOG_PERIOD)
 
-    @property
-    def has_batches(self) -> bool:
-        """Whether a batch of the epoch has been counted, by this process or by the run that it resumes."""
-        return not self._sums.is_empty
-
     def _add_errors(self, scores: Tensor, labels: Tensor, values: PerClip) -> None:
         """Count top-1 and top-5 errors in percent (top-K where there are only K < 5 classes), and other values."""
         num_clips, num_classes = scores.shape
@@ -100,11 +95,20 @@ class TrainMeter(_Meter):
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch so far, of this process."""
-        return {"sums": self._sums.state_dict(), "lr": self._lr}
+        return {"sums": self._sums.state_dict(), "lr": self._lr, "reported": self._reported}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._sums.load_state_dict(state["sums"])
-        self._lr = state["lr"]
+        self._lr, self._reported = state["lr"], state.get("reported", False)
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the epoch has its report, or nothing to report: all of it was trained before a resume."""
+        return self._reported or self._sums.is_empty
+
+    def reset(self) -> None:
+        super().reset()
+        self._reported = False
 
     def update(
         self,
@@ -148,6 +152,7 @@ class TrainMeter(_Meter):
         stats = self._epoch_place("train_epoch", cur_epoch) | self._times(cur_epoch + 1, 0) | means
         stats |= self._last_norm()
         log_json_stats(stats)
+        self._reported = True
         return stats
 
     def _last_norm(self) -> dict[str, float]:

@@ -1,10 +1,15 @@
-"""Stands in for Slurm's srun: starts the tasks on this machine, with Slurm's variables; passes SIGTERM on to them."""
+"""Stands in for Slurm's srun: starts the tasks on this machine, with Slurm's variables.
+
+As the real one it signals all processes of a task, data workers too, ends the others when a task fails, and returns the
+highest status.
+"""
 
 import argparse
 import os
 import signal
 import subprocess
 import sys
+import time
 
 
 def main(argv: list[str]) -> int:
@@ -27,8 +32,23 @@ def main(argv: list[str]) -> int:
         {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task % here), "SLURM_NODEID": str(task // here)}
         for task in range(nodes * here)
     ]
-    processes = [subprocess.Popen(args.command, env={**os.environ, **step, **task}) for task in tasks]
-    signal.signal(signal.SIGTERM, lambda *_: [process.send_signal(signal.SIGTERM) for process in processes])
+    processes = [
+        subprocess.Popen(args.command, env={**os.environ, **step, **task}, start_new_session=True) for task in tasks
+    ]
+
+    def end(*_: object) -> None:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    told = False
+    while any(process.poll() is None for process in processes):
+        if args.kill_on_bad_exit and not told and any(process.poll() for process in processes):
+            told = True
+            time.sleep(2.0)  # so the others may say what they saw first
+            end()
+        time.sleep(0.05)
     return max(status if status >= 0 else 128 - status for status in (process.wait() for process in processes))
 
 

@@ -1,7 +1,10 @@
 """Processes that cannot become one run say why within their time, and those that can meet whatever lies about."""
 
 import json
+import os
+import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +17,7 @@ from slowfast_atfr.engine import group
 from slowfast_atfr.engine.group import lost_process
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.stop import Stopped
 from tests.processes import free_port
 
 
@@ -98,9 +102,40 @@ def test_a_host_that_is_none_is_told(tmp_path, shard):
     with pytest.raises(ConfigError) as error:
         launch(print, make_cfg(tmp_path, shard), "tcp://no-such-host.invalid:4321", rendezvous_seconds=1.0)
     told = str(error.value)
-    assert f"process {shard} of 2 did not find the others at tcp://no-such-host.invalid:4321 within 1 s" in told
+    assert f"process {shard} of 2 cannot find the machine 'no-such-host.invalid'" in told and "--init_method" in told
+
+
+@pytest.mark.parametrize("shard", [0, 1])
+def test_nobody_who_listens_is_told_within_the_time(tmp_path, where, shard):
+    """torch's own client takes two to three times its limit."""
+    start = time.monotonic()
+    with pytest.raises(ConfigError) as error:
+        launch(print, make_cfg(tmp_path, shard), where, rendezvous_seconds=3.0)
+    told = str(error.value)
+    assert time.monotonic() - start < 8 and f"did not find the others at {where} within 3 s" in told
     for word in ("--shard_id", "--init_method", "firewall", "GLOO_SOCKET_IFNAME", "docs/multi_node.md"):
         assert word in told
+
+
+def test_a_task_of_slurm_is_told_of_slurms_variables(tmp_path, where, monkeypatch):
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_NODEID": "1"}
+    step |= {"SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_STEP_NODELIST": "n[1-2]", "MASTER_ADDR": "localhost"}
+    for name, value in (step | {"MASTER_PORT": where.rpartition(":")[2]}).items():
+        monkeypatch.setenv(name, value)
+    cfg = make_cfg(tmp_path, 0).clone()
+    cfg.defrost()
+    cfg.NUM_SHARDS = 1
+    with pytest.raises(ConfigError) as error:
+        launch(print, cfg, rendezvous_seconds=2.0)
+    assert "MASTER_ADDR" in str(error.value) and "--shard_id" not in str(error.value)
+
+
+def test_a_run_that_is_told_to_end_does_not_wait_for_the_others(tmp_path, where):
+    start, timer = time.monotonic(), threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(Stopped, match="before its processes had met"):
+        launch(print, make_cfg(tmp_path, 0), where, rendezvous_seconds=60.0)
+    assert time.monotonic() - start < 10
 
 
 def test_a_port_in_use_is_told_at_once(tmp_path, where):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from slowfast_atfr.config import ConfigError, load_cfg
@@ -36,11 +38,25 @@ def test_files_that_the_run_does_not_read_may_be_missing(check, checkpoint):
         check(TRAIN__CHECKPOINT_FILE_PATH="/nowhere", TRAIN__AUTO_RESUME=False)
     check(TRAIN__ENABLE=False, TRAIN__CHECKPOINT_FILE_PATH="/nowhere", TRAIN__AUTO_RESUME=False)
     check(TEST__ENABLE=False, TEST__CHECKPOINT_FILE_PATH="/nowhere")
-    later = checkpoint.with_name("checkpoint_epoch_00009.pyth")
-    check(TEST__CHECKPOINT_FILE_PATH=later)  # its training writes it
+    later = checkpoint.with_name("checkpoint_epoch_00020.pyth")
+    check(TEST__CHECKPOINT_FILE_PATH=later)  # its training writes it: CHECKPOINT_PERIOD is 10
+    check(TEST__CHECKPOINT_FILE_PATH=checkpoint)
+    for path, more in (
+        (later.with_name("checkpoint_epoch_00019.pyth"), {}),
+        (checkpoint, {"TRAIN__AUTO_RESUME": False}),
+    ):
+        with pytest.raises(ConfigError, match="TEST.CHECKPOINT_FILE_PATH"):  # never written; moved aside
+            check(TEST__CHECKPOINT_FILE_PATH=path, **more)
     with pytest.raises(ConfigError, match="TEST.CHECKPOINT_FILE_PATH"):
         check(TEST__CHECKPOINT_FILE_PATH=later, TRAIN__ENABLE=False)
     check(TEST__CHECKPOINT_FILE_PATH=checkpoint.parents[1], TRAIN__ENABLE=False)
+
+
+def test_a_folder_that_tensorboard_cannot_write_is_refused(check):
+    odd = os.fsdecode(b"/tmp/caf\xe9")
+    check(OUTPUT_DIR=odd)
+    with pytest.raises(ConfigError, match="TensorBoard writes to folders with names in UTF-8 only"):
+        check(OUTPUT_DIR=odd, TENSORBOARD__ENABLE=True)
 
 
 @pytest.mark.parametrize(

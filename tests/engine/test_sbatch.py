@@ -23,7 +23,7 @@ def slurm(tmp_path, repo):
     fake = repo / "tests" / "engine" / "fake_srun.py"
     programs = {
         "srun": f'echo $BASHPID > {tmp_path}/srun.pid\nexec {shlex.quote(sys.executable)} {fake} "$@"',
-        "scontrol": f'echo "$@" >> {tmp_path}/scontrol.log',
+        "scontrol": f'if [ "$1" = requeue ]; then echo "$@" >> {tmp_path}/scontrol.log; fi',
     }
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -45,16 +45,46 @@ def slurm(tmp_path, repo):
 
 
 @pytest.mark.parametrize(("status", "requeues"), [(0, False), (1, False), (143, False), (85, True)])
-def test_a_job_that_was_told_to_end_queues_again(slurm, tmp_path, status, requeues):
+def test_a_job_that_was_told_to_end_queues_again(slurm, repo, tmp_path, status, requeues):
     task = tmp_path / "task"
     task.write_text(f'#!/bin/bash\necho "$SLURM_PROCID $@" >> {tmp_path}/tasks.log\nexit {status}\n')
     task.chmod(0o755)
     assert slurm("--cfg", "a file.yaml", "NUM_GPUS", "2", PYTHON=str(task)).wait(30) == status
     ran = sorted((tmp_path / "tasks.log").read_text().splitlines())
-    assert ran == [f"{number} tools/run_net.py --cfg a file.yaml NUM_GPUS 2" for number in (0, 1)]
+    assert ran == [f"{number} {repo}/tools/run_net.py --cfg a file.yaml NUM_GPUS 2" for number in (0, 1)]
     assert slurm.requeued.exists() == requeues
     if requeues:
         assert slurm.requeued.read_text() == f"requeue {slurm.job}\n"
+
+
+def test_a_job_does_not_queue_again_for_ever(slurm, tmp_path):
+    task = tmp_path / "task"
+    task.write_text(f"#!/bin/bash\nexit {EXIT_STATUS}\n")
+    task.chmod(0o755)
+    assert slurm("--cfg", "x", PYTHON=str(task), SLURM_RESTART_COUNT="3", MAX_RESTARTS="4").wait(30) == EXIT_STATUS
+    assert slurm.requeued.exists()
+    slurm.requeued.unlink()
+    assert slurm("--cfg", "x", PYTHON=str(task), SLURM_RESTART_COUNT="4", MAX_RESTARTS="4").wait(30) == 1
+    assert not slurm.requeued.exists()
+
+
+def test_the_first_failure_is_the_last_line(slurm, tmp_path, capfd):
+    """The others say later that somebody is gone."""
+    task = tmp_path / "task"
+    later = "sleep 1; echo 'error: process 0 of 2: another process of this run no longer answers'"
+    first = "echo 'error: unknown key SOLVER.X'"
+    task.write_text(f'#!/bin/bash\nif [ "$SLURM_PROCID" = 1 ]; then {first}; else {later}; fi\nexit 1\n')
+    task.chmod(0o755)
+    assert slurm("--cfg", "x", PYTHON=str(task)).wait(30) == 1
+    assert "the first failure: error: unknown key SOLVER.X" in capfd.readouterr().err.strip().splitlines()[-1]
+
+
+def test_the_script_runs_from_any_folder(slurm, tmp_path, repo):
+    task = tmp_path / "task"
+    task.write_text(f'#!/bin/bash\necho "$1" >> {tmp_path}/tasks.log\n')
+    task.chmod(0o755)
+    assert slurm("--cfg", "x", PYTHON=str(task), REPO=str(repo), SLURM_SUBMIT_DIR=str(tmp_path)).wait(30) == 0
+    assert (tmp_path / "tasks.log").read_text() == 2 * f"{repo}/tools/run_net.py\n"
 
 
 @pytest.mark.slow
