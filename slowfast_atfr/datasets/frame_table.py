@@ -3,8 +3,17 @@
 import functools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+
+class PacketRow(NamedTuple):
+    """What the table keeps of a packet. is_hidden: it is never shown, as by an edit list."""
+
+    pts: int | None
+    is_key: bool
+    is_hidden: bool
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,12 @@ class FrameTable:
         """Time of the last key packet from which frame `index` can be decoded."""
         return int(self.seekable[self._key_for(index)])
 
-    def first_from(self, pts: int) -> int:
-        """Index of the first frame that is shown at `pts` or later."""
-        return int(np.searchsorted(self.pts, pts))
+    def first_from(self, entry: int) -> int:
+        """Index of the first frame that decoding from the key packet at time `entry` on gives.
+
+        It is shown at `entry` or later, but after the first key packet: nothing before that can have been lost.
+        """
+        return 0 if entry <= self.seekable[0] else int(np.searchsorted(self.pts, entry))
 
     def index_of(self, pts: int | None) -> int | None:
         """Index of the frame that is shown at `pts`, None if there is none."""
@@ -48,31 +60,61 @@ class FrameTable:
         first, last = self.seekable_order[self._key_for(index)], self.order[index]
         return min((other for other in damaged if first <= self.order[other] <= last), default=None)
 
-    def looks_ahead(self, index: int) -> bool:
-        """Whether a frame that is shown after frame `index` is decoded before it, or before one shown earlier."""
-        return bool(self.order[: index + 1].max(initial=-1) > self.order[index + 1 :].min(initial=2**62))
+    def known_at(self, index: int) -> int:
+        """The frame, shown at `index` or later, with which all frames that `index` may be built on have been shown."""
+        return int(self._known_at[index])
+
+    @functools.cached_property
+    def _known_at(self) -> np.ndarray:
+        in_order = np.argsort(self.order)
+        known = np.empty_like(in_order)
+        known[in_order] = np.maximum.accumulate(in_order)
+        return known
 
     def _key_for(self, index: int) -> int:
-        return int(np.searchsorted(self.seekable, self.pts[index], side="right") - 1)
+        return max(0, int(np.searchsorted(self.seekable, self.pts[index], side="right") - 1))
 
 
-def build_table(packets: Iterable[tuple[int | None, bool, bool]]) -> FrameTable | None:
+def build_table(packets: Iterable[PacketRow], leading: Collection[int] = ()) -> FrameTable | None:
     """The table of a stream, or None where packets do not tell their times.
 
     Args:
-        packets: (pts, is it a key packet, is it never shown, as by an edit list) of each, in the order of the file.
+        packets: in the order of the file.
+        leading: times before the first key packet's at which a frame is shown all the same, as decoding has shown.
     Returns:
-        the frames from the first key packet on: what is shown before it cannot be decoded. None when a packet has no
-        time, two frames share one, or there is no key packet.
+        the table; None when a packet has no time, two frames share one, there is no key packet, or time jumps back, as
+        where a second stream begins.
     """
     rows = [(*row, place) for place, row in enumerate(packets)]
-    keys = sorted((pts, place) for pts, is_key, _, place in rows if is_key and pts is not None)
-    if not keys or any(pts is None for pts, *_ in rows):
+    keys = [(pts, place) for pts, is_key, _, place in rows if is_key]
+    if not keys or any(pts is None for pts, *_ in rows) or _jumps_back(rows):
         return None
-    shown = sorted((pts, place) for pts, _, is_hidden, place in rows if not is_hidden and pts >= keys[0][0])
+    shown = [(pts, place) for pts, _, is_hidden, place in rows if not is_hidden]
+    shown = sorted((pts, place) for pts, place in shown if pts >= keys[0][0] or pts in leading)
     if not shown:
         return None
     pts, order = np.array(shown, np.int64).T
     if (np.diff(pts) == 0).any():
         return None
     return FrameTable(pts, order, *np.array(keys, np.int64).T)
+
+
+def _jumps_back(rows: Iterable[tuple[int, bool, bool, int]]) -> bool:
+    """Whether a key packet is shown before, or with, a packet that comes before it: within a stream none is."""
+    latest = None
+    for pts, is_key, *_ in rows:
+        if is_key and latest is not None and pts <= latest:
+            return True
+        latest = pts if latest is None else max(pts, latest)
+    return False
+
+
+def leading_times(packets: Iterable[PacketRow]) -> frozenset[int]:
+    """Times of packets that follow the first key packet and are shown before it; whether they can be is to be seen."""
+    key, times = None, set()
+    for pts, is_key, is_hidden in packets:
+        if key is None and is_key:
+            key = pts
+        elif None not in (key, pts) and pts < key and not is_hidden:
+            times.add(pts)
+    return frozenset(times)

@@ -9,7 +9,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import DATASET_REGISTRY
-from slowfast_atfr.datasets.clip_sampling import random_start, view_start, window_indices, window_length
+from slowfast_atfr.datasets.clip_sampling import Windows
 from slowfast_atfr.datasets.decoder import Video, video_opener
 from slowfast_atfr.datasets.string_table import StringTable
 from slowfast_atfr.datasets.video_dataset import VideoDataset
@@ -40,32 +40,16 @@ class Kinetics(VideoDataset):
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
         low, high = self.cfg.DATA.SAMPLING_RATE, self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE
-        window = self._window(video, int(rng.integers(low, high, endpoint=True)) if high else low)
-        return self._indices(video, random_start(video.num_frames, window, rng), window)
+        sampling_rate = int(rng.integers(low, high, endpoint=True)) if high else low
+        return Windows(video.timeline, self.cfg.DATA, sampling_rate).random(rng)
 
     def middle_indices(self, video: Video) -> np.ndarray:
         longest = self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE  # of a phase with fewer frames: the time of all of them
-        window = self._window(video, longest or self.cfg.DATA.SAMPLING_RATE)
-        start = view_start(video.num_frames, window, view=0, num_views=1, use_offset=True)
-        return self._indices(video, start, window)
+        return Windows(video.timeline, self.cfg.DATA, longest or None).view(0, 1, use_offset=True)
 
     def view_indices(self, video: Video) -> np.ndarray:
-        window, num_views = self._window(video, self.cfg.DATA.SAMPLING_RATE), self.cfg.TEST.NUM_ENSEMBLE_VIEWS
-        offset = self.cfg.DATA.USE_OFFSET_SAMPLING
-        starts = [
-            view_start(video.num_frames, window, view=view, num_views=num_views, use_offset=offset)
-            for view in range(num_views)
-        ]
-        return np.stack([self._indices(video, start, window) for start in starts])
-
-    def _window(self, video: Video, sampling_rate: int) -> float:
-        data = self.cfg.DATA
-        return window_length(
-            video.fps, num_frames=data.NUM_FRAMES, sampling_rate=sampling_rate, target_fps=data.TARGET_FPS
-        )
-
-    def _indices(self, video: Video, start: float, window: float) -> np.ndarray:
-        return window_indices(video.num_frames, start, window, count=self.cfg.DATA.NUM_FRAMES)
+        windows = Windows(video.timeline, self.cfg.DATA)
+        return windows.views(self.cfg.TEST.NUM_ENSEMBLE_VIEWS, use_offset=self.cfg.DATA.USE_OFFSET_SAMPLING)
 
 
 def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[list[str], list[int]]:
