@@ -86,6 +86,8 @@ class Video:
             self._file = VideoFile(self.path)
             try:
                 self._table = self._read_table() if self._file.tells_times and not counts else None
+                if counts:
+                    _ = self.num_frames
             except BaseException:
                 self.close()
                 raise

@@ -17,6 +17,7 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.own_videos import find_videos
 from slowfast_atfr.engine.launch import TOLD
 from slowfast_atfr.engine.predict import Prediction, Predictor
+from slowfast_atfr.utils.arguments import FileArgumentParser
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
+    parser = FileArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add_network_arguments(parser)
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",
