@@ -1,19 +1,12 @@
 """Where the frames of a stream stand, read from its packets without decoding one."""
 
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-
-class PacketRow(NamedTuple):
-    """What the table keeps of a packet. is_hidden: it is never shown, as by an edit list."""
-
-    pts: int | None
-    is_key: bool
-    is_hidden: bool
+PacketRow = tuple[int | None, bool, bool]  # pts, is it a key packet, is it never shown, as by an edit list
 
 
 @dataclass(frozen=True)
@@ -75,46 +68,37 @@ class FrameTable:
         return max(0, int(np.searchsorted(self.seekable, self.pts[index], side="right") - 1))
 
 
-def build_table(packets: Iterable[PacketRow], leading: Collection[int] = ()) -> FrameTable | None:
+def build_table(packets: Sequence[PacketRow], leading: Collection[int] = ()) -> FrameTable | None:
     """The table of a stream, or None where packets do not tell their times.
 
     Args:
         packets: in the order of the file.
         leading: times before the first key packet's at which a frame is shown all the same, as decoding has shown.
     Returns:
-        the table; None when a packet has no time, two frames share one, there is no key packet, or time jumps back, as
-        where a second stream begins.
+        the table; None when a packet has no time, two frames share one, there is no key packet, or one is shown before
+        a packet that comes before it: then time jumps back, as where a second stream begins.
     """
-    rows = [(*row, place) for place, row in enumerate(packets)]
-    keys = [(pts, place) for pts, is_key, _, place in rows if is_key]
-    if not keys or any(pts is None for pts, *_ in rows) or _jumps_back(rows):
+    pts, is_key, is_hidden = zip(*packets, strict=True) if packets else ((), (), ())
+    keys = np.flatnonzero(is_key)
+    if not len(keys) or None in pts:
         return None
-    shown = [(pts, place) for pts, _, is_hidden, place in rows if not is_hidden]
-    shown = sorted((pts, place) for pts, place in shown if pts >= keys[0][0] or pts in leading)
-    if not shown:
+    pts, later = np.array(pts, np.int64), keys[keys > 0]
+    if (pts[later] <= np.maximum.accumulate(pts)[later - 1]).any():
         return None
-    pts, order = np.array(shown, np.int64).T
-    if (np.diff(pts) == 0).any():
+    is_shown = pts >= pts[keys[0]]
+    if leading:
+        is_shown |= np.isin(pts, list(leading))
+    order = np.flatnonzero(is_shown & ~np.array(is_hidden))
+    order = order[np.argsort(pts[order], kind="stable")]
+    if not len(order) or (np.diff(pts[order]) == 0).any():
         return None
-    return FrameTable(pts, order, *np.array(keys, np.int64).T)
+    return FrameTable(pts[order], order, pts[keys], keys)
 
 
-def _jumps_back(rows: Iterable[tuple[int, bool, bool, int]]) -> bool:
-    """Whether a key packet is shown before, or with, a packet that comes before it: within a stream none is."""
-    latest = None
-    for pts, is_key, *_ in rows:
-        if is_key and latest is not None and pts <= latest:
-            return True
-        latest = pts if latest is None else max(pts, latest)
-    return False
-
-
-def leading_times(packets: Iterable[PacketRow]) -> frozenset[int]:
+def leading_times(packets: Sequence[PacketRow]) -> frozenset[int]:
     """Times of packets that follow the first key packet and are shown before it; whether they can be is to be seen."""
-    key, times = None, set()
-    for pts, is_key, is_hidden in packets:
-        if key is None and is_key:
-            key = pts
-        elif None not in (key, pts) and pts < key and not is_hidden:
-            times.add(pts)
-    return frozenset(times)
+    first = next((number for number, (_, is_key, _) in enumerate(packets) if is_key), None)
+    if first is None or packets[first][0] is None:
+        return frozenset()
+    key = packets[first][0]
+    return frozenset(pts for pts, _, is_hidden in packets[first:] if not is_hidden and pts is not None and pts < key)

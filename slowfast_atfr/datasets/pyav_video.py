@@ -23,7 +23,7 @@ import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -40,10 +40,10 @@ from slowfast_atfr.datasets.frame_reading import (
     collect,
     in_one_size,
 )
-from slowfast_atfr.datasets.frame_table import FrameTable, PacketRow, build_table, leading_times
+from slowfast_atfr.datasets.packet_scan import PacketScan, scan_packets
 from slowfast_atfr.datasets.picture import ToRgb
 from slowfast_atfr.datasets.timeline import Timeline, timeline_of
-from slowfast_atfr.datasets.video_file import VideoFile, as_decode_error, by_content, by_place
+from slowfast_atfr.datasets.video_file import VideoFile, as_decode_error
 
 KEPT_BYTES = 128 * 2**20  # of frames that a video without a table keeps from being counted to being read
 
@@ -80,22 +80,19 @@ class Video:
     def __init__(self, path: str | os.PathLike, *, counts: bool = False) -> None:
         self.path = os.fspath(path)
         self._rgb = ToRgb()
-        self._identity: Callable[[av.Packet], Hashable] = by_place
-        self._known: frozenset[Hashable] = frozenset()  # packets of the table, by `_identity`
         with as_decode_error(self.path):
             self._file = VideoFile(self.path)
             try:
-                self._table = self._read_table() if self._file.tells_times and not counts else None
-                if counts:
-                    _ = self.num_frames
+                self._scan = PacketScan() if counts else scan_packets(self._file)
             except BaseException:
                 self.close()
                 raise
+        self._table, self._counts = self._scan.table, counts
 
     @functools.cached_property
     def num_frames(self) -> int:
         """How many frames it has. Raises DecodeError if there is none, or counting them fails."""
-        count = len(self._table or self._counted.culprits)
+        count = self._scan.num_frames or len(self._counted.culprits)
         if not count:
             raise DecodeError(self.path, "no frame of it can be decoded")
         return count
@@ -106,13 +103,10 @@ class Video:
 
         Where packets tell nothing but their order there may be fewer frames than packets, and so than the outline has.
         """
-        rate = self._file.header_rate
-        if self._table is None and rate and "_counted" not in self.__dict__:
-            with as_decode_error(self.path):
-                packets = self._file.count_untimed()
-            if packets:
-                return Timeline(packets, float(rate))
-        return self.timeline
+        rate, packets = self._file.header_rate, self._scan.num_packets
+        if self._scan.num_frames or not packets or not rate:
+            return self.timeline
+        return Timeline(packets, float(rate))
 
     @functools.cached_property
     def timeline(self) -> Timeline:
@@ -140,7 +134,9 @@ class Video:
     @functools.cached_property
     def times(self) -> tuple[np.ndarray, Fraction] | None:
         """When each frame is shown, (F,) int64, increasing, and the seconds of that unit; None where nothing tells."""
-        pts = self._counted.times if self._table is None else self._table.pts
+        if self._scan.num_frames and self._scan.table is None:
+            return None  # only their order was promised
+        pts = self._counted.times if self._scan.table is None else self._scan.table.pts
         if None in pts or (np.diff(pts) <= 0).any():
             return None
         return np.asarray(pts), self._file.time_base
@@ -173,7 +169,7 @@ class Video:
 
     def pass_by(self, wanted: np.ndarray) -> NumberedFrames:
         """As `frames`, in one pass and without counting first: it ends with the video, even where more is wanted."""
-        if self._table is not None or "_counted" in self.__dict__:
+        if self._scan.num_frames or self._counts:
             return self.frames(wanted)
         return in_one_size(self.path, wanted, self._picked(wanted, self._file.straight()))
 
@@ -184,6 +180,13 @@ class Video:
     def _frames(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """The frames at `wanted`: by the table as far as that goes, the others by counting."""
         done = 0
+        if self._scan.num_frames and self._scan.table is None:
+            for frame in self._picked(wanted, self._file.straight()):
+                yield frame
+                done += 1
+            if done < len(wanted):
+                raise Miscounted(self.path, f"its packets promise {self.num_frames} frames, but there are fewer")
+            return
         if self._table is not None:
             try:
                 for frame in self._seeking(wanted):
@@ -195,33 +198,6 @@ class Video:
             except DecodeError:  # perhaps for want of what only the start of the file says
                 pass
         yield from self._counting(wanted[done:])
-
-    def _read_table(self) -> FrameTable | None:
-        rows, seen = [], []
-        for packet in self._file.packets():
-            if not rows:
-                self._file.prepare_to_enter(packet)
-            # transport streams tell of holes in a packet: whether it is a frame, and which, is then to be seen
-            pts = None if packet.is_corrupt else packet.pts
-            rows.append(PacketRow(pts, packet.is_keyframe, self._file.is_hidden(packet)))
-            seen.append(self._identity(packet))
-        leading = leading_times(rows)
-        table = build_table(rows, self._shown_of(leading) if leading else ())
-        if table is not None and len({place[1:] for place in seen}) < len(seen):
-            self._identity = by_content
-            self._file.rewind()
-            seen = map(by_content, self._file.packets())
-        self._known = frozenset(seen) if table is not None else frozenset()
-        return table
-
-    def _shown_of(self, leading: Collection[int]) -> set[int]:
-        """Those of some times before the first key packet's at which a frame is decoded soundly."""
-        shown = set()
-        for frame, culprit in self._file.straight():
-            if frame.pts is None or frame.pts > max(leading):
-                break
-            shown |= {frame.pts} if culprit is None else set()
-        return shown
 
     def _seeking(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """The frames at `wanted` (increasing) by the table. Skips to the next key frame where that saves decoding."""
@@ -264,7 +240,7 @@ class Video:
         key, packets = self._entered_at(entry)
         following, passed = self._table.first_from(key.pts), set()
         for packet in itertools.chain([key], packets, [None]):  # the last one makes the decoder give what it holds back
-            if packet is not None and self._identity(packet) not in self._known:
+            if packet is not None and not self._scan.knows(packet):
                 raise TableContradicted
             passes = packet is not None and packet.pts not in times and self._file.may_pass_over(packet)
             passed |= {self._table.index_of(packet.pts)} if passes else set()

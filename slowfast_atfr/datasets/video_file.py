@@ -3,9 +3,8 @@
 import itertools
 import os
 import re
-import zlib
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -15,9 +14,11 @@ from av.video.frame import PictureType
 from slowfast_atfr.datasets.damage import FrameKind, Holes, with_culprits
 from slowfast_atfr.datasets.frame_reading import DecodeError
 from slowfast_atfr.datasets.h264 import is_disposable, length_size_of
+from slowfast_atfr.datasets.mpeg4 import picture_kinds, time_bits_of
 
 _ODD_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}  # titles, later on
 _X264 = re.compile(rb"x264 - core (\d+)")
+_ONE_FOR_ONE = ("msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "h263")  # a packet is a frame, in this order
 _SOUND_X264 = 151  # the first whose pictures FFmpeg decodes without knowing which it is
 
 
@@ -38,6 +39,7 @@ class VideoFile:
             raise
         self.codec = self.stream.codec_context.name
         self.tells_times = self._container.format.name != "avi"
+        self._time_bits: int | None = None  # of mpeg4
         self._length_size = length_size_of(self.stream.codec_context.extradata) if self.codec == "h264" else 0
 
     @property
@@ -100,20 +102,20 @@ class VideoFile:
         """Whether it holds a picture that nobody sees: an edit list's, or one of VP8 that others are built on."""
         return packet.is_discard or (self.codec == "vp8" and not memoryview(packet)[0] >> 4 & 1)  # RFC 6386, 9.1
 
+    def picture_kinds(self, packet: av.Packet) -> str | None:
+        """The kinds of the pictures that a packet shows, as `mpeg4.picture_kinds`; None where its codec hides that."""
+        if self.codec == "mpeg4":
+            if self._time_bits is None:
+                self._time_bits = time_bits_of(self.stream.codec_context.extradata, bytes(packet))
+            return None if self._time_bits is None else picture_kinds(bytes(packet), self._time_bits)
+        is_one = self.codec in _ONE_FOR_ONE or self.stream.codec_context.codec.intra_only
+        return "P" if is_one else None
+
     def prepare_to_enter(self, first: av.Packet) -> None:
         """Let the decoder see what only the first packet says: that an old x264 made it, whose faults it allows for."""
         found = _X264.search(bytes(first)) if self.codec == "h264" else None
         if found and int(found[1]) < _SOUND_X264:
             self.decode(first)
-
-    def count_untimed(self) -> int | None:
-        """How many packets there are, one after the other without a pause; None if they tell their times."""
-        self.rewind()
-        if self.tells_times:
-            times = [packet.pts for packet in self.packets()]
-            return len(times) if set(times) == {None} else None
-        order = [packet.dts for packet in self.packets()]
-        return len(order) if None not in order and order == list(range(order[0], order[0] + len(order))) else None
 
     def order_times(self, count: int) -> list[int | None]:
         """Times of `count` frames by the order of packets, where that is all they tell: one without data is a pause.
@@ -140,16 +142,6 @@ class VideoFile:
             for frame in self.decode(seen.popleft()):
                 is_damaged = holes.reach(frame.pts) or frame.is_corrupt
                 yield frame, FrameKind(frame.key_frame, frame.pict_type == PictureType.B, is_damaged)
-
-
-def by_place(packet: av.Packet) -> Hashable:
-    """What tells a packet from all others of its stream in most containers: time, place in the file, and size."""
-    return packet.pts, packet.pos, packet.size
-
-
-def by_content(packet: av.Packet) -> Hashable:
-    """The same where several packets share a place, as in MPEG program streams and ASF."""
-    return packet.pts, packet.size, zlib.crc32(packet)
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

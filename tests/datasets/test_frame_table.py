@@ -1,10 +1,8 @@
 """The table of a stream from its packets: (pts, key packet, hidden)."""
 
-from itertools import starmap
-
 import pytest
 
-from slowfast_atfr.datasets.frame_table import PacketRow, build_table, leading_times
+from slowfast_atfr.datasets.frame_table import build_table, leading_times
 
 GOPS = [(0, True, False), (30, False, False), (10, False, False), (40, True, False), (20, False, False)]
 
@@ -25,7 +23,7 @@ LEADING = [(-20, False, False), (0, True, False), (-10, False, False), (-5, Fals
 
 def test_what_is_shown_before_the_first_key_packet_is_a_frame_if_it_can_be_decoded():
     assert build_table([(-10, False, False), *GOPS]).pts.tolist() == [0, 10, 20, 30, 40]
-    assert leading_times(starmap(PacketRow, LEADING)) == {-10}
+    assert leading_times(LEADING) == {-10}
     assert build_table(LEADING).pts.tolist() == [0, 10]
     table = build_table(LEADING, leading={-10})
     assert table.pts.tolist() == [-10, 0, 10] and [table.entry_for(index) for index in range(3)] == [0, 0, 0]

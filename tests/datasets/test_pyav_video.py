@@ -2,17 +2,19 @@
 
 import gc
 import itertools
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
 from slowfast_atfr.datasets import pyav_video
-from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames
+from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames, use_video
 from slowfast_atfr.datasets.frame_reading import DecodeError, Miscounted
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.pyav_video import Video
 from slowfast_atfr.datasets.video_file import VideoFile
+from slowfast_atfr.reproduce.data_benchmark import counted_frames
 from tests.datasets.conftest import KINDS, X264, hide_picture, read_number
 
 
@@ -38,6 +40,47 @@ def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, decoded, kind
         video.read([2, 50, 57])
     assert entry >= 44 and {2, 50, 57} <= set(decoded) <= {0, 1, 2, *range(entry, 58)}  # a key frame about every 12
     assert decoded == sorted(decoded)
+
+
+def in_avi(source, path):
+    """The packets of a video in AVI, which keeps no times."""
+    with av.open(str(source)) as before, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(before.streams.video[0])
+        for number, packet in enumerate(packet for packet in before.demux(video=0) if packet.size):
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 25), number, number
+            container.mux(packet)
+    return path
+
+
+def test_avi_is_entered_anywhere_where_its_packets_tell_their_pictures(tmp_path, numbered, numbers, decoded):
+    with open_video(numbered("avi_without_b_frames")) as video:  # a key frame every 12 at most
+        assert numbers(video.read([50, 57])).tolist() == [50, 57] and set(decoded) <= set(range(44, 58))
+
+
+def test_a_picture_that_is_not_coded_is_no_frame_of_an_avi(tmp_path, silent_packet, numbers):
+    path = in_avi(silent_packet, tmp_path / "silent.avi")
+    with open_video(path) as video:
+        assert video.num_frames == 60 and video._table is not None
+        shuffled = np.random.default_rng(0).permutation(60)
+        assert numbers(video.read(shuffled)).tolist() == shuffled.tolist()
+
+
+def test_avi_with_b_frames_is_decoded_no_further_than_needed(tmp_path, numbered, numbers):
+    options = {"g": "30", "bf": "2", "sc_threshold": "1000000000"}
+    path = numbered.write(tmp_path / "b.avi", count=60, codec="mpeg4", options=options)
+    with counted_frames() as count, open_video(path) as video:
+        assert video.num_frames == 60 and count[0] == 0
+        assert numbers(video.read([20, 3])).tolist() == [20, 3] and count[0] <= 22
+        assert numbers(video.read(range(60))).tolist() == list(range(60))
+
+
+def test_an_avi_with_fewer_frames_than_its_packets_promise(tmp_path, numbered, numbers, monkeypatch):
+    monkeypatch.setattr(VideoFile, "picture_kinds", lambda self, packet: "BB")
+    path = numbered("avi_without_b_frames")
+    with open_video(path) as video, pytest.raises(Miscounted, match="promise 119 frames, but there are fewer"):
+        video.read([3, 70])
+    assert use_video(path, lambda video: (video.num_frames, numbers(video.read([59])).tolist())) == (119, [59])
+    assert use_video(path, lambda video: video.read([video.num_frames - 1]).shape[0] * video.num_frames) == 60
 
 
 @pytest.mark.timeout(120)
