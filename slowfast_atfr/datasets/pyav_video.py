@@ -181,11 +181,7 @@ class Video:
         """The frames at `wanted`: by the table as far as that goes, the others by counting."""
         done = 0
         if self._scan.num_frames and self._scan.table is None:
-            for frame in self._picked(wanted, self._file.straight()):
-                yield frame
-                done += 1
-            if done < len(wanted):
-                raise Miscounted(self.path, f"its packets promise {self.num_frames} frames, but there are fewer")
+            yield from self._from_start(wanted)
             return
         if self._table is not None:
             try:
@@ -196,8 +192,18 @@ class Video:
             except TableContradicted:
                 self._table = None
             except DecodeError:  # perhaps for want of what only the start of the file says
-                pass
+                yield from self._from_start(wanted[done:])
+                return
         yield from self._counting(wanted[done:])
+
+    def _from_start(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """The frames at `wanted` (increasing), decoded from the start, as many as there are if packets are right."""
+        done = 0
+        for frame in self._picked(wanted, self._file.straight()):
+            yield frame
+            done += 1
+        if done < len(wanted):
+            raise Miscounted(self.path, f"its packets promise {self.num_frames} frames, but there are fewer")
 
     def _seeking(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """The frames at `wanted` (increasing) by the table. Skips to the next key frame where that saves decoding."""
@@ -308,6 +314,8 @@ class Video:
         with as_decode_error(self.path):
             for index, (frame, culprit) in enumerate(frames):
                 if index == target:
+                    if self._table is not None and frame.pts != self._table.pts[index]:
+                        raise Miscounted(self.path, f"its packets promise another frame {index} than is decoded")
                     self._refuse_spoiled(index, culprit)
                     yield self._rgb(frame)
                     target = next(coming, None)
