@@ -52,7 +52,17 @@ def repo() -> Path:
 @pytest.fixture(scope="session")
 def real_clips() -> Path:
     """Real labelled videos beside the checkout; tests that need them are skipped where they are not."""
-    folder = REPO.parent / "shared" / "data" / "real_clips"
+    return _beside("real_clips")
+
+
+@pytest.fixture(scope="session")
+def odd_videos() -> Path:
+    """Real files that players show and readers get wrong, beside the checkout; as `real_clips`."""
+    return _beside("odd_videos")
+
+
+def _beside(name: str) -> Path:
+    folder = REPO.parent / "shared" / "data" / name
     if not folder.is_dir():
-        pytest.skip(f"no real clips at {folder}")
+        pytest.skip(f"there is no folder {folder}")
     return folder

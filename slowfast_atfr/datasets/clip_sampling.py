@@ -1,13 +1,62 @@
 """Which frames of a video make a clip: from lengths, rates and views to arrays of frame numbers. No file is read.
 
-Two ways, both PySlowFast's. Kinetics: a window of fixed duration, frames evenly along it (`window_length`, a start,
-`window_indices`). Something-Something: the whole video in equal segments, a frame of each (`segment_indices`).
+Two ways, both PySlowFast's. Kinetics: a window of fixed duration, frames evenly along it (`Windows`; `window_length`, a
+start, `window_indices`). Something-Something: the whole video in equal segments, a frame of each (`segment_indices`).
 """
 
 import math
 
 import numpy as np
 import torch
+from fvcore.common.config import CfgNode
+
+from slowfast_atfr.datasets.timeline import Timeline
+
+
+class Windows:
+    """The windows of a video that a clip may take: DATA.NUM_FRAMES frames, evenly along a fixed duration.
+
+    Starts and lengths are counted in ticks. Where the rate is constant a tick is a frame, and the frames are
+    PySlowFast's. Else it is 1 / DATA.TARGET_FPS of a second, and the frames are those that are shown at evenly spaced
+    times, as in a copy of the video at that rate.
+
+    Args:
+        timeline: of the video.
+        data: the section DATA of a config.
+        sampling_rate: instead of DATA.SAMPLING_RATE.
+    """
+
+    def __init__(self, timeline: Timeline, data: CfgNode, sampling_rate: int | None = None) -> None:
+        is_even = timeline.times is None
+        self._timeline, self._count = timeline, data.NUM_FRAMES
+        self.rate = timeline.fps if is_even else float(data.TARGET_FPS)  # ticks a second
+        self.total = timeline.num_frames if is_even else timeline.seconds * self.rate
+        self.length = window_length(
+            self.rate,
+            num_frames=data.NUM_FRAMES,
+            sampling_rate=sampling_rate or data.SAMPLING_RATE,
+            target_fps=data.TARGET_FPS,
+        )
+
+    def random(self, rng: np.random.Generator) -> np.ndarray:
+        """Frame numbers of a window anywhere in the video, (NUM_FRAMES,) int64."""
+        return self.at(random_start(self.total, self.length, rng))
+
+    def view(self, view: int, num_views: int, *, use_offset: bool) -> np.ndarray:
+        """Frame numbers of one of several windows spread along the video, (NUM_FRAMES,) int64; see `view_start`."""
+        start = view_start(self.total, self.length, view=view, num_views=num_views, use_offset=use_offset)
+        return self.at(start)
+
+    def views(self, num_views: int, *, use_offset: bool) -> np.ndarray:
+        """Frame numbers of all of them, (num_views, NUM_FRAMES) int64."""
+        return np.stack([self.view(view, num_views, use_offset=use_offset) for view in range(num_views)])
+
+    def at(self, start: float) -> np.ndarray:
+        """Frame numbers of the window that starts at a tick, (NUM_FRAMES,) int64."""
+        if self._timeline.times is None:
+            return window_indices(self.total, start, self.length, count=self._count)
+        ticks = np.linspace(start, start + max(self.length, 1) - 1, self._count)
+        return self._timeline.shown_at(ticks / self.rate)
 
 
 def window_length(fps: float, *, num_frames: int, sampling_rate: int, target_fps: float) -> float:
@@ -18,12 +67,12 @@ def window_length(fps: float, *, num_frames: int, sampling_rate: int, target_fps
     return sampling_rate * num_frames / target_fps * fps
 
 
-def random_start(num_frames: int, window: float, rng: np.random.Generator) -> float:
+def random_start(num_frames: float, window: float, rng: np.random.Generator) -> float:
     """A start, in frames, uniform over those at which the window lies in the video; 0 for one longer than the video."""
     return float(rng.uniform(0, max(num_frames - window, 0)))
 
 
-def view_start(num_frames: int, window: float, *, view: int, num_views: int, use_offset: bool = False) -> float:
+def view_start(num_frames: float, window: float, *, view: int, num_views: int, use_offset: bool = False) -> float:
     """Start, in frames, of one of several windows spread along the video.
 
     Args:

@@ -2,13 +2,21 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Take, check_range, collect, visit
+from slowfast_atfr.datasets.frame_reading import (
+    DecodeError,
+    FrameTransform,
+    NumberedFrames,
+    check_range,
+    collect,
+    in_one_size,
+)
+from slowfast_atfr.datasets.video_files import visible
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _LAST_NUMBER = re.compile(r"(\d+)(\D*)$")
@@ -38,16 +46,12 @@ class FrameFolder:
 
     def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
         """Frames in the order of `indices`; arguments, result and errors are those of `decoder.Video.read`."""
-        return collect(self.visit, indices, transform)
+        return collect(self.frames, indices, transform)
 
-    def visit(self, wanted: np.ndarray, take: Take) -> None:
-        """Give each frame to `take`; arguments and errors are those of `decoder.Video.visit`."""
+    def frames(self, wanted: np.ndarray) -> NumberedFrames:
+        """Yield (row, frame); arguments and errors are those of `decoder.Video.frames`."""
         check_range(self.path, wanted, self.num_frames)
-        visit(self.path, wanted, self._pictures, take)
-
-    def _pictures(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        for index in wanted:
-            yield read_picture(self.frame_path(index))
+        return in_one_size(self.path, wanted, (read_picture(self.frame_path(index)) for index in wanted))
 
 
 def scan_folder(folder: str | os.PathLike) -> FrameFolder:
@@ -58,7 +62,7 @@ def scan_folder(folder: str | os.PathLike) -> FrameFolder:
     """
     folder = os.fspath(folder)
     try:
-        names = [name for name in os.listdir(folder) if name.lower().endswith(IMAGE_ENDINGS)]
+        names = [name for name in visible(os.listdir(folder)) if name.lower().endswith(IMAGE_ENDINGS)]
     except OSError as error:
         raise DecodeError(folder, error.strerror) from None
     numbered = sorted((split_number(name)[1], name) for name in names if _LAST_NUMBER.search(name))

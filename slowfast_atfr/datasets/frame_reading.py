@@ -1,11 +1,11 @@
-"""What all ways to the frames of a video share: the error, the check of the numbers, each frame once."""
+"""What all ways to the frames of a video share: the errors, the check of the numbers, each frame once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 FrameTransform = Callable[[np.ndarray], np.ndarray]
-Take = Callable[[int, np.ndarray], None]  # (row, frame); called again from row 0 on where a reader has to start anew
+NumberedFrames = Iterator[tuple[int, np.ndarray]]  # (row, frame): row i is the i-th of the frames that were asked for
 
 
 class DecodeError(RuntimeError):
@@ -33,39 +33,31 @@ def check_range(path: str, indices: Sequence[int] | np.ndarray, num_frames: int)
             raise DecodeError(path, f"frame {index} is wanted, but it has frames 0 to {num_frames - 1}")
 
 
-def visit(path: str, wanted: np.ndarray, frames_at: Callable[[np.ndarray], Iterator[np.ndarray]], take: Take) -> None:
-    """Give each frame to `take(row, frame)`: frame number wanted[row], by a function that yields them in order.
-
-    Raises:
-        DecodeError: naming `path`, if the size of the picture changes.
-    """
+def in_one_size(path: str, wanted: np.ndarray, frames: Iterable[np.ndarray]) -> NumberedFrames:
+    """Number frames that come in the order of `wanted`. Raises DecodeError if the size of the picture changes."""
     shape = None
-    for row, frame in enumerate(frames_at(wanted)):
+    for row, frame in enumerate(frames):
         if shape is not None and frame.shape != shape:
             seen = f"{frame.shape[1]}x{frame.shape[0]} after {shape[1]}x{shape[0]}"
             raise DecodeError(path, f"the size of the picture changes at frame {wanted[row]}: {seen}")
         shape = frame.shape
-        take(row, frame)
+        yield row, frame
 
 
 def collect(
-    visit_frames: Callable[[np.ndarray, Take], None],
+    frames_at: Callable[[np.ndarray], NumberedFrames],
     indices: Sequence[int] | np.ndarray,
     transform: FrameTransform | None,
 ) -> np.ndarray:
-    """(T, ...) of what `transform` makes of each frame, in the order of `indices`; each frame is visited once."""
+    """(T, ...) of what `transform` makes of each frame, in the order of `indices`; each frame is fetched once."""
     wanted, places = places_of(indices)
     out = None
-
-    def take(row: int, frame: np.ndarray) -> None:
-        nonlocal out
+    for row, frame in frames_at(wanted):
         result = frame if transform is None else transform(frame)
         if out is None:
             out = np.empty((len(indices), *result.shape), result.dtype)
         for place in places[row]:
             out[place] = result
-
-    visit_frames(wanted, take)
     return out
 
 

@@ -1,10 +1,12 @@
 """Where the frames of a stream stand, read from its packets without decoding one."""
 
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+PacketRow = tuple[int | None, bool, bool]  # pts, is it a key packet, is it never shown, as by an edit list
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,12 @@ class FrameTable:
         """Time of the last key packet from which frame `index` can be decoded."""
         return int(self.seekable[self._key_for(index)])
 
-    def first_from(self, pts: int) -> int:
-        """Index of the first frame that is shown at `pts` or later."""
-        return int(np.searchsorted(self.pts, pts))
+    def first_from(self, entry: int) -> int:
+        """Index of the first frame that decoding from the key packet at time `entry` on gives.
+
+        It is shown at `entry` or later, but after the first key packet: nothing before that can have been lost.
+        """
+        return 0 if entry <= self.seekable[0] else int(np.searchsorted(self.pts, entry))
 
     def index_of(self, pts: int | None) -> int | None:
         """Index of the frame that is shown at `pts`, None if there is none."""
@@ -48,31 +53,52 @@ class FrameTable:
         first, last = self.seekable_order[self._key_for(index)], self.order[index]
         return min((other for other in damaged if first <= self.order[other] <= last), default=None)
 
-    def looks_ahead(self, index: int) -> bool:
-        """Whether a frame that is shown after frame `index` is decoded before it, or before one shown earlier."""
-        return bool(self.order[: index + 1].max(initial=-1) > self.order[index + 1 :].min(initial=2**62))
+    def known_at(self, index: int) -> int:
+        """The frame, shown at `index` or later, with which all frames that `index` may be built on have been shown."""
+        return int(self._known_at[index])
+
+    @functools.cached_property
+    def _known_at(self) -> np.ndarray:
+        in_order = np.argsort(self.order)
+        known = np.empty_like(in_order)
+        known[in_order] = np.maximum.accumulate(in_order)
+        return known
 
     def _key_for(self, index: int) -> int:
-        return int(np.searchsorted(self.seekable, self.pts[index], side="right") - 1)
+        return max(0, int(np.searchsorted(self.seekable, self.pts[index], side="right") - 1))
 
 
-def build_table(packets: Iterable[tuple[int | None, bool, bool]]) -> FrameTable | None:
+def build_table(packets: Sequence[PacketRow], leading: Collection[int] = ()) -> FrameTable | None:
     """The table of a stream, or None where packets do not tell their times.
 
     Args:
-        packets: (pts, is it a key packet, is it never shown, as by an edit list) of each, in the order of the file.
+        packets: in the order of the file.
+        leading: times before the first key packet's at which a frame is shown all the same, as decoding has shown.
     Returns:
-        the frames from the first key packet on: what is shown before it cannot be decoded. None when a packet has no
-        time, two frames share one, or there is no key packet.
+        the table; None when a packet has no time, two frames share one, there is no key packet, or one is shown before
+        a packet that comes before it: then time jumps back, as where a second stream begins.
     """
-    rows = [(*row, place) for place, row in enumerate(packets)]
-    keys = sorted((pts, place) for pts, is_key, _, place in rows if is_key and pts is not None)
-    if not keys or any(pts is None for pts, *_ in rows):
+    pts, is_key, is_hidden = zip(*packets, strict=True) if packets else ((), (), ())
+    keys = np.flatnonzero(is_key)
+    if not len(keys) or None in pts:
         return None
-    shown = sorted((pts, place) for pts, _, is_hidden, place in rows if not is_hidden and pts >= keys[0][0])
-    if not shown:
+    pts, later = np.array(pts, np.int64), keys[keys > 0]
+    if (pts[later] <= np.maximum.accumulate(pts)[later - 1]).any():
         return None
-    pts, order = np.array(shown, np.int64).T
-    if (np.diff(pts) == 0).any():
+    is_shown = pts >= pts[keys[0]]
+    if leading:
+        is_shown |= np.isin(pts, list(leading))
+    order = np.flatnonzero(is_shown & ~np.array(is_hidden))
+    order = order[np.argsort(pts[order], kind="stable")]
+    if not len(order) or (np.diff(pts[order]) == 0).any():
         return None
-    return FrameTable(pts, order, *np.array(keys, np.int64).T)
+    return FrameTable(pts[order], order, pts[keys], keys)
+
+
+def leading_times(packets: Sequence[PacketRow]) -> frozenset[int]:
+    """Times of packets that follow the first key packet and are shown before it; whether they can be is to be seen."""
+    first = next((number for number, (_, is_key, _) in enumerate(packets) if is_key), None)
+    if first is None or packets[first][0] is None:
+        return frozenset()
+    key = packets[first][0]
+    return frozenset(pts for pts, _, is_hidden in packets[first:] if not is_hidden and pts is not None and pts < key)

@@ -1,18 +1,21 @@
 """Kinetics, and any data set that is a list of video files with a label each."""
 
+import csv
 import logging
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 
 import numpy as np
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import DATASET_REGISTRY
-from slowfast_atfr.datasets.clip_sampling import random_start, view_start, window_indices, window_length
+from slowfast_atfr.datasets.clip_sampling import Windows
 from slowfast_atfr.datasets.decoder import Video, video_opener
 from slowfast_atfr.datasets.string_table import StringTable
 from slowfast_atfr.datasets.video_dataset import VideoDataset
+from slowfast_atfr.datasets.video_files import is_video, visible
 
 logger = logging.getLogger(__name__)
 
@@ -40,40 +43,26 @@ class Kinetics(VideoDataset):
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
         low, high = self.cfg.DATA.SAMPLING_RATE, self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE
-        window = self._window(video, int(rng.integers(low, high, endpoint=True)) if high else low)
-        return self._indices(video, random_start(video.num_frames, window, rng), window)
+        sampling_rate = int(rng.integers(low, high, endpoint=True)) if high else low
+        return Windows(video.timeline, self.cfg.DATA, sampling_rate).random(rng)
 
     def middle_indices(self, video: Video) -> np.ndarray:
         longest = self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE  # of a phase with fewer frames: the time of all of them
-        window = self._window(video, longest or self.cfg.DATA.SAMPLING_RATE)
-        start = view_start(video.num_frames, window, view=0, num_views=1, use_offset=True)
-        return self._indices(video, start, window)
+        return Windows(video.timeline, self.cfg.DATA, longest or None).view(0, 1, use_offset=True)
 
     def view_indices(self, video: Video) -> np.ndarray:
-        window, num_views = self._window(video, self.cfg.DATA.SAMPLING_RATE), self.cfg.TEST.NUM_ENSEMBLE_VIEWS
-        offset = self.cfg.DATA.USE_OFFSET_SAMPLING
-        starts = [
-            view_start(video.num_frames, window, view=view, num_views=num_views, use_offset=offset)
-            for view in range(num_views)
-        ]
-        return np.stack([self._indices(video, start, window) for start in starts])
-
-    def _window(self, video: Video, sampling_rate: int) -> float:
-        data = self.cfg.DATA
-        return window_length(
-            video.fps, num_frames=data.NUM_FRAMES, sampling_rate=sampling_rate, target_fps=data.TARGET_FPS
-        )
-
-    def _indices(self, video: Video, start: float, window: float) -> np.ndarray:
-        return window_indices(video.num_frames, start, window, count=self.cfg.DATA.NUM_FRAMES)
+        windows = Windows(video.timeline, self.cfg.DATA)
+        return windows.views(self.cfg.TEST.NUM_ENSEMBLE_VIEWS, use_offset=self.cfg.DATA.USE_OFFSET_SAMPLING)
 
 
 def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[list[str], list[int]]:
     """Paths and labels of a list with a video on each line: `path label`.
 
     Args:
-        path: of the list. Its first line may be a header: two columns, the second no number. Blank lines are skipped.
-        separator: what stands before the label, DATA.PATH_LABEL_SEPARATOR; a comma may stand there too.
+        path: of the list. Its first line may be a header: two columns, the first no file, the second no number. Blank
+            lines are skipped.
+        separator: what stands before the label, DATA.PATH_LABEL_SEPARATOR; a comma may stand there too. Columns may be
+            quoted as in csv.
         num_classes: labels are below it.
     Raises:
         ConfigError: naming file and line.
@@ -82,11 +71,10 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
-        columns = [line.rpartition(mark) for mark in (separator, ",") if mark in line]
-        columns = [(video.rstrip(", \t"), label.strip()) for video, _, label in columns]
+        columns = [pair for mark in (separator, ",") for pair in _columns(line, mark)]
         found = next(((v, label) for v, label in columns if v and label.lstrip("-").isdecimal()), None)
         if found is None:
-            if number == 1 and any(video and label for video, label in columns):
+            if number == 1 and columns and not any(_is_file(video) for video, _ in columns):
                 logger.info("%s: line 1, %r, is taken for a header", path, line)
                 continue
             raise ConfigError(f"{path}, line {number}: {line!r} is not `path{separator}label` with a whole number")
@@ -99,6 +87,23 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
     if not paths:
         raise ConfigError(f"{path} lists no video")
     return paths, labels
+
+
+def _columns(line: str, separator: str) -> Iterator[tuple[str, str]]:
+    """The path and the label that a line may have: as csv has them where something is quoted, else by the last mark."""
+    if '"' in line and len(separator) == 1:
+        with suppress(csv.Error):
+            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
+            if len(cells) == 2 and all(cells):
+                yield cells[0], cells[1].strip()
+    video, _, label = line.rpartition(separator)
+    if video.rstrip(", \t") and label.strip():
+        yield video.rstrip(", \t"), label.strip()
+
+
+def _is_file(path: str) -> bool:
+    """Whether a first column is a file's path rather than a name for such a column."""
+    return is_video(path) or "/" in path or bool(os.path.splitext(path)[1])
 
 
 def read_split(cfg: CfgNode, folder: str, split: str) -> tuple[list[str], list[int]]:
@@ -124,8 +129,8 @@ def read_lines(path: str) -> list[str]:
 
 
 def read_folder(path: str) -> list[str]:
-    """The names in a folder, sorted; none if there is no such folder. Raises ConfigError if it cannot be read."""
+    """The names in a folder, sorted, without hidden ones; none if there is none. Raises ConfigError if unreadable."""
     try:
-        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+        return sorted(visible(os.listdir(path))) if os.path.isdir(path) else []
     except OSError as error:
         raise ConfigError(f"cannot read the folder {path}: {error.strerror}") from None

@@ -1,19 +1,39 @@
 """Video files without labels, by their paths."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
+from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import dataset_class
-from slowfast_atfr.datasets.clip_sampling import segment_indices, view_start, window_indices, window_length
-from slowfast_atfr.datasets.decoder import Video, video_opener
+from slowfast_atfr.datasets.clip_sampling import Windows, segment_indices
+from slowfast_atfr.datasets.decoder import DecodeError, Miscounted, Video, video_opener
 from slowfast_atfr.datasets.ssv2 import Ssv2
-from slowfast_atfr.datasets.video_dataset import FrameSource, VideoDataset
+from slowfast_atfr.datasets.timeline import Timeline
+from slowfast_atfr.datasets.video_dataset import FrameSource, VideoDataset, twice
 from slowfast_atfr.datasets.video_files import PREPARED, VIDEO_ENDINGS, is_video, walk_files
+from slowfast_atfr.datasets.views import cut_views
+
+WINDOWS_AT_ONCE = 8  # of a long video that are handed on together
+MOST_WINDOWS = 10**6  # of a video; more are a fault of its time stamps
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was looked at of a video.
+
+    views: (clips * crops, T, H, W, 3) uint8. spans: (clips, 2), from when to when the frames of a clip are shown, in
+    seconds.
+    """
+
+    views: Tensor
+    spans: np.ndarray
 
 
 class OwnVideos(VideoDataset):
@@ -23,12 +43,12 @@ class OwnVideos(VideoDataset):
     Args:
         cfg: reads TEST.DATASET, TEST.NUM_ENSEMBLE_VIEWS, TEST.NUM_SPATIAL_CROPS and DATA.
         paths: of the videos.
-        starts: first frames, (clips,), of the windows to take of each video; None: the test's own, along the video.
+        start: second at which to begin the only clip of each video; None: the test's own clips, along the video.
     """
 
-    def __init__(self, cfg: CfgNode, paths: Sequence[str], starts: np.ndarray | None = None) -> None:
+    def __init__(self, cfg: CfgNode, paths: Sequence[str], start: float | None = None) -> None:
         super().__init__(cfg, "test", np.zeros(len(paths), np.int64))
-        self._paths, self._starts = list(paths), starts
+        self._paths, self._start = list(paths), start
         self._open_video = video_opener(cfg)
         self._in_segments = issubclass(dataset_class(cfg.TEST.DATASET), Ssv2)
 
@@ -38,27 +58,70 @@ class OwnVideos(VideoDataset):
     def open(self, index: int) -> AbstractContextManager[Video]:
         return self._open_video(self.path(index))
 
-    def window(self, video: FrameSource) -> float:
-        """Frames of a video that a clip spans."""
-        data = self.cfg.DATA
-        rates = {"sampling_rate": data.SAMPLING_RATE, "target_fps": data.TARGET_FPS}
-        return window_length(video.fps, num_frames=data.NUM_FRAMES, **rates)
+    def view_indices(self, video: Video) -> np.ndarray:
+        num_views = self.cfg.TEST.NUM_ENSEMBLE_VIEWS
+        if self._start is None and self._in_segments:
+            return segment_indices(video.num_frames, count=self.cfg.DATA.NUM_FRAMES)[None]  # another would be the same
+        windows = Windows(video.timeline, self.cfg.DATA)
+        if self._start is None:
+            return windows.views(num_views, use_offset=self.cfg.DATA.USE_OFFSET_SAMPLING)
+        return windows.at(self._start * windows.rate)[None]
 
-    def view_indices(self, video: FrameSource) -> np.ndarray:
-        count, num_views = self.cfg.DATA.NUM_FRAMES, self.cfg.TEST.NUM_ENSEMBLE_VIEWS
-        if self._starts is None and self._in_segments:
-            return segment_indices(video.num_frames, count=count)[None]  # another clip would be the same
-        window, starts = self.window(video), self._starts
-        if starts is None:
-            along = {"num_views": num_views, "use_offset": self.cfg.DATA.USE_OFFSET_SAMPLING}
-            starts = [view_start(video.num_frames, window, view=view, **along) for view in range(num_views)]
-        return np.stack([window_indices(video.num_frames, start, window, count=count) for start in starts])
+    def look(self, index: int) -> Look:
+        """The views of a video. Raises DecodeError."""
+
+        def look() -> Look:
+            with self.open(index) as video:
+                indices = self.view_indices(video)
+                return Look(self.cut_views(video, indices), _spans(video.timeline, indices))
+
+        return twice(look)
+
+    def look_along(self, index: int, stride: float) -> Iterator[Look]:
+        """Windows of a clip's duration, every `stride` seconds, up to WINDOWS_AT_ONCE at a time, in one pass.
+
+        Raises:
+            DecodeError: where the video cannot be read on, after a second try.
+        """
+        done = 0
+        for is_last in (False, True):
+            try:
+                with self.open(index) as video:
+                    for look in self._along(video, stride, done):
+                        yield look
+                        done += len(look.spans)
+                return
+            except DecodeError:
+                if is_last:
+                    raise
+
+    def _along(self, video: Video, stride: float, done: int) -> Iterator[Look]:
+        """The windows after the first `done`."""
+        timeline = video.outline
+        windows = Windows(timeline, self.cfg.DATA)
+        step = max(stride * windows.rate, 1)
+        if windows.total / step > MOST_WINDOWS:
+            raise DecodeError(video.path, f"by its time stamps it lasts {timeline.seconds:.0f} s, too long for windows")
+        starts = np.arange(0, max(windows.total - windows.length, 0) + 1e-6, step)[done:]
+        if not len(starts):
+            return
+        indices, seen = np.stack([windows.at(start) for start in starts]), 0
+        for views in cut_views(video.pass_by, indices, self.cfg, at_once=WINDOWS_AT_ONCE):
+            spans = _spans(timeline, indices[seen : seen + len(views)])
+            seen += len(views)
+            yield Look(torch.from_numpy(views.reshape(-1, *views.shape[2:])), spans)
+        if seen < len(starts):
+            raise Miscounted(video.path, f"it has fewer frames than packets, which are {timeline.num_frames}")
 
     def random_indices(self, video: FrameSource, rng: np.random.Generator) -> np.ndarray:
         raise NotImplementedError("videos without labels are not trained on")
 
     def middle_indices(self, video: FrameSource) -> np.ndarray:
         raise NotImplementedError("videos without labels are not validated on")
+
+
+def _spans(timeline: Timeline, indices: np.ndarray) -> np.ndarray:
+    return np.array([timeline.span(clip) for clip in indices])
 
 
 def find_videos(paths: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import VideoReformatter
 
 _ONE_THREAD = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}  # before, there was but one
@@ -9,11 +10,7 @@ _OF_BT601 = 5  # swscale's number. Which one RGB has changes nothing, but withou
 
 
 class ToRgb:
-    """The frames of one video as upright RGB.
-
-    A frame's side data are asked for once, and again where its angle is another: whoever asks PyAV for them ties the
-    frame into a cycle, and the memory of its picture waits for the garbage collector.
-    """
+    """The frames of one video as upright RGB. A frame's side data are asked for once, and where its angle changes."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
@@ -38,8 +35,20 @@ class ToRgb:
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
     """(9,) int32, how a file wants its pictures turned; None for as they are. `set_upright` says what it means."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`: the frame would keep what it returns, which keeps the frame, and so the decoder's pictures
+    # would stay in memory until the garbage collector finds them.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
     return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
+
+
+def _without_name(cls: type[Type], value: int) -> Type:
+    """A type of side data that FFmpeg knows and this PyAV does not, which refuses all side data of a frame over it."""
+    nameless = object.__new__(cls)
+    nameless._name_, nameless._value_ = f"TYPE_{value}", value
+    return nameless
+
+
+Type._missing_ = classmethod(_without_name)
 
 
 def is_mirrored(matrix: np.ndarray) -> bool:

@@ -35,7 +35,7 @@ class TorchcodecVideo(Video):
                 batch = self._decoder.get_frames_at(chunk.tolist())
             except (RuntimeError, ValueError, IndexError) as error:
                 raise DecodeError(self.path, _first_line(error)) from error
-            times = self._table.pts[chunk] * float(self._stream.time_base)
+            times = self._table.pts[chunk] * float(self._file.time_base)
             if len(self._decoder) != self.num_frames or not np.allclose(batch.pts_seconds, times, rtol=0, atol=1e-4):
                 raise TableContradicted
             yield from batch.data.numpy()
@@ -49,7 +49,7 @@ class TorchcodecVideo(Video):
     @functools.cached_property
     def _decoder(self) -> Any:
         try:
-            return load_decoder()(self.path, stream_index=self._stream.index, **_OPTIONS)
+            return load_decoder()(self.path, stream_index=self._file.stream.index, **_OPTIONS)
         except (RuntimeError, ValueError) as error:
             raise DecodeError(self.path, _first_line(error)) from error
 

@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.augment import cut_planned, draw_plans, erase_planned
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Take, places_of
+from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, NumberedFrames
 from slowfast_atfr.datasets.items import Clip, Skip, Views
 from slowfast_atfr.datasets.spare_memory import SpareMemory
-from slowfast_atfr.datasets.transform import cut, cut_into, val_window, view_windows
+from slowfast_atfr.datasets.transform import cut, val_window
+from slowfast_atfr.datasets.views import cut_views
 
 T = TypeVar("T")
 SPLITS = ("train", "val", "test")
@@ -31,7 +32,7 @@ class FrameSource(Protocol):
 
     def read(self, indices: np.ndarray, transform: FrameTransform | None = None) -> np.ndarray: ...
 
-    def visit(self, wanted: np.ndarray, take: Take) -> None: ...
+    def frames(self, wanted: np.ndarray) -> NumberedFrames: ...
 
 
 class VideoDataset(Dataset, ABC):
@@ -96,7 +97,7 @@ class VideoDataset(Dataset, ABC):
         item, read = (Clip, self._read_middle) if self.split == "val" else (Views, self._read_views)
         label = int(self.labels[index])
         try:
-            return item(_twice(partial(read, index)), label, index)
+            return item(twice(partial(read, index)), label, index)
         except DecodeError as error:
             return item(None, label, index, (Skip(index, error.path, error.reason),))
 
@@ -111,7 +112,7 @@ class VideoDataset(Dataset, ABC):
         for _ in range(1 + MAX_REPLACEMENTS):
             seed = int(rng.integers(2**63))
             try:
-                first, *others = _twice(partial(self._read_random, index, seed, crop_size))
+                first, *others = twice(partial(self._read_random, index, seed, crop_size))
                 label = int(self.labels[index])
                 rest = (Clip(frames, label, index) for frames in others)
                 return Clip(first, label, index, tuple(skipped)), *rest
@@ -143,24 +144,16 @@ class VideoDataset(Dataset, ABC):
 
     def _read_views(self, index: int) -> Tensor:
         """(V, T, H, W, 3): every frame is decoded once, and cut at once into the views that show it."""
-        windows, size = view_windows(self.cfg), self.cfg.DATA.TEST_CROP_SIZE
         with self.open(index) as video:
-            indices = self.view_indices(video)  # (clips, T)
-            views = self._memory.array((len(indices), len(windows), indices.shape[1], size, size, 3))
-            wanted, places = places_of(indices.ravel())
+            return self.cut_views(video, self.view_indices(video))
 
-            def take(row: int, frame: np.ndarray) -> None:
-                (clip, t), *others = zip(*np.unravel_index(places[row], indices.shape), strict=True)
-                for crop, window in enumerate(windows):
-                    cut_into(views[clip, crop, t], frame, window)
-                for other, when in others:
-                    views[other, :, when] = views[clip, :, t]
-
-            video.visit(wanted, take)
+    def cut_views(self, video: FrameSource, indices: np.ndarray) -> Tensor:
+        """The views of clips of an open video: (clips, T) frame numbers to (clips * crops, T, H, W, 3) uint8."""
+        (views,) = cut_views(video.frames, indices, self.cfg, new_array=self._memory.array)
         return torch.from_numpy(views.reshape(-1, *views.shape[2:]))
 
 
-def _twice(read: Callable[[], T]) -> T:
+def twice(read: Callable[[], T]) -> T:
     """The result of a read that is tried again once: storage over a network fails now and then."""
     try:
         return read()

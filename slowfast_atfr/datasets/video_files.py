@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from slowfast_atfr.config import ConfigError
 
@@ -32,10 +32,14 @@ def walk_files(folder: str, skip: str) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "lost+found")
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield os.path.relpath(os.path.join(where, name), folder).replace(os.sep, "/")
+        folders[:] = sorted(name for name in visible(folders) if name != "lost+found")
+        for name in sorted(visible(files)):
+            yield os.path.relpath(os.path.join(where, name), folder).replace(os.sep, "/")
+
+
+def visible(names: Iterable[str]) -> list[str]:
+    """The names of a folder without hidden ones, such as the ._00001.jpg that a Mac puts beside 00001.jpg."""
+    return [name for name in names if not name.startswith(".")]
 
 
 def is_video(path: str) -> bool:

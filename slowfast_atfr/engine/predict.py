@@ -1,18 +1,18 @@
 """What a trained network says of video files that have no label."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from slowfast_atfr.datasets.decoder import DecodeError, use_video
-from slowfast_atfr.datasets.items import Views
-from slowfast_atfr.datasets.own_videos import OwnVideos
+from slowfast_atfr.datasets.decoder import DecodeError
+from slowfast_atfr.datasets.own_videos import Look, OwnVideos
 from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.run import build_for_test, watch_cost
 from slowfast_atfr.engine.step import autocast
@@ -20,7 +20,7 @@ from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.precision import allow_tf32
 
-WINDOWS_AT_ONCE = 8  # of a long video that are decoded together
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Prediction:
     """What the network says of a video, or of one window of it.
 
     path: of the video.
-    start, end: of what was looked at, in seconds.
+    start, end: of the frames that were looked at, in seconds: when the first is shown, and until when the last is.
     scores: (classes,) mean, or maximum with DATA.ENSEMBLE_METHOD max, over the clips; empty where there is an error.
     num_clips: clips that went through the network.
     cost: means over the clips: gflops_per_clip, and such as active_bins_s2_fast.
@@ -75,37 +75,26 @@ class Predictor:
             stride: None: a prediction for each video, from the test's views of it. Else one for each window: a clip's
                 duration, every so many seconds from the start to the end of the video.
         """
-        if stride is None:
-            whole = OwnVideos(self.cfg, paths)
-            tasks = ((path, None, lambda index=index: whole[index]) for index, path in enumerate(paths))
-        else:
-            tasks = (task for path in paths for task in self._windows(path, stride))
-        for path, spans, views in _one_ahead(tasks):
-            yield from self._predict(path, spans, views)
+        for path, look in _one_ahead(self._looks(OwnVideos(self.cfg, paths), stride)):
+            if isinstance(look, DecodeError):
+                yield Prediction(path, error=look.reason)
+            else:
+                yield from self._predict(path, look, whole=stride is None)
 
-    def _windows(self, path: str, stride: float) -> Iterator[tuple[str, np.ndarray | None, Callable[[], Views]]]:
-        try:
-            frames, fps, window = use_video(path, self._size_of)
-        except DecodeError:
-            yield path, None, lambda: OwnVideos(self.cfg, [path])[0]  # which tells why
-            return
-        starts = np.arange(0, max(frames - window, 0) + 1e-6, max(stride * fps, 1))
-        for first in range(0, len(starts), WINDOWS_AT_ONCE):
-            some = starts[first : first + WINDOWS_AT_ONCE]
-            spans = np.stack([some, np.minimum(some + window, frames)], 1) / fps
-            yield path, spans, lambda some=some: OwnVideos(self.cfg, [path], some)[0]
+    def _looks(self, videos: OwnVideos, stride: float | None) -> Iterator[tuple[str, Look | DecodeError]]:
+        """What there is to see of each video, or why not all of it can be seen."""
+        for index in range(len(videos)):
+            path = videos.path(index)
+            try:
+                for look in [videos.look(index)] if stride is None else videos.look_along(index, stride):
+                    yield path, look
+            except DecodeError as error:
+                yield path, error
 
-    def _size_of(self, video) -> tuple[int, float, float]:
-        return video.num_frames, video.fps, OwnVideos(self.cfg, []).window(video)
-
-    def _predict(self, path: str, spans: np.ndarray | None, views: Views) -> Iterator[Prediction]:
-        """One prediction for all views, or one for each span of seconds, whose views stand together."""
-        if views.frames is None:
-            yield Prediction(path, error=views.skipped[0].reason)
-            return
-        scores, cost, seconds = self._scores(views.frames)
-        if spans is None:
-            spans = np.array([[0.0, use_video(path, lambda video: video.num_frames / video.fps)]])
+    def _predict(self, path: str, look: Look, *, whole: bool) -> Iterator[Prediction]:
+        """A prediction for the whole video, or one for each of the clips, whose views stand together."""
+        scores, cost, seconds = self._scores(look.views)
+        spans = [(look.spans[:, 0].min(), look.spans[:, 1].max())] if whole else look.spans
         each = len(scores) // len(spans)
         for number, (start, end) in enumerate(spans):
             mine = slice(number * each, (number + 1) * each)
@@ -126,14 +115,10 @@ class Predictor:
         return np.concatenate(scores), {name: np.concatenate([c[name] for c in costs]) for name in costs[0]}, seconds
 
 
-def _one_ahead(tasks: Iterable[tuple[str, np.ndarray | None, Callable[[], Views]]]) -> Iterator[tuple]:
-    """Each task's result while a thread works on the next one's."""
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same, while a thread makes the next one."""
     with ThreadPoolExecutor(1) as pool:
-        waiting: tuple[str, np.ndarray | None, Future] | None = None
-        for path, spans, task in tasks:
-            coming = path, spans, pool.submit(task)
-            if waiting is not None:
-                yield *waiting[:2], waiting[2].result()
-            waiting = coming
-        if waiting is not None:
-            yield *waiting[:2], waiting[2].result()
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item

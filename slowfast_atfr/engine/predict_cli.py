@@ -18,7 +18,7 @@ from slowfast_atfr.datasets.own_videos import find_videos
 from slowfast_atfr.engine.launch import TOLD
 from slowfast_atfr.engine.predict import Prediction, Predictor
 from slowfast_atfr.engine.preflight import check_files
-from slowfast_atfr.utils.arguments import file_to_write
+from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
 from slowfast_atfr.utils.logging import say
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
+    parser = FileArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add_network_arguments(parser)
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",

@@ -41,18 +41,13 @@ def see_merging(predictor: Predictor, path: str, classes: Sequence[str], start: 
     single.TEST.NUM_ENSEMBLE_VIEWS = single.TEST.NUM_SPATIAL_CROPS = 1
     single.DATA.USE_OFFSET_SAMPLING = True  # the middle
     try:
-        count, fps = use_video(path, lambda video: (video.num_frames, video.fps))
+        seconds = use_video(path, lambda video: video.timeline.seconds)
+        if start is not None and start >= seconds:
+            raise ConfigError(f"{path} ends after {seconds:.2f} s, before the start at {start:g} s")
+        look = OwnVideos(single, [path], start).look(0)
     except DecodeError as error:
         raise RunError(f"{path}: {error.reason}") from None
-    if start is not None and start * fps >= count:
-        raise ConfigError(f"{path} ends after {count / fps:.2f} s, before the start at {start:g} s")
-    first = None if start is None else np.array([start * fps])
-    dataset = OwnVideos(single, [path], first)
-    views = dataset[0]
-    if views.frames is None:
-        raise RunError(f"{path}: {views.skipped[0].reason}")
-    indices = use_video(path, dataset.view_indices)[0]
-    frames = views.frames[0]
+    frames = look.views[0]
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     handles = [
         layer.register_forward_hook(lambda module, args, out, name=name: seen.update(_maps(name, module, args[0], out)))
@@ -74,7 +69,7 @@ def see_merging(predictor: Predictor, path: str, classes: Sequence[str], start: 
     ]  # fmt: skip
     best = tuple((classes[index], float(scores[index])) for index in scores.argsort()[::-1][:3])
     dense = model_summary(cfg, crop=frames.shape[1]).gflops
-    span = indices[0] / fps, (indices[-1] + 1) / fps
+    span = look.spans[0].tolist()
     return ClipMerging(os.path.basename(path), *span, frames.numpy(), best, gflops, dense, tuple(merged))
 
 

@@ -1,6 +1,5 @@
 """The command line of tools/visualize_sgs.py."""
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from slowfast_atfr.engine.predict import Predictor
 from slowfast_atfr.engine.predict_cli import add_network_arguments, pairs_of
 from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.engine.see_merging import see_merging
-from slowfast_atfr.utils.arguments import file_to_write
+from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
 from slowfast_atfr.utils.logging import say
@@ -27,7 +26,7 @@ def _output_name(text: str) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(
+    parser = FileArgumentParser(
         prog="visualize_sgs.py", description="What SGS merges in a clip of a video: a picture, and a page of HTML."
     )
     parser.add_argument("video", metavar="VIDEO")

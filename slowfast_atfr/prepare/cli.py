@@ -11,6 +11,7 @@ from slowfast_atfr.datasets.video_files import PREPARED
 from slowfast_atfr.prepare.prepare import prepare
 from slowfast_atfr.prepare.recipes import RECIPES
 from slowfast_atfr.prepare.request import Request
+from slowfast_atfr.utils.arguments import FileArgumentParser
 from slowfast_atfr.utils.errors import RunError
 
 SIDE = 256
@@ -51,7 +52,7 @@ def parse(argv: Sequence[str] | None) -> Request:
     """The request of a command line; argparse ends the program, with status 2, for one that is none."""
     text = argparse.RawDescriptionHelpFormatter
     examples = "examples:\n" + "\n".join(f"  {example}" for example in EXAMPLES.values())
-    parser = argparse.ArgumentParser(
+    parser = FileArgumentParser(
         prog="prepare_data.py",
         description="Make a downloaded data set ready to train on; docs/datasets.md has what to download.",
         epilog=f"{examples}\n\nprepare_data.py NAME --help tells the options of each.",

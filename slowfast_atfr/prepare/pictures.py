@@ -1,12 +1,12 @@
 """Videos as folders of pictures: 00001.jpg, 00002.jpg, ..."""
 
 import os
+from functools import partial
 
 import cv2
-import numpy as np
 
-from slowfast_atfr.datasets.decoder import use_video
-from slowfast_atfr.prepare.scale import pour
+from slowfast_atfr.datasets.decoder import Video, use_video
+from slowfast_atfr.prepare.scale import scaled_frames
 from slowfast_atfr.utils.files import replacing
 
 PATTERN = "%05d.jpg"
@@ -24,7 +24,7 @@ def extract_frames(job: tuple[str, str], *, short_side: int) -> None:
         OSError: if the folder cannot be written.
     """
     source, target = job
-    jpegs = use_video(source, lambda video: pour(video, short_side, _Jpegs).files)
+    jpegs = use_video(source, partial(_jpegs, short_side=short_side))
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with replacing(target) as part:
         os.mkdir(part)
@@ -33,12 +33,8 @@ def extract_frames(job: tuple[str, str], *, short_side: int) -> None:
                 file.write(jpeg)
 
 
-class _Jpegs:
+def _jpegs(video: Video, short_side: int) -> list[bytes]:
     """The files of all pictures, in memory: what cannot be written is then no fault of the video."""
-
-    def __init__(self) -> None:
-        self.files: list[bytes] = []
-
-    def take(self, frame: np.ndarray) -> None:
-        options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        self.files.append(cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)[1].tobytes())
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    frames = (cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in scaled_frames(video, short_side))
+    return [cv2.imencode(".jpg", frame, options)[1].tobytes() for frame in frames]

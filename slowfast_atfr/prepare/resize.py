@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 from slowfast_atfr.datasets.decoder import Video, use_video
-from slowfast_atfr.prepare.scale import pour
+from slowfast_atfr.prepare.scale import scaled_frames
 from slowfast_atfr.utils.files import write_whole
 
 KEY_FRAME_EVERY = 32  # frames; a clip costs at most these on top of its own
@@ -28,13 +28,7 @@ def resize_video(job: tuple[str, str], *, short_side: int) -> None:
         OSError: if the copy cannot be written.
     """
     source, target = job
-
-    def encode(video: Video) -> _Encoder:
-        times, base = frame_times(video)
-        rate = Fraction(video.fps).limit_denominator(10_000)
-        return pour(video, short_side, partial(_Encoder, times, base, rate))
-
-    write_whole(target, use_video(source, encode).finish())
+    write_whole(target, use_video(source, partial(_encoded, short_side=short_side)))
 
 
 def frame_times(video: Video) -> tuple[np.ndarray, Fraction]:
@@ -42,7 +36,7 @@ def frame_times(video: Video) -> tuple[np.ndarray, Fraction]:
 
     As the packets tell; evenly, where they do not, or two of them are one at MP4's finest.
     """
-    even = np.arange(video.num_frames), 1 / Fraction(video.fps).limit_denominator(10_000)
+    even = np.arange(video.num_frames), 1 / _as_fraction(video.fps)
     if video.times is None:
         return even
     times, base = video.times
@@ -52,27 +46,23 @@ def frame_times(video: Video) -> tuple[np.ndarray, Fraction]:
     return (times, base) if (np.diff(times) > 0).all() else even
 
 
-class _Encoder:
-    """Frames to an MP4 file in memory, so that a full disk is an error of the final write and of nothing else."""
+def _encoded(video: Video, short_side: int) -> bytes:
+    """The file of the copy, in memory, so that a full disk is an error of the final write and of nothing else."""
+    times, base = frame_times(video)
+    buffer, stream = io.BytesIO(), None
+    with av.open(buffer, "w", format="mp4") as container:
+        for time, frame in zip(times.tolist(), scaled_frames(video, short_side), strict=True):
+            if stream is None:
+                stream = container.add_stream("libx264", rate=_as_fraction(video.fps), options=OPTIONS)
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.time_base = stream.time_base = base
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture.pts, picture.time_base = time, base
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return buffer.getvalue()
 
-    def __init__(self, times: np.ndarray, base: Fraction, rate: Fraction) -> None:
-        self._times, self._base, self._rate = times, base, rate
-        self._buffer, self._stream, self._count = io.BytesIO(), None, 0
-        self._container = av.open(self._buffer, "w", format="mp4")
 
-    def take(self, frame: np.ndarray) -> None:
-        if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=self._rate, options=OPTIONS)
-            self._stream.height, self._stream.width = frame.shape[:2]
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.codec_context.time_base = self._stream.time_base = self._base
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts, picture.time_base = int(self._times[self._count]), self._base
-        self._count += 1
-        self._container.mux(self._stream.encode(picture))
-
-    def finish(self) -> bytes:
-        """The file."""
-        self._container.mux(self._stream.encode())
-        self._container.close()
-        return self._buffer.getvalue()
+def _as_fraction(rate: float) -> Fraction:
+    return Fraction(rate).limit_denominator(10_000)

@@ -1,21 +1,11 @@
-"""Every frame of a video, upright and made small, given to whatever keeps them."""
+"""Every frame of a video, upright and made small."""
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from slowfast_atfr.datasets.decoder import Video
-
-
-class Sink(Protocol):
-    """Takes the frames of a video in order, (H, W, 3) uint8 RGB of one size."""
-
-    def take(self, frame: np.ndarray) -> None: ...
-
-
-SomeSink = TypeVar("SomeSink", bound=Sink)
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -26,22 +16,14 @@ def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     return tuple(max(2, min(side, limit)) for side, limit in zip(even, limits, strict=True))
 
 
-def pour(video: Video, short_side: int, make_sink: Callable[[], SomeSink]) -> SomeSink:
-    """Give all frames of a video, scaled, to a new sink and return it.
+def scaled_frames(video: Video, short_side: int) -> Iterator[np.ndarray]:
+    """All frames of a video, scaled, (H, W, 3) uint8 RGB of one size, one at a time: long videos take no memory.
 
-    The frames are those that training would read, one at a time, so long videos take no memory.
+    The frames are those that training would read.
     Raises:
         DecodeError: if not every frame can be decoded.
     """
-    sink = make_sink()
-
-    def take(row: int, frame: np.ndarray) -> None:
-        nonlocal sink
-        if row == 0:  # also where the reader starts anew
-            sink = make_sink()
+    for _, frame in video.frames(np.arange(video.num_frames)):
         size = scaled_size(frame.shape[1], frame.shape[0], short_side)
         same = size == (frame.shape[1], frame.shape[0])
-        sink.take(frame if same else cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
-
-    video.visit(np.arange(video.num_frames), take)
-    return sink
+        yield frame if same else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)

@@ -8,7 +8,7 @@ from typing import Any
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.frame_lists import HEADER
 from slowfast_atfr.datasets.ssv2 import PREFIX, read_labels
-from slowfast_atfr.datasets.video_files import VideoFiles
+from slowfast_atfr.datasets.video_files import VideoFiles, visible
 from slowfast_atfr.prepare.collection import Entry, VideoSet
 from slowfast_atfr.prepare.pictures import PATTERN
 from slowfast_atfr.prepare.request import Request
@@ -86,7 +86,7 @@ def _write_frame_list(path: str, root: str, folders: list[str]) -> None:
     with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         file.write(f"{HEADER}\n")
         for number, folder in enumerate(folders):
-            for frame in range(len(os.listdir(os.path.join(root, folder)))):
+            for frame in range(len(visible(os.listdir(os.path.join(root, folder))))):
                 file.write(f'{folder} {number} {frame} {folder}/{PATTERN % (frame + 1)} ""\n')
 
 

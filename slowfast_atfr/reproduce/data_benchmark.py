@@ -2,7 +2,7 @@
 
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +31,12 @@ SECONDS = 10  # of a video
 KEY_FRAMES = (250, 32)  # most frames from one to the next: x264's default, and a file made to be read in parts
 NUM_VIDEOS = 4
 NUM_CLIPS = 8  # that a task reads
+SHORT_SECONDS = 3  # of a video whose container is watched for what it leaves in memory
+SHORT_SETS = {
+    "AVI": [".avi"],
+    "transport streams": [".ts"],
+    "a mix of containers": [".avi", ".ts", ".mpg", ".h264", ".mkv", ".mp4"],
+}
 WARM_UP, MEASURED = 200, 2000  # clips of a worker before and while its memory is watched
 MEASUREMENTS = 30  # of its memory
 CPU = torch.device("cpu")
@@ -43,15 +49,28 @@ def benchmark_data(configs: Path, *, rounds: int, device: torch.device) -> list[
         for spacing in KEY_FRAMES:
             cfg = write_data(Path(folder) / str(spacing), key_frame_every=spacing)
             figures += [*_clips_over_plain(cfg, rounds, spacing), *_views_together(cfg, rounds, spacing)]
-        return [*figures, *_augmentations(cfg, rounds), *_memory(cfg)]
+        figures += _containers(Path(folder), rounds)
+        return [*figures, *_augmentations(cfg, rounds), *_memory(cfg, Path(folder))]
 
 
-def write_data(folder: Path, *, key_frame_every: int, seconds: float = SECONDS, videos: int = NUM_VIDEOS) -> CfgNode:
-    """Write videos and their lists; a config that reads them, clips of 32 frames 2 apart at 224, views at 256."""
+def write_data(
+    folder: Path,
+    *,
+    key_frame_every: int,
+    seconds: float = SECONDS,
+    videos: int = NUM_VIDEOS,
+    endings: Sequence[str] = (".mp4",),
+    b_frames: int = 0,
+) -> CfgNode:
+    """Write videos and their lists; a config that reads them, clips of 32 frames 2 apart at 224, views at 256.
+
+    endings: of the videos' names, in turn, which decide their containers; see `write_drawn_video`.
+    """
     folder.mkdir()
-    names = [f"{number}.mp4" for number in range(videos)]
+    names = [f"{number}{endings[number % len(endings)]}" for number in range(videos)]
+    how = {"seconds": seconds, "key_frame_every": key_frame_every, "b_frames": b_frames}
     for seed, name in enumerate(names):
-        write_drawn_video(folder / name, seconds=seconds, key_frame_every=key_frame_every, seed=seed)
+        write_drawn_video(folder / name, seed=seed, **how)
     for split in ("train", "val"):
         (folder / f"{split}.csv").write_text("".join(f"{name} 0\n" for name in names), encoding="utf-8")
     cfg = get_cfg()
@@ -106,6 +125,22 @@ def plain_clip(path: str, cfg: CfgNode, rng: np.random.Generator) -> Tensor:
     clip = clip[..., top : top + size, left : left + size]
     clip = clip.flip(-1) if rng.random() < 0.5 else clip
     return clip.permute(1, 0, 2, 3).contiguous()
+
+
+def _containers(folder: Path, rounds: int) -> list[Figure]:
+    """What AVI costs, that of UCF101 and HMDB51, over MP4 with the same key frames."""
+    ways = {"MP4": (".mp4", 0), "AVI": (".avi", 0), "AVI with B-frames": (".avi", 2)}
+    sets = {
+        name: write_data(folder / name, key_frame_every=KEY_FRAMES[0], endings=[ending], b_frames=b_frames)
+        for name, (ending, b_frames) in ways.items()
+    }
+    tasks = {name: partial(_read_clips, build_dataset("kinetics", cfg, "train")) for name, cfg in sets.items()}
+    seconds = in_turn(tasks, rounds=rounds, device=CPU, title="containers")
+    mp4 = seconds.pop("MP4")
+    told = f"{NUM_CLIPS} clips, a key frame every {KEY_FRAMES[0]} frames"
+    return [
+        ratio(f"training clips/s from {name} over those from MP4, {told}", mp4, each) for name, each in seconds.items()
+    ]
 
 
 def _views_together(cfg: CfgNode, rounds: int, spacing: int) -> list[Figure]:
@@ -204,7 +239,7 @@ def _augmentations(cfg: CfgNode, rounds: int) -> list[Figure]:
     return [ratio(f"{name}, over plain clips", times, plain) for name, times in seconds.items()]
 
 
-def _memory(cfg: CfgNode) -> list[Figure]:
+def _memory(cfg: CfgNode, folder: Path) -> list[Figure]:
     everything = {
         "AUG.ENABLE": True,
         "AUG.NUM_SAMPLE": 2,
@@ -212,9 +247,13 @@ def _memory(cfg: CfgNode) -> list[Figure]:
         "DATA.TRAIN_JITTER_SCALES_RELATIVE": [0.08, 1.0],
         "DATA.TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.3333],
     }
+    sets = {"plain clips": cfg, "augmented clips": _with(cfg, everything)}
+    for name, endings in SHORT_SETS.items():
+        how = {"key_frame_every": KEY_FRAMES[1], "seconds": SHORT_SECONDS, "videos": max(2, len(endings))}
+        sets[f"clips from {name}"] = write_data(folder / f"short {name}", endings=endings, **how)
     figures = []
-    for name, setting in (("plain clips", {}), ("augmented clips", everything)):
-        bytes_ = worker_memory(_with(cfg, setting | {"DATA.NUM_FRAMES": 8}), warm_up=WARM_UP, measured=MEASURED)
+    for name, each in sets.items():
+        bytes_ = worker_memory(_with(each, {"DATA.NUM_FRAMES": 8}), warm_up=WARM_UP, measured=MEASURED)
         note = f"{WARM_UP} before them; {bytes_.min() / 2**20:.0f} to {bytes_.max() / 2**20:.0f} MiB"
         what = f"growth of a worker's memory over {MEASURED} {name}"
         figures.append(Figure(what, (growth(bytes_),), "%", 5, note))

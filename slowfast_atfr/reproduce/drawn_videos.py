@@ -8,18 +8,22 @@ import numpy as np
 
 SIZE = (256, 340)  # height and width in pixels, those of Kinetics as it is usually kept
 FPS = 30
+_RATE = {"b": "600k"}  # bits a second, about those that x264 needs
+CODECS = {".avi": ("mpeg4", _RATE), ".mpg": ("mpeg1video", {**_RATE, "bf": "2"})}
 _MARGIN = 120  # pixels that the camera may move to every side
 
 
-def write_drawn_video(path: Path, *, seconds: float, key_frame_every: int, seed: int) -> None:
-    """Write H.264 in MP4, SIZE at FPS, as x264 does by default but for its key frames.
+def write_drawn_video(path: Path, *, seconds: float, key_frame_every: int, seed: int, b_frames: int = 0) -> None:
+    """Write a video, SIZE at FPS: by the ending of its name MPEG-4 part 2 in AVI, MPEG-1 in a program stream, or H.264.
 
     Args:
         key_frame_every: most frames from one key frame to the next; 250 is x264's default.
+        b_frames: between two others, of AVI; H.264 has as many as x264 puts there, MPEG-1 two.
     """
-    options = {"g": str(key_frame_every), "threads": "1"}
+    codec, more = CODECS.get(path.suffix, ("libx264", {}))
+    options = {"g": str(key_frame_every), "threads": "1", **more, **({"bf": str(b_frames)} if b_frames else {})}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream = container.add_stream(codec, rate=FPS, options=options)
         stream.height, stream.width = SIZE
         stream.pix_fmt = "yuv420p"
         for frame in drawn_frames(round(seconds * FPS), seed):

@@ -5,13 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowfast_atfr.config import get_cfg
 from slowfast_atfr.datasets.clip_sampling import (
+    Windows,
     random_start,
     segment_indices,
     view_start,
     window_indices,
     window_length,
 )
+from slowfast_atfr.datasets.timeline import Timeline
 
 
 def test_a_window_lasts_as_long_at_any_rate():
@@ -75,3 +78,64 @@ def test_clips_are_frames_of_the_video_in_order(frames, fps, count, rate, seed):
 @pytest.mark.parametrize("use_offset", [False, True])
 def test_the_views_of_a_short_video_are_all_the_same(use_offset):
     assert {view_start(10, 64.0, view=view, num_views=10, use_offset=use_offset) for view in range(10)} == {0}
+
+
+def data(num_frames=8, sampling_rate=8, target_fps=30):
+    cfg = get_cfg()
+    cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE, cfg.DATA.TARGET_FPS = num_frames, sampling_rate, target_fps
+    return cfg.DATA
+
+
+PAUSE = np.concatenate([np.arange(90) / 30, 603 + np.arange(90) / 30])  # ten minutes between 3 s and 3 s
+FASTER = np.concatenate([np.arange(60), 60 + np.arange(300) / 30])  # 60 s of 1 fps, 10 s of 30 fps
+
+
+@given(
+    frames=st.integers(1, 2000),
+    fps=st.floats(1, 120),
+    count=st.integers(1, 64),
+    rate=st.integers(1, 16),
+    views=st.integers(1, 10),
+    seed=st.integers(0, 2**32),
+)
+def test_windows_of_a_constant_rate_are_those_of_its_numbers(frames, fps, count, rate, views, seed):
+    windows = Windows(Timeline(frames, fps), data(count, rate))
+    length = window_length(fps, num_frames=count, sampling_rate=rate, target_fps=30)
+    assert (windows.length, windows.rate, windows.total) == (length, fps, frames)
+    start = random_start(frames, length, np.random.default_rng(seed))
+    drawn = windows.random(np.random.default_rng(seed))
+    np.testing.assert_array_equal(drawn, window_indices(frames, start, length, count=count))
+    for use_offset in (False, True):
+        starts = [view_start(frames, length, view=v, num_views=views, use_offset=use_offset) for v in range(views)]
+        expected = [window_indices(frames, start, length, count=count) for start in starts]
+        np.testing.assert_array_equal(windows.views(views, use_offset=use_offset), expected)
+
+
+@pytest.mark.parametrize("times", [PAUSE, FASTER, np.r_[0, PAUSE[1:] + np.random.default_rng(0).uniform(0, 0.03, 179)]])
+@pytest.mark.parametrize("sampling_rate", [1, 2, 8])
+def test_a_window_of_a_variable_rate_is_a_span_of_time(times, sampling_rate):
+    windows = Windows(Timeline(len(times), 1.0, times), data(8, sampling_rate))
+    seconds = 8 * sampling_rate / 30
+    assert windows.length / windows.rate == pytest.approx(seconds)
+    assert windows.total / windows.rate == pytest.approx(times[-1], abs=0.1)
+    for start in (0.0, 1.0, 30.4, 61.0, times[-1] - seconds):
+        indices = windows.at(start * windows.rate)
+        moments = np.linspace(start, start + seconds - 1 / 30, 8)
+        expected = [max([n for n in range(len(times)) if times[n] <= moment + 1e-6]) for moment in moments]
+        assert indices.dtype == np.int64 and indices.tolist() == expected
+
+
+def test_random_windows_and_views_of_a_variable_rate_go_along_its_time():
+    windows = Windows(Timeline(360, 5.0, FASTER), data(8, 2))
+    rng = np.random.default_rng(0)
+    starts = np.array([windows.random(rng)[0] for _ in range(300)])
+    assert 200 < (starts < 60).sum() < 290 and starts.max() > 300  # six sevenths of the time are slow
+    views = windows.views(7, use_offset=False)
+    np.testing.assert_allclose(FASTER[views[:, 0]], np.arange(7) * (70 - 16 / 30) / 7, atol=1)
+    assert windows.views(7, use_offset=True)[-1, -1] >= 355
+    assert (np.diff(views, axis=1) >= 0).all()
+
+
+def test_a_window_longer_than_a_video_of_variable_rate_repeats_its_last_frame():
+    windows = Windows(Timeline(3, 1.0, np.array([0, 0.5, 1.5])), data(8, 8))  # moments are 0.3 s apart
+    assert windows.view(0, 1, use_offset=True).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]

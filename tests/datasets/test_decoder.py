@@ -180,18 +180,38 @@ ORIGINALS = {  # frames, upright width and height
 }
 
 
+ODD = {
+    "fps_1000_in_header.mkv": 30,
+    "leading_pictures_vvc.mp4": 120,
+    "old_x264_444.mp4": 280,
+    "spatial_mvhevc.mov": 5,
+}
+
+
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_every_frame_of_a_real_file_is_that_of_decoding_from_the_start(real_clips, name):
-    path, to_rgb = str(real_clips / "originals" / name), ToRgb()
-    with av.open(path) as container:
-        straight = [to_rgb(frame) for frame in container.decode(video=0)]
+    path = str(real_clips / "originals" / name)
+    straight = check_against_straight_decode(path)
     info = probe(path)
     assert (info.num_frames, info.width, info.height) == ORIGINALS[name] == (len(straight), *straight[0].shape[1::-1])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_every_frame_of_an_odd_file_is_that_of_decoding_from_the_start(odd_videos, name):
+    assert len(check_against_straight_decode(str(odd_videos / name))) == ODD[name]
+
+
+def check_against_straight_decode(path):
+    """Read all frames of a file in some order, and return them as PyAV decodes them from its start."""
+    to_rgb = ToRgb()
+    with av.open(path) as container:
+        straight = [to_rgb(frame) for frame in container.decode(video=0)]
     shuffled = np.random.default_rng(0).permutation(len(straight))
     with open_video(path) as video:
         for indices in np.array_split(shuffled, min(5, len(straight))):
             for index, frame in zip(indices, video.read(indices), strict=True):
                 np.testing.assert_array_equal(frame, straight[index], err_msg=f"frame {index}")
+    return straight
 
 
 def test_a_real_corrupted_file(real_clips):

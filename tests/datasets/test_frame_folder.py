@@ -24,6 +24,15 @@ def test_a_folder_is_a_video(folder, numbers):
     assert video.read([1], lambda frame: frame[:2, :2]).shape == (1, 2, 2, 3)
 
 
+@pytest.mark.parametrize(
+    "name", ["._img_3.png", "._img_05.png", ".hidden_1.jpg", ".DS_Store", "Thumbs.db", "desktop.ini"]
+)
+def test_files_that_systems_put_beside_the_pictures_are_passed_over(folder, numbers, name):
+    (folder / name).write_bytes(b"no picture")
+    video = scan_folder(folder)
+    assert video.num_frames == 12 and numbers(video.read([0, 11])).tolist() == [0, 11]
+
+
 def test_pictures_are_rgb(tmp_path):
     cv2.imwrite(str(tmp_path / "1.png"), np.full((4, 4, 3), (0, 0, 200), np.uint8))
     assert read_picture(str(tmp_path / "1.png"))[0, 0].tolist() == [200, 0, 0]

@@ -64,11 +64,20 @@ def frames_of(data, pick, numbers):
 
 
 def clip(path, view, num_views, *, use_offset=False, seed=None):
-    """PySlowFast's frames of one clip of a video; view -1 is a random one."""
+    """PySlowFast's frames of one clip of a video; view -1 is a random one.
+
+    Where the rate is not constant, of the copy at TARGET_FPS that the picture on a screen would make.
+    """
     with av.open(str(path)) as container:
         fps = float(container.streams.video[0].average_rate)
+        times = [0 if frame.pts is None else float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+        is_constant = container.format.name == "avi"
+    times, count = np.array(times) - times[0], COUNT
+    is_constant |= np.allclose(np.diff(times), 1 / fps, atol=2e-3)
+    if not is_constant:
+        fps, count = TARGET_FPS, (times[-1] + np.median(np.diff(times))) * TARGET_FPS
     clip_size = RATE * FRAMES / TARGET_FPS * fps
-    delta = max(COUNT - clip_size, 0)
+    delta = max(count - clip_size, 0)
     if view == -1:
         start = np.random.default_rng(seed).uniform(0, delta)
     elif not use_offset:
@@ -77,6 +86,9 @@ def clip(path, view, num_views, *, use_offset=False, seed=None):
         start = math.floor(delta / 2)
     else:
         start = view * math.floor(delta / (num_views - 1))
+    if not is_constant:
+        moments = (start + (clip_size - 1) * np.arange(FRAMES) / (FRAMES - 1)) / TARGET_FPS
+        return [max(number for number in range(COUNT) if times[number] <= moment + 1e-6) for moment in moments]
     index = torch.linspace(start, start + clip_size - 1, FRAMES)
     return torch.clamp(index, 0, COUNT - 1).long().tolist()
 

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from slowfast_atfr.datasets.frame_reading import DecodeError, check_range, collect, places_of, visit
+from slowfast_atfr.datasets.frame_reading import DecodeError, check_range, collect, in_one_size, places_of
 
 
 def frames_at(wanted):
@@ -15,21 +15,12 @@ def frames_at(wanted):
 
 
 def gather(path, indices, frames_at, transform):
-    return collect(lambda wanted, take: visit(path, wanted, frames_at, take), indices, transform)
+    return collect(lambda wanted: in_one_size(path, wanted, frames_at(wanted)), indices, transform)
 
 
 def test_numbers_and_where_they_stand():
     wanted, places = places_of([7, 2, 7, 5])
     assert wanted.tolist() == [2, 5, 7] and [place.tolist() for place in places] == [[1], [3], [0, 2]]
-
-
-def test_a_reader_that_starts_anew_leaves_nothing_of_its_first_try():
-    def twice(wanted, take):
-        for row in range(2):
-            take(row, np.full((1, 1, 3), 99, np.uint8))
-        visit("a.mp4", wanted, frames_at, take)
-
-    assert collect(twice, [4, 1, 3], lambda frame: frame[:1, :1])[:, 0, 0, 0].tolist() == [4, 1, 3]
 
 
 def test_each_frame_is_fetched_once_and_given_as_often_as_asked_for():

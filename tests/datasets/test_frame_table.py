@@ -2,7 +2,7 @@
 
 import pytest
 
-from slowfast_atfr.datasets.frame_table import build_table
+from slowfast_atfr.datasets.frame_table import build_table, leading_times
 
 GOPS = [(0, True, False), (30, False, False), (10, False, False), (40, True, False), (20, False, False)]
 
@@ -18,8 +18,16 @@ def test_negative_times_are_times():
     assert build_table([(pts - 25, key, hidden) for pts, key, hidden in GOPS]).pts.tolist() == [-25, -15, -5, 5, 15]
 
 
-def test_what_is_shown_before_the_first_key_packet_is_no_frame():
+LEADING = [(-20, False, False), (0, True, False), (-10, False, False), (-5, False, True), (10, False, False)]
+
+
+def test_what_is_shown_before_the_first_key_packet_is_a_frame_if_it_can_be_decoded():
     assert build_table([(-10, False, False), *GOPS]).pts.tolist() == [0, 10, 20, 30, 40]
+    assert leading_times(LEADING) == {-10}
+    assert build_table(LEADING).pts.tolist() == [0, 10]
+    table = build_table(LEADING, leading={-10})
+    assert table.pts.tolist() == [-10, 0, 10] and [table.entry_for(index) for index in range(3)] == [0, 0, 0]
+    assert table.first_from(0) == 0 and table.culprit(0, [1]) == 1
 
 
 def test_hidden_packets_are_no_frames_but_decoding_begins_there():
@@ -35,8 +43,9 @@ def test_hidden_packets_are_no_frames_but_decoding_begins_there():
         [(0, True, False), (1, False, False), (1, False, False)],
         [(0, False, False), (1, False, False)],
         [(0, True, True)],
+        [(0, True, False), (40, False, False), (20, True, False), (60, False, False)],
     ],
-    ids=["empty", "no time", "same time", "no key", "all hidden"],
+    ids=["empty", "no time", "same time", "no key", "all hidden", "time jumps back"],
 )
 def test_packets_that_do_not_tell_the_frames(packets):
     assert build_table(packets) is None
@@ -54,9 +63,9 @@ def test_what_a_frame_may_be_built_on():
     assert table.culprit(8, []) is None and table.culprit(5, [6, 3]) == 3
 
 
-def test_frames_that_are_decoded_and_not_shown_yet():
+def test_when_all_that_a_frame_is_built_on_has_been_shown():
     table = build_table([(pts, bool(key), False) for pts, key in OPEN_GOP])
-    assert [table.looks_ahead(index) for index in range(9)] == [0, 1, 1, 0, 1, 1, 0, 1, 0]
+    assert [table.known_at(index) for index in range(9)] == [0, 3, 3, 3, 6, 6, 6, 8, 8]
 
 
 def test_a_time_at_which_no_frame_is_shown_has_no_index():

@@ -30,8 +30,15 @@ def read(tmp_path):
         ("path label\na.mp4 3\n\n  \nb.mp4 4\n", " "),
         ("path,label\na.mp4, 3\nb.mp4,4\n", " "),
         ("\ufeffa.mp4  3\nb.mp4 4\n", " "),
+        ('"a.mp4",3\n"b.mp4",4\n', " "),
+        ('"a.mp4", "3"\nb.mp4,"4"\n', " "),
+        ('"path","label"\n"a.mp4" 3\n"b.mp4"  4\n', " "),
+        ('"a.mp4";"3"\r\n"b.mp4";4\r\n', ";"),
     ],
-    ids=["blank", "comma", "tab", "semicolon", "header", "comma_header", "byte_order_mark"],
+    ids=[
+        *("blank", "comma", "tab", "semicolon", "header", "comma_header", "byte_order_mark"),
+        *("quoted", "label_quoted", "header_quoted", "semicolon_quoted"),
+    ],
 )
 def test_spellings_of_a_list(read, text, separator):
     assert read(text, separator) == (["a.mp4", "b.mp4"], [3, 4])
@@ -39,6 +46,12 @@ def test_spellings_of_a_list(read, text, separator):
 
 def test_paths_may_hold_separators(read):
     assert read("a b, c.mp4 1\na b.mp4,2\n") == (["a b, c.mp4", "a b.mp4"], [1, 2])
+    assert read('"a, b.mp4",1\n"a ""b"", c.mp4",2\n') == (["a, b.mp4", 'a "b", c.mp4'], [1, 2])
+
+
+@pytest.mark.parametrize("name", ['say "hi".mp4', '"hi" there.mp4', '"a b",c.mp4', 'one".mp4', '"a.mp4', "a,b 7.mp4"])
+def test_a_list_that_was_written_here_is_read_as_it_is(read, name):
+    assert read(f"{name} 5\n") == ([name], [5])
 
 
 @pytest.mark.parametrize(
@@ -51,6 +64,11 @@ def test_paths_may_hold_separators(read):
         ("a.mp4 1\n\nb.mp4 10\n", "line 3: the label is 10; with MODEL.NUM_CLASSES 10 labels go from 0 to 9"),
         ("a.mp4 -1\n", "line 1: the label is -1"),
         ("path label\n", "lists no video"),
+        ("a/b.mp4 O\nc.mp4 1\n", "line 1: 'a/b.mp4 O' is not `path label` with a whole number"),
+        ("a.MKV,one\nc.mp4,1\n", "line 1: 'a.MKV,one' is not"),
+        ("videos/a O\nc.mp4 1\n", "line 1"),
+        ("a.ts O\nc.mp4 1\n", "line 1"),
+        ('"a, b.mp4",O\nc.mp4 1\n', "line 1"),
         ("", "lists no video"),
         (b"caf\xe9.mp4 1\n", "codec can't decode"),
     ],

@@ -1,5 +1,7 @@
 """UCF101 and HMDB51: three splits, by the official files or by lists; what is wrong in them is named."""
 
+import shutil
+
 import pytest
 
 from slowfast_atfr.config import ConfigError, load_cfg
@@ -55,6 +57,13 @@ def test_labels_are_those_of_the_official_files(folders):
     assert ucf.classes == CLASSES and hmdb.classes == ACTIONS
     for official in (ucf, hmdb):
         assert all(path.startswith(f"{official.classes[label]}/") for path, label in official.train + official.test)
+
+
+def test_hidden_files_of_a_mac_are_no_lists_of_classes(folders, tmp_path):
+    lists = shutil.copytree(folders["hmdb51"] / "testTrainMulti_7030_splits", tmp_path / "lists")
+    for path in list(lists.iterdir()):
+        (lists / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    assert Hmdb51.read_official(str(lists), 1).classes == ACTIONS
 
 
 def test_hmdb51_leaves_out_videos_of_part_0(folders):

@@ -1,10 +1,14 @@
 """Colours of known YUV values in every pixel format, matrix and range; pictures turned and mirrored by the file."""
 
+import gc
+
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 
 from slowfast_atfr.datasets.decoder import DecodeError, VideoInfo, probe, read_frames
+from slowfast_atfr.datasets.picture import ToRgb, display_matrix
 
 KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}  # ITU-R BT.601, 709, 2020
 NUMBERS = {"bt709": 1, "bt601": 6, "bt2020": 9}  # in ISO/IEC 23091-2
@@ -127,6 +131,44 @@ def test_pictures_are_set_upright(tmp_path, numbered, numbers, how):
     frames = read_frames(tmp_path / "x.mp4", [4, 2])
     assert numbers(frames).tolist() == [4, 2]
     assert frames[:, :6].max() < 40 < frames[:, -6:].mean()
+
+
+def test_a_frame_goes_with_its_last_user():
+    """Not with the next run of the garbage collector: until then the decoder's pictures would stay in memory."""
+
+    def frames():
+        return sum(isinstance(item, av.VideoFrame) for item in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before, frame = frames(), av.VideoFrame(64, 48, "yuv420p")
+        ToRgb()(frame)
+        assert display_matrix(frame) is None and frames() > before
+        del frame
+        assert frames() == before
+    finally:
+        gc.enable()
+
+
+def test_side_data_of_a_type_without_a_name_does_not_matter():
+    assert Type(6) is Type.DISPLAYMATRIX and Type(12345).value == 12345
+
+
+@pytest.mark.parametrize("matrix", [(ONE, 0, 0, ONE), (0, ONE, -ONE, 0), (-ONE, 0, 0, ONE)])
+def test_a_real_file_whose_side_data_has_a_type_without_a_name(odd_videos, tmp_path, matrix):
+    data = bytearray((odd_videos / "spatial_mvhevc.mov").read_bytes())
+    at = data.index(b"tkhd") + 44
+    before = np.frombuffer(bytes(data[at : at + 20]), ">i4")
+    data[at : at + 36] = np.array([*matrix[:2], 0, *matrix[2:], 0, 0, 0, 1 << 30], ">i4").tobytes()
+    (tmp_path / "turned.mov").write_bytes(data)
+    with av.open(str(odd_videos / "spatial_mvhevc.mov")) as container:
+        straight = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(straight) == 5 and before[[0, 1, 3, 4]].tolist() == [ONE, 0, 0, ONE]
+    turn = {(ONE, 0, 0, ONE): lambda x: x, (0, ONE, -ONE, 0): lambda x: np.rot90(x, -1)}
+    turn = turn.get(matrix, lambda x: x[:, ::-1])
+    for frame, stored in zip(read_frames(tmp_path / "turned.mov", range(5)), straight, strict=True):
+        np.testing.assert_array_equal(frame, turn(stored))
 
 
 def test_an_odd_angle_is_an_error(tmp_path, numbered):

@@ -1,17 +1,21 @@
 """What decoding costs, what odd streams give, and what becomes of damage: tiny files, written here, then broken."""
 
 import gc
+import itertools
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
 from slowfast_atfr.datasets import pyav_video
-from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames
+from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames, use_video
 from slowfast_atfr.datasets.frame_reading import DecodeError, Miscounted
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.pyav_video import Video
-from tests.datasets.conftest import hide_picture
+from slowfast_atfr.datasets.video_file import VideoFile
+from slowfast_atfr.reproduce.data_benchmark import counted_frames
+from tests.datasets.conftest import KINDS, X264, hide_picture, read_number
 
 
 @pytest.fixture
@@ -36,6 +40,47 @@ def test_a_clip_at_the_end_does_not_cost_the_whole_video(numbered, decoded, kind
         video.read([2, 50, 57])
     assert entry >= 44 and {2, 50, 57} <= set(decoded) <= {0, 1, 2, *range(entry, 58)}  # a key frame about every 12
     assert decoded == sorted(decoded)
+
+
+def in_avi(source, path):
+    """The packets of a video in AVI, which keeps no times."""
+    with av.open(str(source)) as before, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(before.streams.video[0])
+        for number, packet in enumerate(packet for packet in before.demux(video=0) if packet.size):
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 25), number, number
+            container.mux(packet)
+    return path
+
+
+def test_avi_is_entered_anywhere_where_its_packets_tell_their_pictures(tmp_path, numbered, numbers, decoded):
+    with open_video(numbered("avi_without_b_frames")) as video:  # a key frame every 12 at most
+        assert numbers(video.read([50, 57])).tolist() == [50, 57] and set(decoded) <= set(range(44, 58))
+
+
+def test_a_picture_that_is_not_coded_is_no_frame_of_an_avi(tmp_path, silent_packet, numbers):
+    path = in_avi(silent_packet, tmp_path / "silent.avi")
+    with open_video(path) as video:
+        assert video.num_frames == 60 and video._table is not None
+        shuffled = np.random.default_rng(0).permutation(60)
+        assert numbers(video.read(shuffled)).tolist() == shuffled.tolist()
+
+
+def test_avi_with_b_frames_is_decoded_no_further_than_needed(tmp_path, numbered, numbers):
+    options = {"g": "30", "bf": "2", "sc_threshold": "1000000000"}
+    path = numbered.write(tmp_path / "b.avi", count=60, codec="mpeg4", options=options)
+    with counted_frames() as count, open_video(path) as video:
+        assert video.num_frames == 60 and count[0] == 0
+        assert numbers(video.read([20, 3])).tolist() == [20, 3] and count[0] <= 22
+        assert numbers(video.read(range(60))).tolist() == list(range(60))
+
+
+def test_an_avi_with_fewer_frames_than_its_packets_promise(tmp_path, numbered, numbers, monkeypatch):
+    monkeypatch.setattr(VideoFile, "picture_kinds", lambda self, packet: "BB")
+    path = numbered("avi_without_b_frames")
+    with open_video(path) as video, pytest.raises(Miscounted, match="promise 119 frames, but there are fewer"):
+        video.read([3, 70])
+    assert use_video(path, lambda video: (video.num_frames, numbers(video.read([59])).tolist())) == (119, [59])
+    assert use_video(path, lambda video: video.read([video.num_frames - 1]).shape[0] * video.num_frames) == 60
 
 
 @pytest.mark.timeout(120)
@@ -98,32 +143,29 @@ def test_unwanted_pictures_that_no_other_is_built_on_are_passed_over(numbered, n
         sparse = video.read(range(3, 60, 8))
         few, decoded[:] = len(decoded), []
         every = video.read(range(60))
-        assert video._table is not None and video._passes_over
+        assert video._table is not None
     assert few < 45 and len(decoded) == 60
     np.testing.assert_array_equal(sparse, every[3::8])
 
 
 def test_a_decoder_that_needs_every_packet_gets_it(numbered, numbers, monkeypatch):
-    """Where passing over loses a wanted frame, the same is read once more without."""
+    """Where passing over loses a wanted frame, the rest is read from the start, without."""
     original = Video._decoded_from
 
     def loses(self, entry, times):
-        for index, frame in original(self, entry, times):
-            if not (self._passes_over and index == 31):
-                yield index, frame
+        return ((index, frame) for index, frame in original(self, entry, times) if index != 31)
 
     monkeypatch.setattr(Video, "_decoded_from", loses)
     with open_video(numbered("b_frames")) as video:
         assert numbers(video.read([30, 31, 40])).tolist() == [30, 31, 40]
-        assert not video._passes_over and video._table is not None
 
 
 @pytest.mark.parametrize("kept", [0, 10, 2**30])
 def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch, kept):
     """Frames are kept from the count; of more than may be kept the file is decoded again."""
     passes = []
-    original = Video._decoded
-    monkeypatch.setattr(Video, "_decoded", lambda self: passes.append(1) or original(self))
+    original = VideoFile.straight
+    monkeypatch.setattr(VideoFile, "straight", lambda self: passes.append(1) or original(self))
     monkeypatch.setattr(pyav_video, "KEPT_BYTES", kept if kept != 10 else 30 * 48 * 256 * 3 // 2)
     with open_video(numbered("avi_with_b_frames")) as video:
         assert numbers(video.read([7, 55, 3])).tolist() == [7, 55, 3]
@@ -157,6 +199,92 @@ def test_hidden_pictures_of_vp8_are_no_frames(tmp_path, numbered, numbers):
         assert video.num_frames == 59
         assert numbers(video.read(range(59))).tolist() == [number for number in range(60) if number != 30]
         assert video._table is not None
+
+
+def cut_at_key(source, path, number):
+    """A copy of a video from its key packet `number` on."""
+    with av.open(str(source)) as before, av.open(str(path), "w") as container:
+        stream, keys = container.add_stream_from_template(before.streams.video[0]), -1
+        for packet in (packet for packet in before.demux(video=0) if packet.size):
+            keys += packet.is_keyframe
+            if keys >= number:
+                packet.stream = stream
+                container.mux(packet)
+    return path
+
+
+def straight_numbers(path):
+    with av.open(str(path)) as container:
+        return [read_number(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("kind", ["open_gop", "hevc_open_gop", "mpeg2"])
+@pytest.mark.parametrize("ending", ["mkv", "ts", "mp4"])
+def test_a_video_cut_at_a_key_packet_has_the_frames_that_can_be_decoded(tmp_path, numbered, numbers, kind, ending):
+    """Frames before the key frame that are built on what was cut off cannot; with RADL pictures they can."""
+    how = KINDS[kind][1] if kind in KINDS else {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}}
+    whole = numbered.write(tmp_path / f"whole.{ending}", count=60, **how)
+    path = cut_at_key(whole, tmp_path / f"cut.{ending}", 2)
+    shown = straight_numbers(path)
+    with open_video(path) as video:
+        assert numbers(video.read(range(video.num_frames))).tolist() == shown and video._table is not None
+        assert [int(numbers(video.read([index])[0])) for index in (0, 1, len(shown) - 1)] == [*shown[:2], shown[-1]]
+
+
+def test_real_pictures_before_the_first_key_frame(odd_videos):
+    path = odd_videos / "leading_pictures_vvc.mp4"
+    with open_video(path) as video:
+        assert video.num_frames == 120
+        picked = video.read([0, 5, 22, 23, 24, 60])
+    assert len(np.unique(picked.reshape(6, -1), axis=0)) == 6
+    np.testing.assert_array_equal(read_frames(path, [5]), picked[1:2])
+
+
+def test_a_decoder_learns_what_only_the_first_packet_says(odd_videos, monkeypatch):
+    """Of an old x264, by looking at it before a seek; of others by decoding from the start what looks damaged."""
+    path = odd_videos / "old_x264_444.mp4"
+    with av.open(str(path)) as container:
+        straight = [frame.to_ndarray(format="rgb24") for frame in itertools.islice(container.decode(video=0), 160)]
+    for wanted in ([159], [100, 20, 150], [76], [90, 91]):
+        with counted_frames() as count, open_video(path) as video:
+            np.testing.assert_array_equal(video.read(wanted), [straight[index] for index in wanted])
+            assert count[0] <= 100  # none is decoded from the start
+    monkeypatch.setattr(VideoFile, "prepare_to_enter", lambda *_: None)
+    with open_video(path) as video:
+        np.testing.assert_array_equal(video.read([100, 140]), [straight[index] for index in (100, 140)])
+
+
+@pytest.mark.parametrize("name", ["a.mpg", "a.vob", "a.asf", "a.wmv", "a.m2ts"])
+@pytest.mark.parametrize("spacing", [12, 18])
+def test_containers_whose_demuxers_stamp_other_pictures_after_a_seek(tmp_path, numbered, numbers, name, spacing):
+    """MPEG program streams and ASF keep several frames in a packet of their own, with a time for the first of them."""
+    codec = {"mpg": "mpeg1video", "wmv": "wmv2", "asf": "libx264"}.get(name.rpartition(".")[2], "mpeg2video")
+    options = {"g": str(spacing), "bf": "0" if codec == "wmv2" else "2"}
+    path = numbered.write(tmp_path / name, count=90, codec=codec, options=options)
+    for index in range(0, 90, 5):
+        assert numbers(read_frames(path, [index])).tolist() == [index]
+    with open_video(path) as video:
+        shuffled = np.random.default_rng(0).permutation(90)
+        for indices in np.array_split(shuffled, 9):
+            assert numbers(video.read(indices)).tolist() == indices.tolist()
+
+
+def test_a_packet_of_another_place_is_noticed(numbered, numbers, monkeypatch):
+    """Were a demuxer to stamp other pictures after a seek, the frames would be counted."""
+    original = VideoFile.packets
+
+    def stamped(self):
+        packets = list(original(self))
+        if packets and packets[0].pts and packets[0].pts > 0:  # after a seek
+            for packet, other in zip(packets, [p.pts for p in packets[2:]], strict=False):
+                packet.pts = other
+        return iter(packets)
+
+    monkeypatch.setattr(VideoFile, "packets", stamped)
+    with open_video(numbered("one_gop")) as video:
+        assert numbers(video.read([30])).tolist() == [30] and video._table is not None
+    with open_video(numbered("b_frames")) as video:
+        assert numbers(video.read([2, 40, 50])).tolist() == [2, 40, 50] and video._table is None
 
 
 def test_a_data_set_reads_a_miscounted_video(silent_packet, cfg, numbers, tmp_path):
@@ -206,17 +334,12 @@ def test_music_with_a_cover_is_no_video(tmp_path, numbered):
 
 
 def test_a_rate_that_is_not_told_follows_from_the_times(numbered, monkeypatch):
-    class Untold:
-        average_rate = guessed_rate = None
-
-        def __init__(self, stream):
-            self.time_base = stream.time_base
-
     with open_video(numbered("vfr")) as video:
-        told, video._stream = video._stream.average_rate, Untold(video._stream)
-        assert video.fps == pytest.approx(float(told), rel=0.05)
-    with open_video(numbered("avi_with_b_frames")) as video:
-        video._stream = Untold(video._stream)
+        told = float(video._file.header_rate)
+    monkeypatch.setattr(VideoFile, "header_rate", None)
+    with open_video(numbered("vfr")) as video:
+        assert video.fps == pytest.approx(told, rel=0.05)
+    with open_video(numbered("no_pts")) as video:
         with pytest.raises(DecodeError, match="does not tell its frame rate"):
             _ = video.fps
         assert video.num_frames == 60
@@ -297,6 +420,27 @@ def test_a_picture_that_is_lost_is_not_passed_over(tmp_path, numbered, head):
             video.read(wanted)
     with open_video(path) as video:
         np.testing.assert_array_equal(video.read([11, 40]), read_frames(numbered("b_frames"), [11, 40]))
+
+
+JOINED = {
+    "h264": {"options": X264},
+    "mpeg2": {"codec": "mpeg2video", "options": {"g": "15", "bf": "2"}},
+    "hevc": {"codec": "libx265", "options": {"x265-params": "keyint=12:log-level=none"}},
+}
+
+
+@pytest.mark.parametrize("codec", JOINED)
+@pytest.mark.parametrize("cut", [0, 188], ids=["whole", "without its first packet"])
+def test_transport_streams_that_were_joined(tmp_path, numbered, numbers, codec, cut):
+    parts = [numbered.write(tmp_path / f"{n}.ts", count=30, first=40 * n, **JOINED[codec]) for n in range(3)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes()[cut:] if n else part.read_bytes() for n, part in enumerate(parts)))
+    shown = [40 * part + number for part in range(3) for number in range(30)]
+    with open_video(path) as video:
+        assert video.num_frames == 90 and video.fps == 25
+        assert numbers(video.read(range(90))).tolist() == shown
+    for index in (29, 30, 31, 57, 58, 59, 60, 89):
+        assert numbers(read_frames(path, [index])).tolist() == [shown[index]]
 
 
 def test_b_frames_before_a_damaged_one_are_refused_without_a_table(tmp_path, numbered):

@@ -48,16 +48,15 @@ class FakeVideo:
 
     def __init__(self):
         right = np.arange(80, dtype=np.uint8)
-        self.frames = np.stack([np.broadcast_to(right[None, :, None] + 8 * i, (40, 80, 3)) for i in range(20)])
+        self.pictures = np.stack([np.broadcast_to(right[None, :, None] + 8 * i, (40, 80, 3)) for i in range(20)])
 
     def read(self, indices, transform=None):
         assert len(indices) == len(set(indices)), "a frame is read once"
-        return np.stack([transform(self.frames[index]) for index in indices])
+        return np.stack([transform(self.pictures[index]) for index in indices])
 
-    def visit(self, wanted, take):
+    def frames(self, wanted):
         assert (np.diff(wanted) > 0).all(), "a frame is read once"
-        for row, index in enumerate(wanted):
-            take(row, self.frames[index])
+        return ((row, self.pictures[index]) for row, index in enumerate(wanted))
 
 
 ALWAYS = 10**6
@@ -111,7 +110,7 @@ def test_every_clip_is_what_its_plan_makes_of_the_frames(cfg, monkeypatch):
     clips = data[2, 5]
     indices, plans = drawn
     for clip, plan in zip(clips, plans, strict=True):
-        expected = np.stack([cut_planned(FakeVideo().frames[index], [plan])[0] for index in indices])
+        expected = np.stack([cut_planned(FakeVideo().pictures[index], [plan])[0] for index in indices])
         erase_planned(expected, plan, cfg)
         np.testing.assert_array_equal(clip.frames.numpy(), expected)
 
@@ -141,7 +140,7 @@ def test_only_videos_that_may_be_mirrored_are(cfg):
 
 def test_a_validation_clip(cfg):
     clip = Fake(cfg, "val")[4]
-    expected = [cut(FakeVideo().frames[i], [val_window(cfg)])[0] for i in (3, 4, 5, 6)]
+    expected = [cut(FakeVideo().pictures[i], [val_window(cfg)])[0] for i in (3, 4, 5, 6)]
     np.testing.assert_array_equal(clip.frames, expected)
     assert (clip.label, clip.index, clip.skipped) == (1, 4, ())
 
@@ -155,7 +154,7 @@ def test_views_come_clip_by_clip_and_crop_by_crop(cfg, crops):
     assert data.opened == [5] and views.frames.shape == (2 * crops, 4, 32, 32, 3)
     for clip, indices in enumerate(data.view_indices(video)):
         for crop, window in enumerate(view_windows(cfg)):
-            expected = [cut(video.frames[i], [window])[0] for i in indices]
+            expected = [cut(video.pictures[i], [window])[0] for i in indices]
             np.testing.assert_array_equal(views.frames[clip * crops + crop], expected)
 
 

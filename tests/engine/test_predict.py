@@ -15,7 +15,9 @@ from slowfast_atfr.engine.predict import Predictor
 from slowfast_atfr.engine.predict_cli import main
 from slowfast_atfr.engine.test import test as run_test
 from slowfast_atfr.models import build_model
+from slowfast_atfr.reproduce.data_benchmark import counted_frames
 from slowfast_atfr.utils.distributed import RankInfo
+from tests.datasets.conftest import HEIGHT, WIDTH, read_number, write_numbered
 from tests.tiny_sets import small_pairs, write_clip
 
 CONFIG = "configs/Demo/SLOWFAST_R18_ATFR.yaml"
@@ -72,7 +74,8 @@ def test_scores_are_those_of_a_test(make_cfg, folder, tmp_path, method):
         np.testing.assert_allclose(ours, theirs / theirs.sum(), atol=1e-4)
         assert prediction.cost["gflops_per_clip"] == pytest.approx(row["gflops_per_clip"], rel=1e-4)
         assert prediction.num_clips == 6
-    assert [prediction.end for prediction in found] == [1.0, 3.0, 1.7]  # 10 frames a second
+    assert [prediction.start for prediction in found] == [0, 0, 0]
+    assert [prediction.end for prediction in found] == [0.9, 1.9, 1.2]  # of the second window; 10 frames a second
 
 
 def test_windows_go_along_a_video_and_each_is_as_alone(make_cfg, folder):
@@ -85,6 +88,77 @@ def test_windows_go_along_a_video_and_each_is_as_alone(make_cfg, folder):
     assert len({window.scores.tobytes() for window in windows}) == 6
     (short,) = predictor([str(folder / "a.mp4")], stride=5)
     assert (short.start, short.end) == (0, 0.8)
+
+
+def test_the_span_is_that_of_the_frames_in_every_form(argv, folder, tmp_path, capsys):
+    told = {}
+    for form in ("table", "csv", "json"):
+        options = ["--format", form, *argv, "TEST.DATASET", "kinetics", "TEST.NUM_ENSEMBLE_VIEWS", "1"]
+        assert main([str(folder / "b.mp4"), *options]) == 0
+        told[form] = capsys.readouterr().out
+    (row,), (line,) = json.loads(told["json"]), csv.DictReader(io.StringIO(told["csv"]))
+    assert (row["start"], row["end"]) == (0, 0.8) == (float(line["start"]), float(line["end"]))  # of 3 s
+    assert "0.0 to 0.8" in told["table"]
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """A list that receives the frames (V, T, H, W, 3) that go through the network."""
+    seen, scores = [], Predictor._scores
+    monkeypatch.setattr(Predictor, "_scores", lambda self, frames: seen.append(frames.numpy()) or scores(self, frames))
+    return seen
+
+
+PAUSE = np.r_[np.arange(0, 3000, 33), 603_000 + np.arange(0, 3000, 33)]  # ms: ten minutes between 3 s and 3 s
+FASTER = np.r_[np.arange(0, 60_000, 1000), 60_000 + np.arange(0, 10_000, 33)]  # 60 s of 1 fps, 10 s of 30 fps
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.nut", "a.flv", "a.ts"])
+@pytest.mark.parametrize("pts", [PAUSE, FASTER], ids=["pause", "faster"])
+@pytest.mark.parametrize("stride", [None, 20.3])
+def test_times_of_a_variable_rate_are_those_that_the_pictures_show(make_cfg, tmp_path, looked_at, name, pts, stride):
+    options = {"preset": "ultrafast", "g": "40", "bf": "2"}
+    path = write_numbered(tmp_path / name, count=len(pts), pts=pts, options=options, fps=1000 if name == "a.ts" else 30)
+    whole = {"DATA__TEST_CROP_SIZE": HEIGHT, "TEST__NUM_SPATIAL_CROPS": 3, "TEST__NUM_ENSEMBLE_VIEWS": 3}
+    cfg = make_cfg(TEST__DATASET="kinetics", **whole)
+    predictions = list(Predictor(cfg)([str(path)], stride))
+    clips = np.concatenate([views.reshape(-1, 3, *views.shape[1:]) for views in looked_at])
+    left, right = clips[:, 0], clips[:, 2]  # the crops that show the number's lower and higher digits
+    missing = WIDTH - 2 * HEIGHT
+    between = clips[:, 1][..., (HEIGHT - missing) // 2 : (HEIGHT + missing) // 2, :]
+    frames = np.concatenate([left, between, right], axis=3)
+    numbers = np.array([[read_number(frame) for frame in clip] for clip in frames])
+    times = pts[numbers] / 1000  # (clips, T)
+    seconds = cfg.DATA.NUM_FRAMES * cfg.DATA.SAMPLING_RATE / cfg.DATA.TARGET_FPS
+    spans = [(times.min(), times.max())] if stride is None else zip(times.min(1), times.max(1), strict=True)
+    for prediction, (first, last) in zip(predictions, spans, strict=True):
+        assert prediction.start == pytest.approx(first, abs=0.002) and last < prediction.end <= last + 0.1
+    starts = np.arange(len(times)) * (stride or (pts[-1] / 1000 - seconds) / 3)
+    assert len(times) == (3 if stride is None else int((pts[-1] / 1000 + 0.034 - seconds) / stride) + 1)
+    for clip, start in zip(numbers, starts, strict=True):
+        moments = np.linspace(start, start + seconds - 1 / cfg.DATA.TARGET_FPS, cfg.DATA.NUM_FRAMES)
+        shown = np.searchsorted(pts / 1000, moments, side="right") - 1
+        assert np.abs(clip - shown).max() <= 1 and (np.diff(clip) >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv", "a.ts", "a.mpg", "a.h264"])
+def test_windows_take_one_pass_over_any_container(make_cfg, tmp_path, monkeypatch, name):
+    codec = {"avi": "mpeg4", "mpg": "mpeg1video"}.get(name.rpartition(".")[2], "libx264")
+    path = write_clip(tmp_path / name, frames=400, codec=codec, fps=25)
+    monkeypatch.setattr("slowfast_atfr.datasets.pyav_video.KEPT_BYTES", 0)
+    predictor = Predictor(make_cfg(TEST__DATASET="kinetics", DATA__TARGET_FPS=25))
+    with counted_frames() as count:
+        windows = list(predictor([str(path)], stride=0.2))
+    assert len(windows) == 79 and not any(window.error for window in windows)
+    assert windows[-1].end == pytest.approx(windows[-1].start + 8 / 25) == pytest.approx(15.92)
+    assert count[0] <= 400
+
+
+def test_windows_of_a_video_with_fewer_frames_than_packets(make_cfg, real_clips):
+    path = str(real_clips / "originals" / "ut_interaction_set1_22_4_3.avi")  # 83 and 81, of 30 a second
+    windows = list(Predictor(make_cfg(TEST__DATASET="kinetics", DATA__TARGET_FPS=30))([path], stride=0.1))
+    assert [round(window.start * 30) for window in windows] == list(range(0, 74, 3))
+    assert windows[-1].end <= 81 / 30
 
 
 def test_folded_norms_give_the_same_scores(make_cfg, folder):

@@ -45,6 +45,13 @@ def test_videos_are_found_flat_and_by_class(tmp_path, by_class):
     assert Entry(f"{where}-1_tr00002__000020_000030.mp4", 1) in videos.lists["train"]
 
 
+def test_hidden_files_of_a_mac_are_no_annotations(tmp_path):
+    folder = write_kinetics(tmp_path)
+    for path in list((folder / "annotations").iterdir()):
+        (folder / "annotations" / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\xe9")
+    assert {name: len(entries) for name, entries in collect(folder).lists.items()} == {"train": 12, "val": 6}
+
+
 def test_a_bare_id_is_a_name_and_replacements_and_the_own_split_go_before(annotated):
     folder = annotated("a,aaaaaaaaaaa,5,15,train", "b,bbbbbbbbbbb,0,10,train", "a,ccccccccccc,0,10,train",
                        "a,ddddddddddd,0.0,10.0,validate", "b,eeeeeeeeeee,0,10,holdout")  # fmt: skip

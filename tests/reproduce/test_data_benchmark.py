@@ -1,6 +1,8 @@
 """The plain pipeline is a fair one, frames are really counted, and a worker's memory is really watched."""
 
+import gc
 import multiprocessing
+import os
 from contextlib import closing
 
 import av
@@ -8,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast_atfr.datasets import build_dataset
+from slowfast_atfr.datasets import build_dataset, read_frames
 from slowfast_atfr.reproduce import data_benchmark
 from slowfast_atfr.reproduce.data_benchmark import (
     MEASUREMENTS,
+    SHORT_SETS,
     benchmark_data,
     counted_frames,
     growth,
@@ -20,7 +23,8 @@ from slowfast_atfr.reproduce.data_benchmark import (
     worker_memory,
     write_data,
 )
-from slowfast_atfr.reproduce.drawn_videos import FPS, SIZE, drawn_frames
+from slowfast_atfr.reproduce.drawn_videos import CODECS, FPS, SIZE, drawn_frames, write_drawn_video
+from slowfast_atfr.utils.env import private_memory
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +105,8 @@ def test_every_figure_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(data_benchmark, "NUM_CLIPS", 1)
     monkeypatch.setattr(data_benchmark, "worker_memory", lambda cfg, **_: np.linspace(100, 101, 31))
 
-    def write_little(folder, *, key_frame_every):
-        cfg = write_data(folder, key_frame_every=key_frame_every, seconds=2, videos=1)
+    def write_little(folder, *, key_frame_every, endings=(".mp4",), **how):
+        cfg = write_data(folder, key_frame_every=key_frame_every, endings=endings, **how | {"seconds": 2, "videos": 1})
         cfg.DATA.NUM_FRAMES, cfg.TEST.NUM_ENSEMBLE_VIEWS = 4, 2
         return cfg
 
@@ -110,9 +114,35 @@ def test_every_figure_is_told(monkeypatch, tmp_path):
     threads = torch.get_num_threads()
     figures = benchmark_data(tmp_path, rounds=1, device=torch.device("cpu"))
     assert torch.get_num_threads() == threads
-    assert len(figures) == len({figure.name for figure in figures}) == 2 * 4 + 6 + 2
-    assert [figure.target for figure in figures if figure.target] == [3, 8, 5] * 2 + [5, 5]
+    assert len(figures) == len({figure.name for figure in figures}) == 2 * 4 + 2 + 6 + 5
+    assert [figure.target for figure in figures if figure.target] == [3, 8, 5] * 2 + [5] * 5
     assert all(np.isfinite(figure.median) and figure.median > 0 for figure in figures)
+
+
+@pytest.mark.parametrize("ending", [*CODECS, ".ts", ".h264", ".mp4"])
+def test_a_closed_video_leaves_nothing_in_memory(tmp_path, ending):
+    """Of frames that the garbage collector has to find: it is off."""
+    write_drawn_video(tmp_path / f"a{ending}", seconds=2, key_frame_every=30, seed=0)
+    gc.collect()
+    gc.disable()
+    try:
+        used = []
+        for _ in range(24):
+            read_frames(tmp_path / f"a{ending}", [3, 40])
+            used.append(private_memory(os.getpid()))
+    finally:
+        gc.enable()
+    assert used[-1] - used[7] < 4 * 2**20  # 60 frames of this size take 8 MiB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT_SETS)
+def test_no_container_makes_a_workers_memory_grow(tmp_path, name):
+    endings = SHORT_SETS[name]
+    how = {"key_frame_every": 30, "seconds": 2, "videos": max(2, len(endings))}
+    cfg = write_data(tmp_path / "data", endings=endings, **how)
+    cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE = 4, [64, 80], 64
+    assert growth(worker_memory(cfg, warm_up=100, measured=1000)) < 5
 
 
 @pytest.mark.slow
