@@ -1,6 +1,7 @@
 """Shared by all tests: markers, seeds, one thread each, the real clips where they lie beside the checkout."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def _quiet_again() -> Iterator[None]:
     package = logging.getLogger("slowfast_atfr")
     package.handlers.clear()
     package.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def gpu() -> Iterator[FakeGpu]:
+    """A GPU that counts kernels, and tells of waits and of devices that are mixed; nothing runs faster on it."""
+    with FakeGpu() as device:
+        yield device
+
+
+@pytest.fixture(autouse=True)
+def _signals_again() -> Iterator[None]:
+    """A run that was told to end ignores SIGTERM from then on: here until its test ends."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

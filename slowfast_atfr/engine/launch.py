@@ -157,15 +157,17 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
 def _run_in_group(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
     """One of several processes, which become a group first."""
     try:
-        rank.stop.connect(join_group(cfg, rank, init_method, rendezvous_seconds))
+        store = join_group(cfg, rank, init_method, rendezvous_seconds)
     except Stopped as stopped:
         if rank.rank == 0:
             note_stop(cfg.OUTPUT_DIR, stopped, progress=False)
         raise
     try:
-        check_config(cfg)
-        check_folder(cfg.OUTPUT_DIR)
-        fn(cfg, rank)  # after an error the group stays as it is: to end it could wait for the others, to leave ends it
+        with rank.stop.shared_in(store):
+            check_config(cfg)
+            check_folder(cfg.OUTPUT_DIR)
+            fn(cfg, rank)
+        # after an error the group stays as it is: to end it could wait for the others, to leave ends it
         leave_group()
     except TOLD:
         raise

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from slowfast_atfr.utils.errors import RunError
 if TYPE_CHECKING:  # this file is imported before torch, which takes seconds in which a signal may come
     from torch.distributed import Store
 
-KEY, INTERVAL = "stop", 1.0  # of the store; seconds
+KEY, INTERVAL = "stop", 0.5  # of the store; seconds
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_STATUS = 85  # of a run that was told to end and has saved its work; no signal, shell or launcher gives this one
 
@@ -33,27 +32,38 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: str | None = None
         self.progress = False
-        self._store: Store | None = None
-        self._looks_at, self._is_shared = 0.0, False
-
-    def connect(self, store: "Store") -> None:
-        """Share the request with all processes that are connected to the same store."""
-        self._store = store
 
     @property
     def here(self) -> bool:
-        """Whether the run is to end. It looks what others say at most once a second, and waits for nobody."""
-        if self._store is None:
-            return self.signal is not None
-        with suppress(Exception):  # the store is gone with its process: the run ends anyway
-            if self.signal is not None and not self._is_shared:
-                self._is_shared = True
-                self._store.set(KEY, self.signal)
-            elif self.signal is None and time.monotonic() >= self._looks_at:
-                self._looks_at = time.monotonic() + INTERVAL
-                if self._store.check([KEY]):
-                    self.signal = f"{self._store.get(KEY).decode()} to another process"
         return self.signal is not None
+
+    @contextmanager
+    def shared_in(self, store: "Store") -> Iterator[None]:
+        """Within the block, share the request with all processes that do the same with their end of a store.
+
+        A thread asks the store: where the network to it is cut, that can take for ever, and the run has to go on to the
+        collective that ends it.
+        """
+        done = threading.Event()
+        with suppress(AttributeError, RuntimeError):  # of older torch, and of stores without a network
+            store = store.clone()  # a connection of its own
+        thread = threading.Thread(target=self._exchange, args=(store, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join(2 * INTERVAL)
+
+    def _exchange(self, store: "Store", done: threading.Event) -> None:
+        with suppress(Exception):  # the store is gone with its process: the run ends anyway
+            while not done.wait(INTERVAL):
+                if self.signal is not None:
+                    store.set(KEY, self.signal)
+                    return
+                if store.check([KEY]):
+                    self.signal = f"{store.get(KEY).decode()} to another process"
+                    return
 
     def note(self, number: int) -> None:
         """Take note of a signal, and say so at once."""
@@ -66,9 +76,17 @@ class StopRequest:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Take note of SIGTERM and SIGINT within the block, instead of ending."""
-        with on_signals(self.note):
-            yield
+        """Take note of SIGTERM and SIGINT within the block, instead of ending.
+
+        A process that was told to end by SIGTERM ignores it from then on, until it has ended: srun sends it to the
+        other tasks of a step as soon as one is done.
+        """
+        try:
+            with on_signals(self.note):
+                yield
+        finally:
+            if self.here and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

@@ -58,11 +58,12 @@ class Job:
 
     def wait_until(self, *states, seconds=240, hurry=True):
         """Wait for a state of the job; one that has queued again is made to start now, not two minutes later."""
-        deadline, state = time.monotonic() + seconds, ""
+        deadline, seen = time.monotonic() + seconds, []
         while True:
-            before, state = state, self.show("JobState")
-            if before == state and state in states:  # a job that is about to queue again has failed for a moment
-                return state
+            state = self.show("JobState")
+            seen.append(state)
+            if state in states and set(seen[-4:]) == {state} and len(seen) >= 4:
+                return state  # a job that is about to queue again has failed for a moment
             assert time.monotonic() < deadline, f"job is {state}: {self.text()[-3000:]}"
             if hurry and state == "PENDING":
                 self.call("scontrol", "update", f"jobid={self.number}", "StartTime=now")
@@ -135,7 +136,7 @@ def test_a_job_that_is_told_to_end_queues_again_and_is_the_run_that_was_not(subm
 
 @pytest.mark.parametrize("way", ["scancel", "requeue", "time limit", "preemption"])
 def test_whatever_ends_a_job_leaves_a_checkpoint_to_go_on_from(submit, uninterrupted, way):
-    options = ["--time=1", "--signal=TERM@40"] if way == "time limit" else []
+    options = ["--time=2", "--signal=TERM@50"] if way == "time limit" else []
     job = submit("ended", options=options)
     job.wait_for('"iter": "2/')
     if way == "scancel":

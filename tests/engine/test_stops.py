@@ -1,4 +1,8 @@
+import signal
+import time
+
 import pytest
+from torch.distributed import HashStore
 
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.stops import note_stop
@@ -29,34 +33,33 @@ def test_a_run_that_is_always_told_to_end_too_soon_ends_with_a_failure(repo, tin
     assert told[-1].startswith("error: the run was told to end") and "before they had done anything" in told[-1]
 
 
-def test_processes_share_the_request(monkeypatch):
-    class Store:
-        values = {}
-
-        def set(self, key, value):
-            self.values[key] = value.encode()
-
-        def check(self, keys):
-            return all(key in self.values for key in keys)
-
-        def get(self, key):
-            return self.values[key]
-
-    one, other = StopRequest(), StopRequest()
-    for request in (one, other):
-        request.connect(Store())
-        monkeypatch.setattr("slowfast_atfr.utils.stop.INTERVAL", 0.0)
-    assert not one.here and not other.here
-    one.note(15)
-    assert one.here and one.signal == "SIGTERM"
-    assert other.here and other.signal == "SIGTERM to another process"
+def test_processes_share_the_request():
+    store, one, other = HashStore(), StopRequest(), StopRequest()
+    with one.shared_in(store), other.shared_in(store):
+        assert not one.here and not other.here
+        one.note(signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while not other.here and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert one.signal == "SIGTERM" and other.signal == "SIGTERM to another process"
 
 
-def test_a_store_that_is_gone_does_not_end_a_run():
-    class Gone:
-        def check(self, keys):
-            raise RuntimeError("Connection reset by peer")
+class Cut:
+    """A store behind a network that is cut: no answer ever comes."""
 
-    request = StopRequest()
-    request.connect(Gone())
-    assert not request.here
+    def check(self, keys):
+        time.sleep(1000)
+
+
+class Gone:
+    def check(self, keys):
+        raise RuntimeError("Connection reset by peer")
+
+
+@pytest.mark.parametrize("store", [Cut(), Gone()])
+def test_a_store_that_does_not_answer_keeps_nobody(store):
+    request, start = StopRequest(), time.monotonic()
+    with request.shared_in(store):
+        time.sleep(1.0)
+        assert not request.here
+    assert time.monotonic() - start < 5

@@ -11,7 +11,7 @@ from tests.processes import hear_ctrl_c
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_noted_within_and_the_old_handlers_come_back(number):
+def test_a_signal_is_noted_within_and_sigterm_ignored_from_then_on(number):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs under nohup ignores it
     before, stop = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)], StopRequest()
     with stop.on_signals():
@@ -20,6 +20,16 @@ def test_a_signal_is_noted_within_and_the_old_handlers_come_back(number):
         assert stop.here and stop.signal == number.name
         os.kill(os.getpid(), signal.SIGTERM)  # Slurm sends it more than once
         assert stop.signal == number.name
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN, before[1]]
+    with StopRequest().on_signals():
+        pass
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # as it was
+
+
+def test_without_a_signal_the_old_handlers_come_back():
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with StopRequest().on_signals():
+        pass
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
 
 
