@@ -1,6 +1,7 @@
 """Shared by all tests: markers, seeds, one thread each, the real clips where they lie beside the checkout."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # the suite runs on all cores by running tests side by side
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do the programs that tests start
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +44,6 @@ def _quiet_again() -> Iterator[None]:
     package = logging.getLogger("slowfast_atfr")
     package.handlers.clear()
     package.setLevel(logging.NOTSET)
-
-
-@pytest.fixture
-def gpu() -> Iterator[FakeGpu]:
-    """A GPU that counts kernels, and tells of waits and of devices that are mixed; nothing runs faster on it."""
-    with FakeGpu() as device:
-        yield device
 
 
 @pytest.fixture(autouse=True)

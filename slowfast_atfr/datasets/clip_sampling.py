@@ -29,7 +29,7 @@ class Windows:
     def __init__(self, timeline: Timeline, data: CfgNode, sampling_rate: int | None = None) -> None:
         is_even = timeline.times is None
         self._timeline, self._count = timeline, data.NUM_FRAMES
-        self.rate = timeline.fps if is_even else float(data.TARGET_FPS)  # ticks a second
+        self.rate = (timeline.round_fps or timeline.fps) if is_even else float(data.TARGET_FPS)  # ticks a second
         self.total = timeline.num_frames if is_even else timeline.seconds * self.rate
         self.length = window_length(
             self.rate,

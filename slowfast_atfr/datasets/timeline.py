@@ -14,12 +14,14 @@ class Timeline:
     """Frames of a video along time, which is 0 at the first.
 
     fps: frames a second on average. times: (num_frames,) float64 seconds, increasing; None where the rate is constant,
-    and frame i is shown from i / fps on.
+    and frame i is shown from i / fps on. round_fps: the roundest rate that rounded time stamps allow, which clips are
+    taken by where the header has none that agrees with them; None: fps.
     """
 
     num_frames: int
     fps: float
     times: np.ndarray | None = None
+    round_fps: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -59,10 +61,18 @@ def timeline_of(pts: np.ndarray, time_base: Fraction, header_rate: Fraction | No
     """
     steps, unit = len(pts) - 1, float(time_base)
     times = (pts - pts[0]) * unit
-    if not header_rate or (steps and abs(steps / float(header_rate) - times[-1]) > unit + _ROUNDING):
-        header_rate = steps / times[-1] if steps else None
-    if header_rate is None:
-        return None
-    fps = float(header_rate)
+    if not steps:
+        return Timeline(len(pts), float(header_rate)) if header_rate else None
+    holds = header_rate and abs(steps / float(header_rate) - times[-1]) <= unit + _ROUNDING
+    fps = float(header_rate) if holds else float(steps / times[-1])
     is_even = np.abs(times - np.arange(len(pts)) / fps).max() <= 0.5 / fps
-    return Timeline(len(pts), fps, None if is_even else times)
+    if not is_even:
+        return Timeline(len(pts), fps, times)
+    return Timeline(len(pts), fps, round_fps=None if holds else _roundest(steps, times[-1], unit))
+
+
+def _roundest(steps: int, seconds: float, unit: float) -> float:
+    """The rate of the smallest denominator that makes `steps` frames last as long, to a unit of time."""
+    rates = (Fraction(steps / seconds).limit_denominator(most) for most in range(1, 1002))
+    fits = (float(rate) for rate in rates if rate and abs(steps / float(rate) - seconds) <= unit)
+    return next(fits, steps / seconds)

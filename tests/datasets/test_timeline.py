@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from slowfast_atfr.config import get_cfg
+from slowfast_atfr.datasets.clip_sampling import Windows
 from slowfast_atfr.datasets.decoder import open_video, probe
 from slowfast_atfr.datasets.timeline import Timeline, timeline_of
 from tests.datasets.conftest import X264
@@ -55,9 +57,27 @@ def test_a_header_that_is_right_is_more_exact_than_stamps(tmp_path):
     assert probe(path).fps == float(rate)
 
 
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), 12, 25, 30, 50])
+@pytest.mark.parametrize("unit", [1000, 90_000])
+@pytest.mark.parametrize("header", [None, 1000])
+def test_clips_are_those_of_the_right_header(rate, unit, header):
+    """As far as stamps allow: they are rounded, and so is the rate that follows from them."""
+    pts = np.array([round(number * unit / Fraction(rate)) for number in range(200)])
+    cfg = get_cfg()
+    cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE, cfg.DATA.TARGET_FPS = 8, 1, 30
+    right, found = (timeline_of(pts, Fraction(1, unit), value) for value in (Fraction(rate), header))
+    assert found.fps == pytest.approx(right.fps, rel=1e-3)
+    for start in (0, 10, 33):
+        assert Windows(found, cfg.DATA).at(start).tolist() == Windows(right, cfg.DATA).at(start).tolist()
+
+
 def test_a_real_header_of_1000(odd_videos):
-    info = probe(odd_videos / "fps_1000_in_header.mkv")
-    assert info.num_frames == 30 and info.fps == pytest.approx(29.99, abs=0.005)
+    cfg = get_cfg()
+    cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE, cfg.DATA.TARGET_FPS = 8, 1, 30
+    with open_video(odd_videos / "fps_1000_in_header.mkv") as video:
+        assert video.num_frames == 30 and video.fps == pytest.approx(29.99, abs=0.005)
+        assert Windows(video.timeline, cfg.DATA).view(0, 1, use_offset=False).tolist() == list(range(8))
+        assert Windows(video.timeline, cfg.DATA).view(0, 1, use_offset=True).tolist() == list(range(11, 19))
 
 
 @pytest.mark.parametrize("jitter", [0, 10, 16])

@@ -160,6 +160,16 @@ def test_pictures_are_numbered_from_one(numbered, tmp_path):
     assert [read_number(frame) for frame in folder.read(range(60))] == list(range(60))
 
 
+@pytest.mark.parametrize("name", ["fps_1000_in_header.mkv", "leading_pictures_vvc.mp4", "spatial_mvhevc.mov"])
+def test_real_files_that_are_odd(odd_videos, tmp_path, name):
+    copy = resized(odd_videos / name, tmp_path, side=64)
+    with open_video(odd_videos / name) as before, open_video(copy) as after:
+        assert before.num_frames == after.num_frames
+        assert after.fps == pytest.approx(before.fps, rel=0.01)
+        times = [(stamps - stamps[0]) * float(base) for stamps, base in (before.times, after.times)]
+        np.testing.assert_allclose(*times, atol=1e-3)
+
+
 def test_real_files_of_many_codecs(real_clips, tmp_path):
     refused = []
     for source in sorted((real_clips / "originals").iterdir()):
