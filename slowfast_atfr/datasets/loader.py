@@ -149,7 +149,7 @@ def build_view_loader(dataset: VideoDataset, cfg: CfgNode, rank: RankInfo, *, do
         dataset: of the split test.
         cfg: a machine's processes share TEST.BATCH_SIZE views.
         rank: of this process.
-        done: videos that are left out, such as those of a test that goes on.
+        done: videos to leave out, such as those that an interrupted test has finished.
     Raises:
         ConfigError: if the batch cannot be shared evenly.
     """

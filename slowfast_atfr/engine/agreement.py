@@ -51,6 +51,7 @@ def check_folder(folder: str, seconds: float = 30.0) -> None:
     """Whether all processes see the same folder. A collective.
 
     The first process makes a file in it, and the others look for that; network file systems may show it late.
+
     Args:
         folder: OUTPUT_DIR.
         seconds: that a process looks for the file.

@@ -51,8 +51,8 @@ def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
     """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say; the figures of the test, if there is one.
 
     Raises:
-        RunError: if another run works in OUTPUT_DIR, or it is told to end for the second time without any progress.
-        Stopped: if it is told to end, and has kept what it has done.
+        RunError: if another run uses OUTPUT_DIR, or at the second interruption in a row without progress.
+        Stopped: after SIGTERM or Ctrl-C, when the progress is saved.
     """
     with OutputLock(cfg.OUTPUT_DIR):
         logger.info("Run with config:\n%s", cfg)
@@ -61,7 +61,7 @@ def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
                 train(cfg, rank)
             return test(cfg, rank) if cfg.TEST.ENABLE else None
         except Stopped as stopped:
-            anew = cfg.TRAIN.ENABLE and not cfg.TRAIN.AUTO_RESUME  # whatever it has done, the next start does again
+            anew = cfg.TRAIN.ENABLE and not cfg.TRAIN.AUTO_RESUME  # the next start repeats all of it
             note_stop(cfg.OUTPUT_DIR, stopped, progress=rank.stop.progress and not anew)
             raise
 
@@ -79,10 +79,10 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
 
 
 def exit_status(command: Callable[[], None]) -> int:
-    """0 of a command that runs to its end; what the user can mend, or has stopped, is told without a traceback.
+    """Run a command and return its exit status; errors that a user can fix are printed without a traceback.
 
-    A process whose group could not be left in order ends here: the threads of such a group abort an interpreter that
-    takes itself apart, and with it the exit status.
+    Where the process group is still open after an error the process ends here: the group's threads would abort the
+    interpreter while it shuts down, and its exit status would be lost.
     """
     status = _status_of(command)
     if is_initialized():

@@ -20,7 +20,7 @@ from fvcore.common.config import CfgNode
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.engine.slurm import is_slurm_task
+from slowfast_atfr.engine.launchers import advice_for
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.stop import Stopped
 
@@ -59,6 +59,7 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
     deadline, later = time.monotonic() + seconds, timedelta(minutes=cfg.DIST_TIMEOUT)
     try:
         with _ended_at(deadline + GRACE, lambda: _not_met(cfg, rank, init_method, seconds, "they do not connect")):
+            _wait_for_listener(cfg, rank, init_method, deadline)
             store, launch = _meet(rank, init_method, deadline)
             store = dist.PrefixStore(f"launch/{launch}", store)
             dist.init_process_group(
@@ -104,37 +105,18 @@ def lost_process(error: Exception) -> str | None:
 
 
 def _not_met(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float, reason: str) -> str:
-    reason = reason.strip().splitlines()[0][:300]
-    by_slurm = is_slurm_task(os.environ) and init_method != "env://"
+    reason, advice = reason.strip().splitlines()[0][:300], advice_for(cfg, init_method)
     if re.search(r"EADDRINUSE|already in use", reason):
-        again, key = ("the first task", "MASTER_PORT") if by_slurm else (f"--shard_id {cfg.SHARD_ID}", "port")
         return (
             f"process {rank.rank} of {rank.world_size} cannot listen at {init_method}, for the port is in use: by "
-            f"another run, by what an earlier one has left running, or by a second process started as {again}. Choose "
-            f"another {key}, the same everywhere"
+            "another run, by what an earlier one has left running, or by a second process started as "
+            f"{advice.twin}. Choose another {advice.port}, the same everywhere"
         )
-    if by_slurm:
-        started = (
-            "srun started all tasks; that MASTER_ADDR, if it is set, is an address of the job's first node that the "
-            "others reach (without it the node's name is taken)"
-        )
-        port = "MASTER_PORT"
-    else:
-        started, port = _how_it_was_started(cfg, init_method), "PORT"
     return (
         f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within {seconds:.0f} s "
-        f"({reason}). Check that {started}; that {port} is free and no firewall closes it or the ports that processes "
-        "choose among themselves; and that GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network interface "
-        "between the machines, where they have several. docs/multi_node.md has more"
-    )
-
-
-def _how_it_was_started(cfg: CfgNode, init_method: str) -> str:
-    return (
-        "torchrun was started on all machines with the same --rdzv_endpoint or --master_addr and --master_port"
-        if init_method == "env://"
-        else f"all NUM_SHARDS ({cfg.NUM_SHARDS}) machines were started, each with its own --shard_id from 0; that "
-        "--init_method is the same tcp://HOST:PORT everywhere, HOST the machine of shard 0 as the others reach it"
+        f"({reason}). Check that {advice.check}; that the {advice.port} is free and no firewall closes it or the ports "
+        "that processes choose among themselves; and that GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network "
+        "interface between the machines, where they have several. docs/multi_node.md has more"
     )
 
 
@@ -163,7 +145,6 @@ def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store
     calls with a name that was never used before, every process answers with one of its own, and the first one lists the
     answers. Who is in the list has met the others; who is not waits for the next call.
     """
-    _wait_for_listener(rank, init_method, deadline)
     me = {"world": rank.world_size, "who": f"{socket.gethostname()}, process {os.getpid()}", "id": uuid.uuid4().hex}
     while True:
         try:
@@ -176,12 +157,12 @@ def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store
             time.sleep(0.2)
 
 
-def _wait_for_listener(rank: RankInfo, init_method: str, deadline: float) -> None:
+def _wait_for_listener(cfg: CfgNode, rank: RankInfo, init_method: str, deadline: float) -> None:
     """Until the first process listens, or the deadline; torch's own client takes two to three times its limit.
 
     Raises:
         ConfigError: if the name of the first machine is none.
-        Stopped: if this process is told to end.
+        Stopped: after SIGTERM or Ctrl-C.
     """
     place = urlsplit(init_method)
     host, port = place.hostname, place.port
@@ -201,7 +182,7 @@ def _wait_for_listener(rank: RankInfo, init_method: str, deadline: float) -> Non
             if time.monotonic() > min(deadline, unknown_since + FOR_NAMES):
                 raise ConfigError(
                     f"process {rank.rank} of {rank.world_size} cannot find the machine {host!r} ({error.strerror}), at "
-                    f"which all are to meet. {_how_to_name_it(init_method)}"
+                    f"which all are to meet. {advice_for(cfg, init_method).name}"
                 ) from None
         except OSError as error:
             if time.monotonic() + 1.0 > deadline:
@@ -209,19 +190,9 @@ def _wait_for_listener(rank: RankInfo, init_method: str, deadline: float) -> Non
         time.sleep(0.5)
 
 
-def _how_to_name_it(init_method: str) -> str:
-    if is_slurm_task(os.environ):
-        return "Give MASTER_ADDR, an address of the job's first node that the others reach, and MASTER_PORT if need be"
-    if init_method == "env://":
-        return "Give torchrun an --rdzv_endpoint or a --master_addr that all machines reach"
-    return "Give --init_method tcp://HOST:PORT with a HOST that all machines reach"
-
-
 def _end_if_told(rank: RankInfo) -> None:
     if rank.stop.here:
-        raise Stopped(
-            f"the run was told to end ({rank.stop.signal}) before its processes had met; nothing was done yet"
-        )
+        raise rank.stop.stopped("before its processes had met", "nothing was done yet")
 
 
 def _connect(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:

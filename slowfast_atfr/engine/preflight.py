@@ -13,6 +13,7 @@ def check_files(cfg: CfgNode) -> None:
     """Whether the checkpoint files that the run will read are there, and its folder can take what it writes.
 
     A run that resumes does not read TRAIN.CHECKPOINT_FILE_PATH, and a test may take a file that its training writes.
+
     Raises:
         ConfigError: naming the key and the file.
     """

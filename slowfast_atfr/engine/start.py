@@ -89,7 +89,7 @@ def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
     if resumed is not None:
         changes = resumed.changes(cfg)
         if changes:
-            text = "the run goes on from %s, which was trained with another config: %s. %s"
+            text = "the run resumes from %s, which was trained with another config: %s. %s"
             remedy = "To start anew, choose another OUTPUT_DIR, or remove the checkpoints"
             logger.warning(text, resumed.path, told(changes), remedy)
         return Start(resumed, resumes=True)

@@ -1,4 +1,4 @@
-"""Runs that are told to end again and again: a run that makes no progress in between is not to be started for ever."""
+"""Interruptions without progress: after two in a row a run fails, so that no scheduler restarts it forever."""
 
 import os
 from contextlib import suppress
@@ -12,14 +12,14 @@ NAME = ".stopped_without_progress"
 
 
 def note_stop(folder: str, stopped: Stopped, *, progress: bool) -> None:
-    """Take note that a run was told to end; a collective.
+    """Record that a run was interrupted; a collective.
 
     Args:
-        folder: OUTPUT_DIR, which keeps the note for the next start.
-        stopped: how it ended.
-        progress: whether it has done something since it was started that the next start need not do again.
+        folder: OUTPUT_DIR, where the next start finds the record.
+        stopped: the error that ends the run.
+        progress: whether this start has saved work that the next one need not repeat.
     Raises:
-        RunError: at the second stop in a row without progress; a third start begins to count anew.
+        RunError: at the second interruption in a row without progress; after that counting begins again.
     """
     on_main(lambda: _note_stop(os.path.join(folder, NAME), stopped, progress))
 
@@ -33,8 +33,8 @@ def _note_stop(path: str, stopped: Stopped, progress: bool) -> None:
         return
     if again:
         raise RunError(
-            f"{stopped} But this start and the one before it were told to end before they had done anything that could "
-            "be kept, so another start is no use: give the run more time. Under Slurm --time must be longer than the "
-            "lead of --signal and what is done at once: a start and an iteration, a validation, or the views of a video"
+            f"{stopped}. But this start and the one before it were told to end before they had saved any work, so "
+            "another start would not help: give the run more time. Under Slurm --time must be longer than the lead of "
+            "--signal plus a start and one unit of work: an iteration, a validation, or the views of a video"
         )
     write_whole(path, "")

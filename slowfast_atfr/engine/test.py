@@ -15,13 +15,11 @@ from slowfast_atfr.engine.agreement import check_videos
 from slowfast_atfr.engine.run import build_for_test, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
-from slowfast_atfr.engine.test_progress import Tested, TestProgress
+from slowfast_atfr.engine.tested_videos import Tested, TestedVideos
 from slowfast_atfr.utils.distributed import RankInfo, in_any_process
 from slowfast_atfr.utils.env import seed_everything
-from slowfast_atfr.utils.meters import TestMeter
-from slowfast_atfr.utils.meters import progress as with_progress
+from slowfast_atfr.utils.meters import TestMeter, progress
 from slowfast_atfr.utils.precision import allow_tf32
-from slowfast_atfr.utils.stop import Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
         the `test_final` figures: top1_acc and top5_acc in percent; gflops_per_clip and active_bins_*, means over all
         views; clips_per_second, views that all processes together take through the network, data loading left out.
     Raises:
-        Stopped: if it is told to end; a test of the same weights goes on with the videos that are left.
+        Stopped: after SIGTERM or Ctrl-C; a test of the same weights resumes with the remaining videos.
     """
     seed_everything(cfg.RNG_SEED, rank.rank)
     allow_tf32(cfg.ALLOW_TF32, rank.device)
@@ -42,15 +40,15 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     check_videos(dataset, cfg)
     network, weights = build_for_test(cfg, rank)
     names = [dataset.path(index) for index in range(len(dataset))]
-    progress = TestProgress(cfg, weights, names)
-    done = progress.load()
+    file = TestedVideos(cfg, weights, names)
+    done = file.load()
     loader = build_view_loader(dataset, cfg, rank, done=done.videos.whole if done else ())
     meter, skips, seconds = TestMeter(len(names), dataset.num_views, len(loader), cfg, names=names), SkipLog(), 0.0
     if done is not None and rank.rank == 0:
         meter.restore(*done)
     meter.iter_tic()
     with watch_cost(network, cfg) as cost:
-        for iteration, batch in enumerate(prefetch(with_progress(loader, "test"), rank.device)):
+        for iteration, batch in enumerate(prefetch(progress(loader, "test"), rank.device)):
             if rank.stop.here:
                 break
             meter.data_toc()
@@ -74,13 +72,11 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     if in_any_process(rank.stop.here):
         videos = meter.merged()
         rank.stop.progress |= len(videos.whole) > (len(done.videos.whole) if done else 0)
-        progress.save(Tested(videos, meter.value_names()))
-        raise Stopped(
-            f"the run was told to end ({rank.stop.signal or 'a signal to another process'}) in its test, and has kept "
-            f"{len(videos.whole)} of {len(names)} videos. Start it again by the same command to go on from there"
-        )
+        file.save(Tested(videos, meter.value_names()))
+        kept = f"{len(videos.whole)} of {len(names)} videos are saved. Start it again by the same command to resume"
+        raise rank.stop.stopped("in its test", kept)
     stats = meter.finalize(net_seconds=seconds)
-    progress.clear()
+    file.clear()
     if cfg.TEST.SAVE_RESULTS_PATH:
         meter.save_results(os.path.join(cfg.OUTPUT_DIR, cfg.TEST.SAVE_RESULTS_PATH))
     return stats

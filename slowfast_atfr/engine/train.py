@@ -67,12 +67,8 @@ class Watch:
 
     def stopped(self, where: str) -> Stopped:
         """The error that ends the run when all is saved; where: such as "in the validation of epoch 3"."""
-        signal = self.stop.signal or "a signal to another process"
         again = "by the same command" if self.cfg.TRAIN.AUTO_RESUME else "with TRAIN.AUTO_RESUME True"
-        return Stopped(
-            f"the run was told to end ({signal}) {where}; what it has done is saved. Start it again {again} to go on "
-            "from there"
-        )
+        return self.stop.stopped(where, f"its progress is saved. Start it again {again} to resume")
 
 
 def train(cfg: CfgNode, rank: RankInfo) -> None:
@@ -80,7 +76,7 @@ def train(cfg: CfgNode, rank: RankInfo) -> None:
 
     Raises:
         FloatingPointError: if the loss is not finite, or explodes.
-        Stopped: after a SIGTERM to one of the processes, when a checkpoint has been written.
+        Stopped: after SIGTERM or Ctrl-C to one of the processes, when a checkpoint is written.
     """
     seed_everything(cfg.RNG_SEED, rank.rank)
     allow_tf32(cfg.ALLOW_TF32, rank.device)

@@ -26,13 +26,6 @@ class FileArgumentParser(argparse.ArgumentParser):
         super().error(message)
 
 
-def existing_file(text: str) -> Path:
-    """A file to read. Raises ArgumentTypeError."""
-    if not os.path.isfile(text):
-        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
-    return Path(text)
-
-
 def existing_folder(text: str) -> str:
     """A folder to read. Raises ArgumentTypeError."""
     if not os.path.isdir(text):

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: what is told to end finishes what it is doing, saves it and ends."""
+"""SIGTERM and Ctrl-C: a run finishes what it is doing, saves its progress and ends."""
 
 import os
 import signal
@@ -15,18 +15,18 @@ if TYPE_CHECKING:  # this file is imported before torch, which takes seconds in 
 
 KEY, INTERVAL = "stop", 0.5  # of the store; seconds
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-EXIT_STATUS = 85  # of a run that was told to end and has saved its work; no signal, shell or launcher gives this one
+EXIT_STATUS = 85  # of a run that was interrupted and saved its progress; no signal, shell or launcher uses it
 
 
 class Stopped(RunError):
-    """The run was told to end, and what it has done is saved."""
+    """The run was told to end, and its progress is saved."""
 
 
 class StopRequest:
     """Whether this process, or another of its run, has been told to end.
 
     signal: name of the signal that did, such as SIGTERM; None before that.
-    progress: whether the process has done something since it was started that its next start need not do again.
+    progress: whether this start has saved work that the next one need not repeat.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,16 @@ class StopRequest:
     def here(self) -> bool:
         return self.signal is not None
 
+    def stopped(self, where: str, outcome: str) -> Stopped:
+        """The error that ends a run: where it was, such as "in the validation of epoch 3", and what is saved."""
+        return Stopped(f"the run was told to end ({self.signal or 'a signal to another process'}) {where}; {outcome}")
+
     @contextmanager
     def shared_in(self, store: "Store") -> Iterator[None]:
         """Within the block, share the request with all processes that do the same with their end of a store.
 
-        A thread asks the store: where the network to it is cut, that can take for ever, and the run has to go on to the
-        collective that ends it.
+        A thread polls the store: after a network failure a request may never return, and the run itself must reach the
+        collective whose time-out ends it.
         """
         done = threading.Event()
         with suppress(AttributeError, RuntimeError):  # of older torch, and of stores without a network
@@ -56,7 +60,7 @@ class StopRequest:
             thread.join(2 * INTERVAL)
 
     def _exchange(self, store: "Store", done: threading.Event) -> None:
-        with suppress(Exception):  # the store is gone with its process: the run ends anyway
+        with suppress(Exception):  # the store is gone with its process, and so the run ends anyway
             while not done.wait(INTERVAL):
                 if self.signal is not None:
                     store.set(KEY, self.signal)
@@ -69,7 +73,7 @@ class StopRequest:
         """Take note of a signal, and say so at once."""
         again = " (Ctrl-C once more ends it at once)" if number == signal.SIGINT else ""
         if self.signal is None:
-            say = f"{signal.Signals(number).name}: the run saves what it has done and ends{again}\n"
+            say = f"{signal.Signals(number).name}: the run saves its progress and ends{again}\n"
             with suppress(OSError, ValueError):
                 os.write(sys.__stderr__.fileno(), say.encode())  # the signal may have interrupted a buffered write
         self.signal = self.signal or signal.Signals(number).name
@@ -78,8 +82,8 @@ class StopRequest:
     def on_signals(self) -> Iterator[None]:
         """Take note of SIGTERM and SIGINT within the block, instead of ending.
 
-        A process that was told to end by SIGTERM ignores it from then on, until it has ended: srun sends it to the
-        other tasks of a step as soon as one is done.
+        After a signal SIGTERM is ignored until the process ends: srun sends it to the other tasks of a step as soon as
+        one of them is done.
         """
         try:
             with on_signals(self.note):
@@ -124,7 +128,7 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
     for number in SIGNALS:
         if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:  # nohup and shells' jobs ignore SIGINT
             signal.signal(number, handle)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came while they were held is handled now
+    _mask("SIG_UNBLOCK", SIGNALS)  # what came while they were held is handled now
     try:
         yield
     finally:
@@ -134,7 +138,13 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
 
 def hold_sigterm() -> None:
     """Keep SIGTERM back until `on_signals` can handle it: for the first line of a program that has much to import."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    _mask("SIG_BLOCK", [signal.SIGTERM])
+
+
+def _mask(how: str, numbers: Sequence[int]) -> None:
+    """Change this thread's signal mask, where the system has one."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(getattr(signal, how), numbers)
 
 
 def ignore_signals() -> None:

@@ -106,7 +106,7 @@ MOMENTS = {
     "in the validation": "in the validation of epoch 2",
     "in a validation without a checkpoint": "in the validation of epoch 1",
     "after the last validation": "after the last epoch",
-    "in the test": "in its test, and has kept",
+    "in the test": "in its test; ",
 }
 
 

@@ -10,7 +10,7 @@ from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped, StopRequest
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
-STOPPED = Stopped("the run was told to end.")
+STOPPED = Stopped("the run was told to end")
 
 
 def test_two_stops_in_a_row_without_progress_are_one_too_many(tmp_path):
@@ -30,7 +30,7 @@ def test_a_run_that_is_always_told_to_end_too_soon_ends_with_a_failure(repo, tin
     command = ["--cfg", str(repo / CONFIG), *tiny_pairs()]
     assert [main(command) for _ in range(2)] == [EXIT_STATUS, 1]
     told = capsys.readouterr().err.strip().splitlines()
-    assert told[-1].startswith("error: the run was told to end") and "before they had done anything" in told[-1]
+    assert told[-1].startswith("error: the run was told to end") and "before they had saved any work" in told[-1]
 
 
 def test_processes_share_the_request():

@@ -7,7 +7,7 @@ import pytest
 from slowfast_atfr.engine.predict_cli import parse_args
 from slowfast_atfr.engine.visualize_cli import main as visualize
 from slowfast_atfr.prepare.cli import parse
-from slowfast_atfr.utils.arguments import existing_file, existing_folder, file_to_write, folder_to_write
+from slowfast_atfr.utils.arguments import existing_folder, file_to_write, folder_to_write
 
 NEEDED = ["--cfg", "c.yaml", "--checkpoint", "w.pyth"]
 
@@ -44,7 +44,7 @@ def test_other_errors_are_as_they_are(capsys):
 def test_what_fits_passes(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.touch()
-    assert existing_file(str(file)) == file_to_write(str(file)) == file
+    assert file_to_write(str(file)) == file
     assert existing_folder(str(tmp_path)) == str(tmp_path) and folder_to_write(str(tmp_path)) == tmp_path
     new = tmp_path / "a" / "b"
     assert folder_to_write(str(new)) == file_to_write(str(new)) == new and not new.parent.exists()
@@ -55,8 +55,6 @@ def test_what_fits_passes(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "check, name, told",
     [
-        (existing_file, "none", "there is no file"),
-        (existing_file, ".", "there is no file"),
         (existing_folder, "file", "there is no folder"),
         (folder_to_write, "file", "is a file; name a folder"),
         (folder_to_write, "file/x/y", "which is a file"),

@@ -1,4 +1,4 @@
-"""The videos that a test has finished when it is told to end: the same test, started again, goes on from there."""
+"""The finished videos of a test that was interrupted: the same test, started again, does the rest."""
 
 import hashlib
 import logging
@@ -22,22 +22,20 @@ NAME = "test_stopped.pth"
 
 
 class Tested(NamedTuple):
-    """Scores of the videos that are done, and names of the values that come with each view."""
+    """Scores of the finished videos, and names of the values that come with each view."""
 
     videos: VideoScores
     value_names: tuple[str, ...]
 
 
-class TestProgress:
-    """What is kept of a test that was stopped, in OUTPUT_DIR/test_stopped.pth.
+class TestedVideos:
+    """The finished videos of an interrupted test, in OUTPUT_DIR/test_stopped.pth.
 
     Args:
         cfg: of the test.
         weights: path of the file that is tested.
         names: of the videos.
     """
-
-    __test__ = False  # not a test case, whatever pytest thinks of its name
 
     def __init__(self, cfg: CfgNode, weights: str, names: Sequence[str]) -> None:
         self._cfg, self._path = cfg, os.path.join(cfg.OUTPUT_DIR, NAME)
@@ -47,15 +45,15 @@ class TestProgress:
         self._of = {"weights": [file.st_size, file.st_mtime_ns], "videos": digest.hexdigest()}
 
     def load(self) -> Tested | None:
-        """What is done; None if there is nothing, or it is of another test. A collective."""
+        """The finished videos; None if there are none, or they belong to another test. A collective."""
         return on_main(self._load)
 
     def save(self, tested: Tested) -> None:
-        """Keep the videos of which all views are there; a collective. Raises RunError."""
+        """Save the videos whose views are all tested; a collective. Raises RunError."""
         on_main(lambda: self._save(tested))
 
     def clear(self) -> None:
-        """The test is done: forget what was kept. A collective."""
+        """Remove the file, after a test that ran to its end. A collective."""
         on_main(self._clear)
 
     def _load(self) -> Tested | None:
@@ -75,7 +73,7 @@ class TestProgress:
         if not same:
             logger.info("%s is of another test: this one starts anew", self._path)
             return None
-        logger.info("the test goes on: %d videos are done, from %s", len(videos.whole), self._path)
+        logger.info("the test resumes: %d videos are done, from %s", len(videos.whole), self._path)
         return Tested(videos, tuple(content["value_names"]))
 
     def _save(self, tested: Tested) -> None:
@@ -95,7 +93,7 @@ class TestProgress:
             with replacing(self._path) as part:
                 torch.save(content, part)
         except (OSError, RuntimeError) as error:
-            raise RunError(f"what was tested cannot be kept in {self._path}: {error}") from None
+            raise RunError(f"the tested videos cannot be saved in {self._path}: {error}") from None
 
     def _clear(self) -> None:
         with suppress(FileNotFoundError):
