@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.fake_gpu import FakeGpu
+
 REPO = Path(__file__).resolve().parents[1]
 
 
@@ -38,6 +40,13 @@ def _quiet_again() -> Iterator[None]:
     package = logging.getLogger("slowfast_atfr")
     package.handlers.clear()
     package.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def gpu() -> Iterator[FakeGpu]:
+    """A GPU that counts kernels, and tells of waits and of devices that are mixed; nothing runs faster on it."""
+    with FakeGpu() as device:
+        yield device
 
 
 @pytest.fixture(scope="session")
