@@ -7,7 +7,8 @@
 - an operator on tensors of both devices raises MixedDevices, but for a single number of the host.
 
 To torch's own C++ the tensors are wrappers on the CPU, which is what lets its autograd run: functions that choose by
-device in there take the CPU's form, and autocast's lists of operators are those of the CPU.
+device in there take the CPU's form, and autocast's lists of operators are those of the CPU. oneDNN's faults are there
+as well, without the package's ways round them: strided shortcuts need 16 channels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.utils import _pytree as pytree
 
 CUDA = torch.device("cuda", 0)
 FREE = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias", "lift_fresh",
-        "_unsafe_view", "_reshape_alias", "is_same_size"}  # fmt: skip
+        "_unsafe_view", "_reshape_alias", "is_same_size", "as_strided_"}  # fmt: skip
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim", "unique_consecutive"}
 # torch's own channels-last norms take the statistics, make scale and shift of them, and apply these; gradients of a
 # convolution are one kernel for its input and one for its weights
@@ -69,6 +70,9 @@ class GpuTensor(Tensor):
     def __deepcopy__(self, memo: dict) -> GpuTensor:
         copied = GpuTensor(self.held.detach().clone())
         return torch.nn.Parameter(copied, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copied
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        return self.held.detach().__reduce_ex__(protocol)  # checkpoints hold tensors of the host
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -138,6 +142,9 @@ class FakeGpu(TorchFunctionMode):
             return self._backward(first, *args[1:], **kwargs)
         if func is torch._has_compatible_shallow_copy_type:
             return False
+        if func is torch.nn.functional.one_hot and there:  # C++ would make its parts on the host
+            self._count("one_hot", 2)
+            return GpuTensor(func(first.held, *args[1:], **kwargs))
         device = kwargs.get("device")
         with torch._C.DisableTorchFunctionSubclass():
             if device is None or torch.device(device).type != "cuda":
@@ -240,6 +247,11 @@ class _Autocast(torch.autocast):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+def _without_gradients(mode: bool) -> Any:
+    """Stands in for inference mode, which takes no wrappers."""
+    return torch.no_grad() if mode else nullcontext()
+
+
 class _Stream:
     """Of which nobody can tell that all is done at once."""
 
@@ -256,6 +268,7 @@ class _Stream:
 _PATCHES = [
     (torch, "autocast", _Autocast),
     (torch.amp, "autocast", _Autocast),
+    (torch._C, "_InferenceMode", _without_gradients),
     (torch.cuda, "Stream", _Stream),
     (torch.cuda, "stream", lambda stream: nullcontext()),
     (torch.cuda, "current_stream", lambda *_: _Stream()),

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
+from slowfast_atfr.packed.clips import PackedClips, to_frames
+from slowfast_atfr.packed.convert import each_alone, over_frames, per_length, to_dense
 from slowfast_atfr.packed.copies import place, take
 from slowfast_atfr.packed.dispatch import handles
 from slowfast_atfr.packed.reduce import mean
-from slowfast_atfr.packed.slots import Window, slots, triple
+from slowfast_atfr.packed.slots import Window, triple
 from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 
 Size = int | Sequence[int]
@@ -72,16 +72,15 @@ def over_time(
     x = flat(x)
     if window.before == window.after and min(x.lengths) >= shortest_native:
         lengths_out = window.lengths_out(x.lengths, name)
-        if len(set(x.lengths)) == 1:
-            return pack_dense(op(to_dense(x), window.before), multiple=x.multiple)
+        if x.layout.is_even:
+            return x.with_frames(to_frames(op(to_dense(x), window.before))[0], x.layout.of(lengths_out))
         bytes_per_clip = x.data.numel() * x.data.element_size() / len(x)
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
-            return from_frames(_one_after_the_other(x, window, op), lengths_out, multiple=x.multiple)
-    where = slots(x.lengths, window, name, x.multiple)
-    buffer = place(to_frames(x)[0], x.lengths, where.starts, where.total, fill)
+            return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
+    steps = x.layout.steps(window, name)
+    buffer = place(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    frames = take(result, where.lengths_out, where.starts_out)
-    return from_frames(frames, where.lengths_out, multiple=x.multiple)
+    return x.with_frames(take(result, steps.after), steps.out)
 
 
 def _stays_apart(x: PackedClips, window: Window) -> bool:
