@@ -21,7 +21,11 @@ def test_tensors_say_where_they_are(gpu, there):
 
 
 def test_devices_do_not_mix(gpu, there):
-    for mixed in (lambda: there + torch.ones(6), lambda: torch.cat([there, torch.ones(1)]), lambda: there @ torch.ones(6)):
+    for mixed in (
+        lambda: there + torch.ones(6),
+        lambda: torch.cat([there, torch.ones(1)]),
+        lambda: there @ torch.ones(6),
+    ):
         with pytest.raises(MixedDevices):
             mixed()
     assert (there * torch.tensor(2.0)).is_cuda  # a number
