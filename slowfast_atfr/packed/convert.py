@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.overrides import handle_torch_function
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.copies import place, take
+from slowfast_atfr.packed.copies import place, spread, take
 from slowfast_atfr.packed.dispatch import handles, name_of
 from slowfast_atfr.packed.layout import starts_of
-from slowfast_atfr.packed.spaced import flat
+from slowfast_atfr.packed.spaced import flat, with_gaps
 
 
 def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:
@@ -51,9 +51,17 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
     return x.like(fn(x.data, *args, **kwargs))
 
 
-def over_frames(x: PackedClips, op: Callable[[Tensor], Tensor]) -> PackedClips:
-    """Run a 2-D function, (S, C, H, W) to (S, C', H', W'), on every frame."""
-    return x.like(op(x.rows.transpose(1, 2).squeeze(0)).unsqueeze(0).transpose(1, 2))
+def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:
+    """Run a function of frames, (S, C, H, W) to (S, C', H', W'), on those of clips that have the same lengths."""
+    if any(other.gap != x.gap for other in others):
+        x, *others = map(flat, (x, *others))
+    frames = (clips.rows.transpose(1, 2).squeeze(0) for clips in (x, *others))
+    return x.like(op(*frames).unsqueeze(0).transpose(1, 2))
+
+
+def over_clips_frames(x: PackedClips, entries: Tensor) -> Tensor:
+    """(N, C, 1, 1, 1) entries of clips -> (S, C, 1, 1), for the frames that `over_frames` gives."""
+    return spread(entries.flatten(1), with_gaps(x))[:, :, None, None]
 
 
 def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "center") -> Tensor | PackedClips:

@@ -6,6 +6,7 @@ added alone: what is not finite in one clip stays there.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
     """
     if where.is_whole:
         return frames
-    return _Place.apply(_rows(frames), where, fill).view(where.total, *frames.shape[1:])
+    return _run(_Place, _rows(frames), where, fill).view(where.total, *frames.shape[1:])
 
 
 def take(frames: Tensor, where: Placement) -> Tensor:
@@ -39,12 +40,12 @@ def take(frames: Tensor, where: Placement) -> Tensor:
     """
     if where.is_whole:
         return frames
-    return _Take.apply(_rows(frames), where).view(where.frames, *frames.shape[1:])
+    return _run(_Take, _rows(frames), where).view(where.frames, *frames.shape[1:])
 
 
 def spread(entries: Tensor, layout: Layout) -> Tensor:
     """(N, ...) entries of clips -> (S, ...), for every frame that of its clip."""
-    return _Spread.apply(entries.flatten(1), layout).view(-1, *entries.shape[1:])
+    return _run(_Spread, entries.flatten(1), layout).view(-1, *entries.shape[1:])
 
 
 def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: torch.dtype) -> Tensor:
@@ -58,7 +59,17 @@ def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: t
     Returns:
         (N, H', W', C').
     """
-    return _Pool.apply(frames, layout, tuple(inner), op, dtype)
+    return _run(_Pool, frames, layout, tuple(inner), op, dtype)
+
+
+def _run(function: type[Function], x: Tensor, *args: Any) -> Tensor:
+    """`function.apply`, without what it costs where no gradient is wanted."""
+    wants_grad = torch.is_grad_enabled() and x.requires_grad
+    return function.apply(x, *args) if wants_grad else function.forward(_Nothing(), x, *args)
+
+
+class _Nothing:
+    """Stands in for the context of a function that has no backward pass."""
 
 
 class _Place(Function):

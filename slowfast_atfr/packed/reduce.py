@@ -90,7 +90,7 @@ def adaptive_avg_pool3d(input: PackedClips, output_size: int | Sequence[int | No
     if (frames, *space) == (None, 1, 1):
         return mean(input, (3, 4), keepdim=True)
     if frames is None:
-        return over_frames(input, lambda frames: F.adaptive_avg_pool2d(frames, space))
+        return over_frames(lambda frames: F.adaptive_avg_pool2d(frames, space), input)
     return each_alone(F.adaptive_avg_pool3d, input, (frames, *space))
 
 
@@ -101,7 +101,7 @@ def adaptive_max_pool3d(
     """Like adaptive_avg_pool3d."""
     size = _pooled_size(input, output_size)
     if size[0] is None:
-        return over_frames(input, lambda frames: F.adaptive_max_pool2d(frames, size[1:]))
+        return over_frames(lambda frames: F.adaptive_max_pool2d(frames, size[1:]), input)
     pooled = each_alone(F.adaptive_max_pool3d, input, size)
     return to_dense(pooled) if size[0] == 1 else pooled
 

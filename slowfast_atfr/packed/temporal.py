@@ -115,12 +115,9 @@ def conv3d(
     if window.mixes_no_frames:
 
         def of_frames(frames: Tensor) -> Tensor:
-            steps = stride[1:]
-            if kernel == (1, 1, 1) and space == (0, 0) and frames.shape[1] < STEPS_FROM and frames.device.type == "cpu":
-                frames, steps = frames[:, :, :: steps[0], :: steps[1]], 1  # oneDNN's own steps end in its gradient
-            return F.conv2d(frames, weight.squeeze(2), bias, steps, space, dilation[1:], groups)
+            return conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
 
-        return over_frames(input, of_frames)
+        return over_frames(of_frames, input)
     one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
     fast_alone = groups > 1 or one_in_space or _has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     if one_in_space:
@@ -146,6 +143,16 @@ def conv3d(
         fast_alone=fast_alone,
         keeps_apart=groups == input.shape[1],
     )
+
+
+def conv2d_of_frames(
+    frames: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
+) -> Tensor:
+    """F.conv2d of (S, C, H, W) frames, channels_last."""
+    on_cpu, one_pixel = frames.device.type == "cpu", weight.shape[2:] == (1, 1) and padding == (0, 0)
+    if on_cpu and one_pixel and frames.shape[1] < STEPS_FROM:
+        frames, stride = frames[:, :, :: stride[0], :: stride[1]], 1  # oneDNN's own steps end in its gradient
+    return F.conv2d(frames, weight, bias, stride, padding, dilation, groups)
 
 
 def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:
@@ -175,7 +182,7 @@ def max_pool3d(
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
-        return over_frames(input, lambda frames: F.max_pool2d(frames, *flat))
+        return over_frames(lambda frames: F.max_pool2d(frames, *flat), input)
     if ceil_mode:
         return each_alone(F.max_pool3d, input, kernel, stride, padding, dilation, True)
 
@@ -215,7 +222,7 @@ def avg_pool3d(
     window = _pool_window("avg_pool3d", kernel, stride, padding, (1, 1, 1))
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:])
-        return over_frames(input, lambda frames: F.avg_pool2d(frames, *flat, *rest))
+        return over_frames(lambda frames: F.avg_pool2d(frames, *flat, *rest), input)
     if padding[0] == 0 and stride[0] in (1, kernel[0]) and divisor_override is None:
         if kernel[0] >= max(input.lengths):
             return of_whole_clips(mean(input, 2, keepdim=True))
