@@ -13,7 +13,7 @@ from torch.overrides import _get_current_function_mode_stack
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
-from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames
+from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames, with_one_gap
 
 Clips = Tensor | PackedClips
 
@@ -261,10 +261,12 @@ class ResBlock(nn.Module):
         run = run_frames if self.compiled is None or not can_compile(self) else self.compiled
         for stretch in stretches:
             factors = None
+            if stretch.first is not None and not isinstance(stretch.first, SqueezeExcitation):
+                branch = stretch.first(branch)
+            if stretch is last:
+                branch, x = with_one_gap(branch, x)
             if isinstance(stretch.first, SqueezeExcitation):
                 factors = over_clips_frames(branch, stretch.first.factors(branch))
-            elif stretch.first is not None:
-                branch = stretch.first(branch)
             if stretch is last:
                 return over_frames(partial(run, self, stretch, x.lengths, factors), branch, x)
             if stretch.layers or factors is not None:

@@ -18,7 +18,7 @@ from slowfast_atfr.packed.convert import (
     per_length,
     to_dense,
 )
-from slowfast_atfr.packed.spaced import keep_apart
+from slowfast_atfr.packed.spaced import keep_apart, with_one_gap
 from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "to_dense",
     "to_frames",
     "unpack",
+    "with_one_gap",
 ]

@@ -12,7 +12,7 @@ from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.copies import place, spread, take
 from slowfast_atfr.packed.dispatch import handles, name_of
 from slowfast_atfr.packed.layout import starts_of
-from slowfast_atfr.packed.spaced import flat, with_gaps
+from slowfast_atfr.packed.spaced import flat, with_gaps, with_one_gap
 
 
 def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:
@@ -53,8 +53,7 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
 
 def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:
     """Run a function of frames, (S, C, H, W) to (S, C', H', W'), on those of clips that have the same lengths."""
-    if any(other.gap != x.gap for other in others):
-        x, *others = map(flat, (x, *others))
+    x, *others = with_one_gap(x, *others)
     frames = (clips.rows.transpose(1, 2).squeeze(0) for clips in (x, *others))
     return x.like(op(*frames).unsqueeze(0).transpose(1, 2))
 

@@ -5,6 +5,8 @@ block. What stands in the gaps means nothing: functions that mix no frames run o
 before they look, and all others take the clips out.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -57,6 +59,11 @@ def flat(x: PackedClips) -> PackedClips:
     if not isinstance(x, SpacedClips):
         return x
     return x.with_frames(take(*frames_in_place(x)))
+
+
+def with_one_gap(*clips: PackedClips) -> Sequence[PackedClips]:
+    """Clips whose frames stand alike: end to end where some have other gaps than the rest."""
+    return clips if len({x.gap for x in clips}) == 1 else [flat(x) for x in clips]
 
 
 def keep_apart(x: Tensor | PackedClips, gap: int) -> Tensor | PackedClips:
