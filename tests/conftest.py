@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.fake_gpu import FakeGpu
+
 REPO = Path(__file__).resolve().parents[1]
 
 
@@ -52,6 +54,13 @@ def _signals_again() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def gpu() -> Iterator[FakeGpu]:
+    """A GPU that counts kernels, and tells of waits and of devices that are mixed; nothing runs faster on it."""
+    with FakeGpu() as device:
+        yield device
 
 
 @pytest.fixture(scope="session")

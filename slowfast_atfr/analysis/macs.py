@@ -9,7 +9,8 @@ that has a weight matrix, any attention of ours; and all of a module that neithe
 since it may call whatever it likes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from slowfast_atfr.analysis.mac_rules import BY_DISPATCH, LAYERS, RULES
 from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.models.nonlocal_block import Nonlocal
+from slowfast_atfr.models.resnet import FramesConv3d, ResBlock
 from slowfast_atfr.packed import PackedClips, per_length
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.sgs.record import observed
@@ -44,6 +46,7 @@ class MacCounter(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.paused, self._depth = False, 0
+        self.lengths: tuple[int, ...] | None = None  # of the packed clips of which a block of ours takes the frames
         self._begun, self._running = False, False
         self._num_clips = 0
         self._clips: tuple[int, ...] | None = None  # of the batch, those that dense tensors hold; None: all
@@ -119,8 +122,14 @@ class MacCounter(TorchFunctionMode):
             return out
         out = func(*args, **kwargs)
         if func in RULES:
-            self.add(*RULES[func](out, *args, **kwargs))
+            self.see(out, *RULES[func](out, *args, **kwargs))
         return out
+
+    def see(self, out: Any, macs: float, lengths: tuple[int, ...] | None = None) -> None:
+        """Add what a function has cost; of frames, (S, C, H, W), each clip its own."""
+        if lengths is None and self.lengths is not None and isinstance(out, Tensor) and out.ndim == 4:
+            macs, lengths = macs / len(out), self.lengths
+        self.add(macs, lengths)
 
     def _per_length(self, x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips) -> Any:
         """What runs on the clips of one length is counted for those alone."""
@@ -138,6 +147,11 @@ class MacCounter(TorchFunctionMode):
         return per_length(x, counted, *others)
 
 
+def has_stages(model: nn.Module) -> bool:
+    """Whether stages of a network are compiled."""
+    return getattr(model, "compiled", None) is not None
+
+
 def scopes(model: nn.Module) -> list[nn.Module]:
     """The modules in which a counter listens; none of them lies within another, an SGS layer or a compiled stage."""
     if isinstance(model, (SGS, PathwaySGS)):
@@ -146,9 +160,21 @@ def scopes(model: nn.Module) -> list[nn.Module]:
     has_matrix = any(parameter.ndim > 1 for parameter in model.parameters(recurse=False)) or is_parametrized(model)
     if not known or has_matrix:
         return [model]
+    compiled = getattr(model, "compiled", None)
+    if isinstance(model, ResBlock) and compiled is not None:  # `_enter_block` counts what of it may be compiled
+        layers = (layer for layer in model.modules() if isinstance(layer, nn.Conv3d))
+        return [layer for layer in layers if not isinstance(layer, FramesConv3d)]
+    open_to_us = (child for name, child in model.named_children() if name not in (compiled or ()))
+    return list(dict.fromkeys(scope for child in open_to_us for scope in scopes(child)))
+
+
+def blocks_in_sight(model: nn.Module) -> list[ResBlock]:
+    """Residual blocks that are not within a compiled stage, which would run as it is if one of its blocks had a hook."""
+    if isinstance(model, ResBlock):
+        return [model]
     compiled = getattr(model, "compiled", None) or ()
     open_to_us = (child for name, child in model.named_children() if name not in compiled)
-    return list(dict.fromkeys(scope for child in open_to_us for scope in scopes(child)))
+    return list(dict.fromkeys(block for child in open_to_us for block in blocks_in_sight(child)))
 
 
 @contextmanager
@@ -174,12 +200,18 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
         stack.callback(begin.remove)
         for scope in scopes(model):
             if type(scope) in LAYERS:
-                stack.callback(scope.register_forward_hook(partial(_see_layer, counter), with_kwargs=True).remove)
+                see = partial(_see_layer, counter)
+                see.takes_frames = True
+                stack.callback(scope.register_forward_hook(see, with_kwargs=True).remove)
             else:
                 _around(scope, counter.listen, counter.stop, stack)
+        for block in blocks_in_sight(model):
+            stack.callback(block.register_forward_pre_hook(partial(_enter_block, counter)).remove)
+            stack.callback(block.register_forward_hook(partial(_leave_block, counter), always_call=True).remove)
         for sampler in samplers:  # these count by the frames that come in
             _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
-        for compiled in filter(None, (getattr(layer, "compiled", None) for layer in layers.values())):
+        stages = (layer.compiled for layer in layers.values() if not isinstance(layer, ResBlock) and has_stages(layer))
+        for compiled in stages:
             count = partial(_see_compiled, counter, {})
             compiled.observers.append(count)
             stack.callback(compiled.observers.remove, count)
@@ -210,8 +242,35 @@ class _OnMeta(nn.Module):
         return functional_call(self.module, shapes, inputs)
 
 
+def _enter_block(counter: MacCounter, block: ResBlock, args: tuple) -> None:
+    (x,) = args
+    counter.lengths = x.lengths if isinstance(x, PackedClips) else None
+    if block.compiled is not None:
+        branch, shortcut = block.branch2._modules.values(), [block._modules.get("branch1")]
+        macs = sum(_macs_of_frames(layers, x.shape[3:]) for layers in (branch, shortcut))
+        counter.add(macs if counter.lengths else macs * x.shape[0] * x.shape[2], counter.lengths)
+
+
+def _macs_of_frames(layers: Iterable[nn.Module | None], size: Sequence[int]) -> float:
+    """Multiply-adds that convolutions of frames in a row take for a frame of this height and width."""
+    macs = 0
+    for layer in layers:
+        if isinstance(layer, nn.Conv3d):
+            sizes = size, layer.kernel_size[1:], layer.stride[1:], layer.padding[1:], layer.dilation[1:]
+            size = [
+                (side + 2 * pad - apart * (kernel - 1) - 1) // step + 1
+                for side, kernel, step, pad, apart in zip(*sizes, strict=True)
+            ]
+            macs += math.prod(size) * layer.weight.numel() * isinstance(layer, FramesConv3d)
+    return macs
+
+
+def _leave_block(counter: MacCounter, *_: Any) -> None:
+    counter.lengths = None
+
+
 def _see_layer(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
-    counter.add(*LAYERS[type(layer)](out, (*args, *kwargs.values())[0], layer.weight))
+    counter.see(out, *LAYERS[type(layer)](out, (*args, *kwargs.values())[0], layer.weight))
 
 
 def _around(module: nn.Module, before: Callable[[], None], after: Callable[[], None], stack: ExitStack) -> None:

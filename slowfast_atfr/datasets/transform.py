@@ -16,6 +16,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.config import num_pathways
+from slowfast_atfr.utils.upload import to_device
 
 CROP_TRIALS = 10  # shapes that a ResizedCrop tries
 
@@ -166,7 +167,8 @@ def normalize(
     if reverse_channels:
         frames, mean, std = frames.flip(-1), mean[::-1], std[::-1]
     pixels = frames.to(torch.float32).div_(255)
-    pixels.sub_(pixels.new_tensor(mean)).div_(pixels.new_tensor(std))
+    centre, scale = to_device(torch.tensor([mean, std], dtype=torch.float32), frames.device)
+    pixels.sub_(centre).div_(scale)
     return pixels.to(dtype).permute(0, 4, 1, 2, 3)
 
 
@@ -186,5 +188,6 @@ def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -
     if num_pathways(cfg) == 1:
         return [prepare(frames)]
     length = frames.shape[1]
-    slow = torch.linspace(0, length - 1, length // cfg.SLOWFAST.ALPHA).long().to(frames.device)
+    slow = torch.linspace(0, length - 1, length // cfg.SLOWFAST.ALPHA).long()
+    slow = to_device(slow, frames.device)
     return [prepare(frames.index_select(1, slow)), prepare(frames)]

@@ -15,7 +15,8 @@ WINDOW = 5  # losses that a sudden rise is measured against, as in PySlowFast
 
 def agree(loss: Tensor, flag: bool) -> tuple[float, bool]:
     """Mean of a 0-d loss over the processes, and whether the flag is set in one of them; a collective."""
-    both = torch.stack([loss.detach().double(), torch.tensor(float(flag), dtype=torch.float64, device=loss.device)])
+    loss = loss.detach().double()
+    both = torch.stack([loss, loss.new_full((), float(flag))])
     total, flags = all_reduce_sum([both])[0].tolist()
     return total / get_world_size(), flags > 0
 

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast_atfr.models.norm import channel_moments
 from slowfast_atfr.packed import PackedClips, to_frames
 from slowfast_atfr.utils.distributed import all_reduce_sum
+from slowfast_atfr.utils.upload import to_device
 
 
 @torch.no_grad()
@@ -65,8 +66,10 @@ class Moments:
     """Number, mean and squared distances from the mean of all values that have come by, per channel, in float64."""
 
     def __init__(self, norm: _BatchNorm) -> None:
-        self.count = torch.zeros((), dtype=torch.float64, device=norm.running_mean.device)
-        self.mean, self.m2 = self.count.new_zeros(norm.num_features), self.count.new_zeros(norm.num_features)
+        self.count = 0  # which the host knows by itself
+        self.mean, self.m2 = (
+            torch.zeros(norm.num_features, dtype=torch.float64, device=norm.running_mean.device) for _ in range(2)
+        )
 
     def observe(self, _: nn.Module, args: tuple[Any, ...]) -> None:
         """A forward pre-hook: add the values of the first, (N, C, ...), of packed clips those of the real frames."""
@@ -83,20 +86,21 @@ def _learns(module: nn.Module) -> bool:
 
 
 def _set_statistics(norms: dict[str, _BatchNorm], moments: dict[str, Moments]) -> None:
-    """Bring the moments of all processes together, in two collectives, and write them into the norms."""
+    """Bring the moments of all processes together, in two collectives, and write them into the norms; waits once."""
     mine = list(moments.values())
-    counts, sums = _halves(all_reduce_sum([m.count for m in mine] + [m.count * m.mean for m in mine]))
+    if not mine:
+        return
+    device = mine[0].mean.device
+    counts = to_device(torch.tensor([m.count for m in mine], dtype=torch.float64), device)
+    counts, *sums = all_reduce_sum([counts, *(m.count * m.mean for m in mine)])
     means = [total / count.clamp(min=1) for total, count in zip(sums, counts, strict=True)]
     m2s = all_reduce_sum([m.m2 + m.count * (m.mean - mean).square() for m, mean in zip(mine, means, strict=True)])
-    for (name, norm), count, mean, m2 in zip(norms.items(), counts, means, m2s, strict=True):
-        if count == 0:
-            continue
-        if not (mean.isfinite().all() and m2.isfinite().all()):
+    finite = [mean.isfinite().all() & m2.isfinite().all() for mean, m2 in zip(means, m2s, strict=True)]
+    reached, are_finite = torch.stack([counts > 0, torch.stack(finite)]).tolist()
+    for name, seen, is_finite in zip(norms, reached, are_finite, strict=True):
+        if seen and not is_finite:
             raise FloatingPointError(f"precise batch norm: the input of {name} has values that are not finite")
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(m2 / (count - 1).clamp(min=1))  # unbiased, as running variances are
-
-
-def _halves(tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    half = len(tensors) // 2
-    return tensors[:half], tensors[half:]
+    for norm, seen, count, mean, m2 in zip(norms.values(), reached, counts, means, m2s, strict=True):
+        if seen:
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(m2 / (count - 1).clamp(min=1))  # unbiased, as running variances are

@@ -74,7 +74,8 @@ def build_run(cfg: CfgNode, rank: RankInfo) -> tuple[Run, Start]:
     model = network
     if rank.world_size > 1:
         device_ids = [rank.device.index] if rank.device.type == "cuda" else None
-        model = DistributedDataParallel(network, device_ids=device_ids)
+        # buffers are shared where they are saved and validated: `share_buffers`
+        model = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False)
     steps = GradientSteps(cfg, model, optimizer, rank.device)
     ema = Ema(network, cfg.SOLVER.EMA_DECAY) if cfg.SOLVER.EMA_DECAY else None
     loss = loss_from(cfg)

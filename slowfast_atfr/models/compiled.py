@@ -1,20 +1,24 @@
 """Stages as compiled code (`torch.compile`), where their inputs are dense and nobody watches what happens inside.
 
-Behind SGS clips have lengths of their own, and each new tuple of lengths would compile anew: there stages run as they
-are. So does a stage with hooks inside, since compiled code does not call those that were added after it was made.
+Behind SGS clips have lengths of their own, and each new tuple of lengths would compile anew: there what treats every
+frame on its own is compiled, and sees so many frames, whatever clips they are of. A stage or block with hooks inside
+runs as it is, since compiled code does not call those that were added after it was made.
 """
 
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.util import find_spec
 from types import FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.models.resnet import ResBlock, Stretch, run_frames
 
 Pathways = list[Tensor]
 
@@ -43,6 +47,35 @@ class CompiledStages:
         return stage(pathways) if is_watched(stage) else self._code[name](stage, pathways)
 
 
+class CompiledFrames:
+    """The stretches of residual blocks (`run_frames`) as compiled code, for any number of frames.
+
+    Blocks of a stage that are alike share their code.
+
+    Args:
+        name: of the stage.
+        backend: of `torch.compile`.
+    """
+
+    def __init__(self, name: str, *, backend: str = "inductor") -> None:
+        self._name, self._backend = name, backend
+        self._code: dict[tuple, Callable] = {}
+
+    def __call__(
+        self, block: ResBlock, stretch: Stretch, lengths: Any, factors: Tensor | None, frames: Tensor, *x: Tensor
+    ) -> Tensor:
+        kind = len(stretch.layers), "branch1" in block._modules, factors is None, len(x)
+        if kind not in self._code:
+            self._code[kind] = torch.compile(_function_of(f"{self._name}_{len(self._code)}"), backend=self._backend)
+        for tensor in (frames, *x, *(() if factors is None else (factors,))):
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return self._code[kind](partial(_frames_of, block, stretch), (factors, frames, *x))
+
+
+def _frames_of(block: ResBlock, stretch: Stretch, tensors: tuple) -> Tensor:
+    return run_frames(block, stretch, (), *tensors)
+
+
 def check_compiler(device: torch.device) -> None:
     """Whether this machine can make code for a device.
 
@@ -69,10 +102,10 @@ def is_watched(stage: nn.Module) -> bool:
     )
 
 
-def _function_of(name: str) -> Callable[[nn.Module, Pathways], Pathways]:
-    """A function that calls a stage, with code of its own: torch bounds how often one piece of code is compiled."""
+def _function_of(name: str) -> Callable[[Callable[[Any], Any], Any], Any]:
+    """A function that calls what it is given, with code of its own: torch bounds how often one piece is compiled."""
 
-    def call(stage: nn.Module, pathways: Pathways) -> Pathways:
+    def call(stage: Callable[[Any], Any], pathways: Any) -> Any:
         return stage(pathways)
 
     return FunctionType(call.__code__.replace(co_name=f"call_{name}"), call.__globals__, f"call_{name}")

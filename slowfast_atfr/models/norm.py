@@ -16,11 +16,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.config import NORM_TYPES, ConfigError
 from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
-from slowfast_atfr.packed import PackedClips, from_frames, native, to_frames
+from slowfast_atfr.models.sync_norm import has_kernels, sync_batch_norm
+from slowfast_atfr.packed import PackedClips, from_frames, over_frames, to_frames
+from slowfast_atfr.packed.spaced import flat
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]
-LOCAL_NORMS = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}  # by dims
+
+
+class FramesBatchNorm3d(nn.BatchNorm3d):
+    """nn.BatchNorm3d that takes frames, (S, C, H, W), too."""
+
+    def _check_input_dim(self, x: Tensor | PackedClips) -> None:
+        if x.dim() != 4:
+            super()._check_input_dim(x)
+
+
+LOCAL_NORMS = {1: nn.BatchNorm1d, 3: FramesBatchNorm3d}  # by dims
 
 
 def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
@@ -94,11 +106,11 @@ class CountedBatchNorm(_BatchNorm):
     """Batch norm over the values of `group_size` processes together, or over each of `num_splits` parts of a batch.
 
     However many values a process or a part has, each value weighs the same. torch's own sync batch norm counts as well,
-    but runs on GPUs only. PySlowFast's gives every process the same weight: 900 values of mean 1 here and 100 of mean
-    -1 there have mean 0.8, it says 0. Parts are made of whole clips, clip i being in part i % num_splits, whatever
-    their lengths; running statistics then are those that a batch of a part's size would leave. In eval mode, and with
-    one process and one part, this is plain batch norm. State-dict keys are those of BatchNorm3d; the backward pass is
-    that of the sum of all processes' losses.
+    but runs on GPUs only; there its kernels do the work. PySlowFast's gives every process the same weight: 900 values
+    of mean 1 here and 100 of mean -1 there have mean 0.8, it says 0. Parts are made of whole clips, clip i being in
+    part i % num_splits, whatever their lengths; running statistics then are those that a batch of a part's size would
+    leave. In eval mode, and with one process and one part, this is plain batch norm. State-dict keys are those of
+    BatchNorm3d; the backward pass is that of the sum of all processes' losses.
 
     Args:
         num_features: C of the inputs, (N, C, ...) or packed clips.
@@ -124,13 +136,19 @@ class CountedBatchNorm(_BatchNorm):
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, group_size={self.group_size}, num_splits={self.num_splits}"
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether statistics are over other processes as well, or over parts of the clips."""
+        return self.training and not self.group_size == self.num_splits == 1
+
     def forward(self, x: Tensor | PackedClips, lengths: Sequence[int] | None = None) -> Tensor | PackedClips:
         """Normalise (N, C, ...) or packed clips; `lengths`: a clip is so many rows of N, where it is not one."""
-        if not self.training or self.group_size == self.num_splits == 1:
+        if not self.needs_others:
             return super().forward(x)
         self._check_input_dim(x)
         if self.group_size > 1:
-            return native(self._normalize_together, x)
+            together = self._normalize_together
+            return over_frames(together, flat(x)) if isinstance(x, PackedClips) else together(x)
         if isinstance(x, PackedClips):
             frames, lengths = to_frames(x)
             return from_frames(self._normalize_apart(frames, lengths), lengths, multiple=x.multiple)
@@ -142,6 +160,8 @@ class CountedBatchNorm(_BatchNorm):
             raise ValueError(f"this norm takes (N, {self.num_features}, ...), got {tuple(x.shape)}")
 
     def _normalize_together(self, x: Tensor) -> Tensor:
+        if has_kernels(x):
+            return sync_batch_norm(x, self)
         out, mean, var = _SyncNormalize.apply(x, self.weight, self.bias, self.eps, self.group_size, self.group)
         self._track(mean, var)
         return out
@@ -188,7 +208,7 @@ class _SyncNormalize(Function):
         if x.numel() == 0:
             raise ValueError(f"batch norm needs values to learn from, got an empty input of shape {tuple(x.shape)}")
         num_values, mean, m2 = channel_moments(x)
-        mine = torch.cat([mean.new_tensor([num_values]), mean, m2])
+        mine = torch.cat([mean.new_full((1,), num_values), mean, m2])
         gathered = [torch.empty_like(mine) for _ in range(group_size)]
         dist.all_gather(gathered, mine, group=group)
         counts, means, m2s = torch.stack(gathered).split([1, x.shape[1], x.shape[1]], dim=1)

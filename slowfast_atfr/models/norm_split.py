@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from slowfast_atfr.utils.upload import to_device
+
 
 def rows_of_splits(lengths: Sequence[int], num_splits: int, *, values_per_row: int = 1) -> list[np.ndarray]:
     """Which rows each split takes: clip i is in split i % num_splits, with all its rows.
@@ -44,11 +46,11 @@ def split_batch_norm(
     parts, means, variances, counts = [], [], [], []
     for rows in splits:
         mean, var = torch.zeros_like(weight.detach()), torch.zeros_like(weight.detach())
-        part = values.index_select(0, torch.from_numpy(rows).to(values.device, non_blocking=True)).movedim(-1, 1)
+        part = values.index_select(0, to_device(torch.from_numpy(rows), values.device)).movedim(-1, 1)
         out = F.batch_norm(part, mean, var, weight, bias, training=True, momentum=1.0, eps=eps)  # fills mean and var
         parts.append(out.movedim(1, -1))
         means.append(mean), variances.append(var), counts.append(part.numel() // part.shape[1])
-    shares = torch.tensor(counts, dtype=weight.dtype).div_(sum(counts)).to(weight.device, non_blocking=True)
+    shares = to_device(torch.tensor(counts, dtype=weight.dtype).div_(sum(counts)), weight.device)
     mean, var = (shares @ torch.stack(each) for each in (means, variances))
-    order = torch.from_numpy(np.argsort(np.concatenate(splits))).to(values.device, non_blocking=True)
+    order = to_device(torch.from_numpy(np.argsort(np.concatenate(splits))), values.device)
     return torch.cat(parts).index_select(0, order), mean, var

@@ -1,15 +1,37 @@
 """Residual blocks and stages, for dense tensors and packed clips alike. Parameter names are PySlowFast's."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
 
 from slowfast_atfr.models.nonlocal_block import Nonlocal
-from slowfast_atfr.models.norm import Norm
+from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
-from slowfast_atfr.packed import PackedClips, keep_apart
+from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames, with_one_gap
 
 Clips = Tensor | PackedClips
+
+
+class FramesConv3d(nn.Conv3d):
+    """nn.Conv3d whose kernel sees a single frame, and which takes frames, (S, C, H, W), too."""
+
+    def forward(self, x: Clips) -> Clips:
+        if x.ndim != 4:
+            return super().forward(x)
+        weight, stride, padding, dilation = self.weight.squeeze(2), self.stride[1:], self.padding[1:], self.dilation[1:]
+        return conv2d_of_frames(x, weight, self.bias, stride, padding, dilation, self.groups)
+
+
+def _conv3d(dim_in: int, dim_out: int, kernel: tuple[int, int, int], **options: Any) -> nn.Conv3d:
+    """Without bias; of frames where the kernel is 1 in time."""
+    kind = FramesConv3d if kernel[0] == 1 else nn.Conv3d
+    return kind(dim_in, dim_out, kernel, bias=False, **options)
 
 
 class BottleneckTransform(nn.Sequential):
@@ -34,17 +56,16 @@ class BottleneckTransform(nn.Sequential):
         super().__init__()
         kernel_a, kernel_b = temporal_kernels or (block.temporal_kernel, 1)
         stride_a, stride_b = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
-        self.a = nn.Conv3d(
+        self.a = _conv3d(
             block.dim_in,
             block.dim_inner,
             (kernel_a, 1, 1),
             stride=(1, stride_a, stride_a),
             padding=(kernel_a // 2, 0, 0),
-            bias=False,
         )
         self.a_bn = norm(block.dim_inner)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
-        self.b = nn.Conv3d(
+        self.b = _conv3d(
             block.dim_inner,
             block.dim_inner,
             (kernel_b, 3, 3),
@@ -52,13 +73,12 @@ class BottleneckTransform(nn.Sequential):
             padding=(kernel_b // 2, block.dilation, block.dilation),
             dilation=(1, block.dilation, block.dilation),
             groups=block.num_groups,
-            bias=False,
         )
         self.gap = kernel_b // 2 if block.num_groups == block.dim_inner else 0  # that a channelwise b keeps
         self.b_bn = norm(block.dim_inner)
         for name, layer in (behind_b or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
             self.add_module(name, layer)
-        self.c = nn.Conv3d(block.dim_inner, block.dim_out, 1, bias=False)
+        self.c = _conv3d(block.dim_inner, block.dim_out, (1, 1, 1))
         self.c_bn = norm(block.dim_out)
 
     @property
@@ -103,9 +123,15 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv3d(hidden, dim, 1)
 
     def forward(self, x: Clips) -> Clips:
-        means = F.adaptive_avg_pool3d(x, 1)  # (N, C, 1, 1, 1), over the clip's own frames; dense
-        factor = torch.sigmoid(self.fc2(F.relu(self.fc1(means))))
-        return x.mul_(factor) if self.inplace and not torch.is_grad_enabled() else x * factor
+        return self.scale(x, self.factors(x))
+
+    def factors(self, x: Clips) -> Tensor:
+        """(N, C, 1, 1, 1), from the means over each clip's own frames."""
+        return torch.sigmoid(self.fc2(F.relu(self.fc1(F.adaptive_avg_pool3d(x, 1)))))
+
+    def scale(self, x: Clips, factors: Tensor) -> Clips:
+        """x, or frames of it, by factors that broadcast."""
+        return x.mul_(factors) if self.inplace and not torch.is_grad_enabled() else x * factors
 
 
 class Swish(nn.SiLU):
@@ -126,13 +152,11 @@ class BasicTransform(nn.Module):
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         kernel, stride, padding = block.temporal_kernel, block.stride, (block.temporal_kernel // 2, 1, 1)
-        self.a = nn.Conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), (1, stride, stride), padding, bias=False)
+        self.a = _conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), stride=(1, stride, stride), padding=padding)
         self.a_bn = norm(block.dim_out)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
         dilated = (block.dilation, block.dilation)
-        self.b = nn.Conv3d(
-            block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated), bias=False
-        )
+        self.b = _conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated))
         self.b_bn = norm(block.dim_out)
 
     @property
@@ -142,6 +166,47 @@ class BasicTransform(nn.Module):
 
     def forward(self, x: Clips) -> Clips:
         return self.b_bn(self.b(self.a_relu(self.a_bn(self.a(x)))))
+
+
+# what treats every frame on its own, and as it does clips
+FRAMEWISE = (FramesConv3d, FramesBatchNorm3d, CountedBatchNorm, nn.ReLU, nn.SiLU, nn.Identity)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A layer that looks at whole clips, if any, and those after it that treat every frame on its own."""
+
+    first: nn.Module | None
+    layers: tuple[nn.Module, ...]
+
+    def run(self, lengths: Sequence[int], factors: Tensor | None, frames: Tensor) -> Tensor:
+        """The layers on (S, C, H, W) frames of clips; factors: of a squeeze-and-excitation that is the first."""
+        if factors is not None:
+            frames = self.first.scale(frames, factors)
+        for layer in self.layers:
+            frames = layer(frames, lengths) if isinstance(layer, CountedBatchNorm) else layer(frames)
+        return frames
+
+
+def stretches_of(layers: Sequence[nn.Module]) -> tuple[Stretch, ...]:
+    """Cut before each layer that looks at whole clips; none if there is one of which that is not known."""
+    cuts, known = [0], True
+    for index, layer in enumerate(layers):
+        if isinstance(layer, SqueezeExcitation | nn.Conv3d) and not isinstance(layer, FramesConv3d):
+            cuts.append(index)
+        elif not isinstance(layer, FRAMEWISE):
+            known = False
+    parts = [tuple(layers[begin:end]) for begin, end in zip(cuts, [*cuts[1:], len(layers)], strict=True)]
+    stretches = Stretch(None, parts[0]), *(Stretch(part[0], part[1:]) for part in parts[1:])
+    return stretches if known else ()
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether somebody sees a layer run, other than by hooks that take frames as well as clips."""
+    if not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks):
+        return False
+    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
+    return not all(hasattr(hook, "takes_frames") for of_kind in hooks for hook in of_kind.values())
 
 
 TRANSFORMS = {  # by RESNET.TRANS_FUNC
@@ -158,17 +223,75 @@ class ResBlock(nn.Module):
         super().__init__()
         if block.dim_in != block.dim_out or block.stride != 1:
             stride = (1, block.stride, block.stride)
-            self.branch1 = nn.Conv3d(block.dim_in, block.dim_out, 1, stride=stride, bias=False)
+            self.branch1 = _conv3d(block.dim_in, block.dim_out, (1, 1, 1), stride=stride)
             self.branch1_bn = norm(block.dim_out)
         self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
         self.relu = nn.ReLU(inplace=inplace_relu)
+        self.compiled: Callable[..., Tensor] | None = None  # `run_frames` as compiled code
+        self._cut: tuple[tuple[nn.Module, ...], tuple[Stretch, ...]] = (
+            (),
+            (),
+        )  # layers of the branch, and their stretches
 
     def forward(self, x: Clips) -> Clips:
         x = keep_apart(x, self.branch2.gap)
-        shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, "branch1") else x
-        branch = self.branch2(x)
-        inplace = self.relu.inplace and not torch.is_grad_enabled()
-        return self.relu(branch.add_(shortcut) if inplace else shortcut + branch)
+        if isinstance(x, PackedClips):
+            stretches = self._stretches()
+            if stretches:
+                return self._by_stretches(x, stretches)
+        branch = self.branch2(x)  # first, as in the stretches: norms of several processes must come in one order
+        return self._join(branch, self.branch1_bn(self.branch1(x)) if "branch1" in self._modules else x)
+
+    def _join(self, branch: Clips, shortcut: Clips) -> Clips:
+        relu = self.relu
+        inplace = relu.inplace and not torch.is_grad_enabled()
+        return relu(branch.add_(shortcut) if inplace else shortcut + branch)
+
+    def _stretches(self) -> tuple[Stretch, ...]:
+        """Those of the branch; none where somebody watches layers of this block."""
+        layers = *self._modules.values(), *self.branch2._modules.values()
+        if self._cut[0] != layers:  # the first time, and where layers have been exchanged
+            known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
+            self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
+        return () if any(map(is_watched, layers)) else self._cut[1]
+
+    def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch]) -> PackedClips:
+        """Everything between two layers that look at whole clips in one call, on all frames as a plain tensor."""
+        branch, *_, last = x, *stretches
+        run = run_frames if self.compiled is None or not can_compile(self) else self.compiled
+        for stretch in stretches:
+            factors = None
+            if stretch.first is not None and not isinstance(stretch.first, SqueezeExcitation):
+                branch = stretch.first(branch)
+            if stretch is last:
+                branch, x = with_one_gap(branch, x)
+            if isinstance(stretch.first, SqueezeExcitation):
+                factors = over_clips_frames(branch, stretch.first.factors(branch))
+            if stretch is last:
+                return over_frames(partial(run, self, stretch, x.lengths, factors), branch, x)
+            if stretch.layers or factors is not None:
+                branch = over_frames(partial(run, self, stretch, x.lengths, factors), branch)
+
+    def run_frames(
+        self, stretch: Stretch, lengths: Sequence[int], factors: Tensor | None, frames: Tensor, x: Tensor | None = None
+    ) -> Tensor:
+        """A stretch on (S, C, H, W) frames, and, given those of the input, what is behind the last one."""
+        frames = stretch.run(lengths, factors, frames)
+        if x is None:
+            return frames
+        if "branch1" in self._modules:
+            x = Stretch(None, (self.branch1, self.branch1_bn)).run(lengths, None, x)
+        return self._join(frames, x)
+
+
+run_frames = ResBlock.run_frames
+
+
+def can_compile(block: ResBlock) -> bool:
+    """Whether nothing but frames matters to a block's stretches, and nobody listens to torch's functions."""
+    norms = (layer for part in (block, block.branch2) for layer in part._modules.values())
+    counted = any(isinstance(norm, CountedBatchNorm) and norm.needs_others for norm in norms)
+    return not counted and not _get_current_function_mode_stack()
 
 
 class ResStage(nn.Module):

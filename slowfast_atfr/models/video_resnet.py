@@ -15,11 +15,11 @@ from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
 from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
 from slowfast_atfr.models.build import MODEL_REGISTRY
-from slowfast_atfr.models.compiled import CompiledStages
+from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.head import Head, ResNetBasicHead
 from slowfast_atfr.models.norm import Norm, norm_from
-from slowfast_atfr.models.resnet import Clips, ResStage
+from slowfast_atfr.models.resnet import Clips, ResBlock, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
 from slowfast_atfr.packed import pack_dense, shortest_native_clip
@@ -76,6 +76,12 @@ class VideoResNet(nn.Module):
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
         dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages that no sampler stands before
         self.compiled = CompiledStages(f"s{index}" for index in range(1, dense + 1)) if cfg.MODEL.COMPILE else None
+        if cfg.MODEL.COMPILE:
+            for index in range(max(2, dense + 1), 6):
+                frames = CompiledFrames(f"s{index}")
+                for block in self._modules[f"s{index}"].modules():
+                    if isinstance(block, ResBlock):
+                        block.compiled = frames
         side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
         head_options = {"pool_size": (side, side), "dropout_rate": cfg.MODEL.DROPOUT_RATE, "act": cfg.MODEL.HEAD_ACT}
         self.head = self.make_head(cfg, stages[-1], norm, **head_options)

@@ -8,16 +8,28 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
     temporal,
 )
 from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
-from slowfast_atfr.packed.convert import lengths_of, native, pack_dense, pad_lengths, per_length, to_dense
-from slowfast_atfr.packed.spaced import keep_apart
-from slowfast_atfr.packed.temporal import shortest_native_clip
+from slowfast_atfr.packed.convert import (
+    lengths_of,
+    native,
+    over_clips_frames,
+    over_frames,
+    pack_dense,
+    pad_lengths,
+    per_length,
+    to_dense,
+)
+from slowfast_atfr.packed.spaced import keep_apart, with_one_gap
+from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
 
 __all__ = [
     "PackedClips",
+    "conv2d_of_frames",
     "from_frames",
     "keep_apart",
     "lengths_of",
     "native",
+    "over_clips_frames",
+    "over_frames",
     "pack",
     "pack_dense",
     "pad_lengths",
@@ -26,4 +38,5 @@ __all__ = [
     "to_dense",
     "to_frames",
     "unpack",
+    "with_one_gap",
 ]

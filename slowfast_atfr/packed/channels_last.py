@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, RaggedLength, from_frames, to_frames
+from slowfast_atfr.packed.clips import PackedClips, RaggedLength, to_frames
 from slowfast_atfr.packed.dispatch import HANDLERS, call, handles, name_of, refusal
 from slowfast_atfr.packed.elementwise import elementwise
 
@@ -116,8 +116,7 @@ def _channels_first(value: Any) -> Any:
 
 def _on_frames(function: Callable, x: PackedClips, *args: Any, **kwargs: Any) -> ChannelsLast:
     """A function over the last dimension, run on (S, H, W, C)."""
-    frames, lengths = to_frames(x)
-    return ChannelsLast(from_frames(function(frames, *args, **kwargs), lengths, multiple=x.multiple))
+    return ChannelsLast(x.with_frames(function(to_frames(x)[0], *args, **kwargs)))
 
 
 def _layer_norm(function: Callable, x: PackedClips, normalized_shape: Sequence[int], *args: Any, **kwargs: Any):

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from slowfast_atfr.packed.dispatch import call, refusal
+from slowfast_atfr.packed.layout import Layout
 
 
 class RaggedLength:
@@ -66,6 +67,7 @@ class PackedClips:
             takes a batch of one with another batch stride for a contiguous tensor.
         lengths: frames of each clip, all >= 1; their sum is S.
         multiple: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
+    layout: both, with the index tensors that are made of them; results of one layout share it.
     Raises:
         ValueError: if the lengths do not tile the data, or the strides are others (`pack`, `from_frames` lay out).
     """
@@ -73,6 +75,7 @@ class PackedClips:
     data: Tensor
     lengths: tuple[int, ...]
     multiple: int = field(default=1, kw_only=True)
+    layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -91,6 +94,7 @@ class PackedClips:
             )
         if type(self.multiple) is not int or self.multiple < 1:
             raise ValueError(f"multiple must be an int >= 1, got {self.multiple!r}")
+        self.__dict__["layout"] = Layout(self.lengths, self.multiple)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -145,8 +149,12 @@ class PackedClips:
             return self
         fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.data.shape[2]
         if fits and rows.stride() == packed_strides(rows.shape):
-            return _unchecked(rows, self.lengths, self.multiple)  # the lengths are ours, which have been checked
-        return from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), self.lengths, multiple=self.multiple)
+            return _unchecked(rows, self.layout)  # the lengths are ours, which have been checked
+        return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
+
+    def with_frames(self, frames: Tensor, layout: Layout | None = None) -> "PackedClips":
+        """As many packed clips of other frames (S', H', W', C'): of these lengths, or those of a layout."""
+        return _of_layout(frames, layout or self.layout)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -164,19 +172,19 @@ class PackedClips:
     __matmul__ = _operator(Tensor.matmul)
 
 
-def flatten(x: PackedClips) -> tuple[list[Tensor], tuple[tuple[int, ...], int]]:
-    return [x.data], (x.lengths, x.multiple)
+def flatten(x: PackedClips) -> tuple[list[Tensor], Layout]:
+    return [x.data], x.layout
 
 
-def _unchecked(data: Any, lengths: tuple[int, ...], multiple: int) -> PackedClips:
+def _unchecked(data: Any, layout: Layout) -> PackedClips:
     x = object.__new__(PackedClips)
-    x.__dict__.update(data=data, lengths=lengths, multiple=multiple)
+    x.__dict__.update(data=data, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
     return x
 
 
-def unflatten(leaves: Sequence[Any], context: tuple[tuple[int, ...], int]) -> PackedClips:
+def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
     """Rebuild without the checks: a tree_map may put anything in the place of the data."""
-    return _unchecked(next(iter(leaves)), *context)
+    return _unchecked(next(iter(leaves)), context)
 
 
 # torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
@@ -208,13 +216,25 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     Raises:
         ValueError: if the lengths do not tile the frames.
     """
+    return PackedClips(_data_of(frames), tuple(int(length) for length in lengths), multiple=multiple)
+
+
+def _of_layout(frames: Tensor, layout: Layout) -> PackedClips:
+    """Packed clips of (S, H, W, C) frames whose layout is known."""
+    if len(frames) != sum(layout.lengths):
+        raise ValueError(f"lengths {layout.lengths} do not tile {len(frames)} frames")
+    return _unchecked(_data_of(frames), layout)
+
+
+def _data_of(frames: Tensor) -> Tensor:
+    """(S, H, W, C) as (1, C, S, H, W), a view when they are contiguous."""
     if frames.ndim != 4:
         raise ValueError(f"expected frames of shape (S, H, W, C), got {tuple(frames.shape)}")
     frames = frames.contiguous()
     data = frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
     if data.stride() != packed_strides(data.shape):  # dimensions of size one may carry any stride
         data = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
-    return PackedClips(data, tuple(int(length) for length in lengths), multiple=multiple)
+    return data
 
 
 def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:

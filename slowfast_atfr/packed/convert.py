@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.overrides import handle_torch_function
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.copies import place, starts_of, take
+from slowfast_atfr.packed.copies import place, spread, take
 from slowfast_atfr.packed.dispatch import handles, name_of
-from slowfast_atfr.packed.spaced import flat
+from slowfast_atfr.packed.layout import starts_of
+from slowfast_atfr.packed.spaced import flat, with_gaps, with_one_gap
 
 
 def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:
@@ -27,7 +28,7 @@ def to_dense(x: Tensor | PackedClips) -> Tensor:
     """
     if not isinstance(x, PackedClips):
         return x
-    if len(set(x.lengths)) > 1:
+    if not x.layout.is_even:
         raise ValueError(f"clips of {x.lengths} frames make no dense tensor; pad_lengths(x, lengths) makes them equal")
     return _stacked(to_frames(x)[0], len(x))
 
@@ -50,9 +51,16 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
     return x.like(fn(x.data, *args, **kwargs))
 
 
-def over_frames(x: PackedClips, op: Callable[[Tensor], Tensor]) -> PackedClips:
-    """Run a 2-D function, (S, C, H, W) to (S, C', H', W'), on every frame."""
-    return x.like(op(x.rows.transpose(1, 2).squeeze(0)).unsqueeze(0).transpose(1, 2))
+def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:
+    """Run a function of frames, (S, C, H, W) to (S, C', H', W'), on those of clips that have the same lengths."""
+    x, *others = with_one_gap(x, *others)
+    frames = (clips.rows.transpose(1, 2).squeeze(0) for clips in (x, *others))
+    return x.like(op(*frames).unsqueeze(0).transpose(1, 2))
+
+
+def over_clips_frames(x: PackedClips, entries: Tensor) -> Tensor:
+    """(N, C, 1, 1, 1) entries of clips -> (S, C, 1, 1), for the frames that `over_frames` gives."""
+    return spread(entries.flatten(1), with_gaps(x))[:, :, None, None]
 
 
 def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "center") -> Tensor | PackedClips:
@@ -80,9 +88,9 @@ def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "c
     before = [(length - own) // 2 if where == "center" else 0 for length, own in zip(lengths, old, strict=True)]
     if not isinstance(x, PackedClips) and len(set(lengths)) == 1:
         return F.pad(x, (0, 0, 0, 0, before[0], lengths[0] - old[0] - before[0]))
-    starts = [start + extra for start, extra in zip(starts_of(lengths), before, strict=True)]
-    multiple = x.multiple if isinstance(x, PackedClips) else 1
-    return from_frames(place(to_frames(x)[0], old, starts, sum(lengths)), lengths, multiple=multiple)
+    x = x if isinstance(x, PackedClips) else pack_dense(x)
+    starts = tuple(start + extra for start, extra in zip(starts_of(lengths), before, strict=True))
+    return x.with_frames(place(to_frames(x)[0], x.layout.placed(starts, sum(lengths))), x.layout.of(lengths))
 
 
 def per_length(
@@ -108,30 +116,27 @@ def per_length(
 
 @handles(per_length)
 def _per_length(x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips) -> Tensor | PackedClips:
-    inputs = [(to_frames(packed)[0], packed.lengths, starts_of(packed.lengths)) for packed in (x, *others)]
-    same_lengths: dict[tuple[int, ...], list[int]] = {}
-    for index, lengths in enumerate(zip(*(lengths for _, lengths, _ in inputs), strict=True)):
-        same_lengths.setdefault(lengths, []).append(index)
-    results: list[Tensor | None] = [None] * len(x)  # of each clip: (L', H', W', C') or an entry of (n, ...)
+    inputs = [to_frames(packed)[0] for packed in (x, *others)]
+    groups = x.layout.groups(tuple(other.layout for other in others))
+    results: list[Tensor] = []  # of each group: (n L', H', W', C') or (n, ...)
+    lengths_out = [1] * len(x)
     num_dims = set()
-    for (length, *_), members in same_lengths.items():
-        dense = [
-            _stacked(take(frames, [lengths[i] for i in members], [starts[i] for i in members]), len(members))
-            for frames, lengths, starts in inputs
-        ]
+    for members, places in groups:
+        length, num_clips = x.lengths[members[0]], len(members)
+        dense = [_stacked(take(frames, where), num_clips) for frames, where in zip(inputs, places, strict=True)]
         result = fn(*dense)
-        if not isinstance(result, Tensor) or result.ndim < 1 or len(result) != len(members):
+        if not isinstance(result, Tensor) or result.ndim < 1 or len(result) != num_clips:
             got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-            raise ValueError(f"fn got {len(members)} clips of {length} frames and returned {got}: one entry per clip")
+            raise ValueError(f"fn got {num_clips} clips of {length} frames and returned {got}: one entry per clip")
         num_dims.add(result.ndim)
-        entries = result.permute(0, 2, 3, 4, 1).contiguous() if result.ndim == 5 else result
-        for index, entry in zip(members, entries.unbind(), strict=True):
-            results[index] = entry
+        for index in members:
+            lengths_out[index] = result.shape[2] if result.ndim == 5 else 1
+        results.append(to_frames(result)[0] if result.ndim == 5 else result)
     if len(num_dims) > 1:
         raise ValueError(f"fn returned tensors of {sorted(num_dims)} dimensions for clips of {x.lengths} frames")
-    if num_dims != {5}:
-        return torch.stack(results)
-    return from_frames(torch.cat(results), [len(result) for result in results], multiple=x.multiple)
+    order = tuple(index for members, _ in groups for index in members)
+    entries = take(torch.cat(results), x.layout.from_groups(order, tuple(lengths_out)))
+    return x.with_frames(entries, x.layout.of(tuple(lengths_out))) if num_dims == {5} else entries
 
 
 def each_alone(function: Callable[..., Tensor], x: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:

@@ -1,82 +1,148 @@
-"""Copies of whole clips between two rows of frames, with gradients that are the inverse copy.
+"""Copies of whole clips between rows of frames, their sums, and their inverse: one call for any number of clips.
 
-Both run on (frames, values) matrices: index operations on dimension 2 of (N, C, T, H, W) lose the memory format, and
-`torch.cat` of slices is the fastest way to build the result.
+All run on (frames, values) matrices, since index operations on dimension 2 of (N, C, T, H, W) lose the memory format.
+The gradient of each is another of them. Sums run in a fixed order, so results repeat bit for bit, and a clip's own are
+added alone: what is not finite in one clip stays there.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from slowfast_atfr.packed.layout import Layout, Placement
 
-def place(frames: Tensor, lengths: Sequence[int], starts: Sequence[int], total: int, fill: float = 0.0) -> Tensor:
+WIDE = 1024  # values of a frame, from which on a CPU adds up clips faster one by one
+
+
+def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
     """Put clips into a longer row of frames; what no clip covers is `fill`.
 
     Args:
-        frames: (sum(lengths), H, W, C), clip after clip.
-        lengths: frames of each clip.
-        starts: first frame of each clip in the result, increasing, no two clips overlapping.
-        total: frames of the result.
+        frames: (where.frames, ...), clip after clip.
     Returns:
-        (total, H, W, C), contiguous; `frames` itself when there is nothing to fill.
+        (where.total, ...), contiguous; `frames` itself when nothing moves.
     """
-    if total == len(frames):
+    if where.is_whole:
         return frames
-    rows = _Place.apply(frames.flatten(1), tuple(lengths), tuple(starts), total, fill)
-    return rows.view(total, *frames.shape[1:])
+    return _run(_Place, _rows(frames), where, fill).view(where.total, *frames.shape[1:])
 
 
-def take(frames: Tensor, lengths: Sequence[int], starts: Sequence[int]) -> Tensor:
+def take(frames: Tensor, where: Placement) -> Tensor:
     """Get clips out of a row of frames; the inverse of `place`.
 
     Args:
-        frames: (S, H, W, C).
-        lengths: frames of each clip to take.
-        starts: first frame of each clip, increasing, no two clips overlapping.
+        frames: (where.total, ...).
     Returns:
-        (sum(lengths), H, W, C), clip after clip, contiguous; `frames` itself when all are taken.
+        (where.frames, ...), clip after clip, contiguous; `frames` itself when nothing moves.
     """
-    if sum(lengths) == len(frames):
+    if where.is_whole:
         return frames
-    rows = _Take.apply(frames.flatten(1), tuple(lengths), tuple(starts))
-    return rows.view(-1, *frames.shape[1:])
+    return _run(_Take, _rows(frames), where).view(where.frames, *frames.shape[1:])
 
 
-def starts_of(lengths: Sequence[int]) -> tuple[int, ...]:
-    """First frame of each clip when they stand end to end."""
-    return tuple(accumulate(lengths, initial=0))[:-1]
+def spread(entries: Tensor, layout: Layout) -> Tensor:
+    """(N, ...) entries of clips -> (S, ...), for every frame that of its clip."""
+    return _run(_Spread, entries.flatten(1), layout).view(-1, *entries.shape[1:])
+
+
+def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: torch.dtype) -> Tensor:
+    """Sum or mean over the frames of each clip, and over other dimensions of them.
+
+    Args:
+        frames: (S, H, W, C).
+        inner: those dimensions, which are kept with size 1.
+        op: "sum" or "mean".
+        dtype: that it is added up in, and of the result.
+    Returns:
+        (N, H', W', C').
+    """
+    return _run(_Pool, frames, layout, tuple(inner), op, dtype)
+
+
+def _run(function: type[Function], x: Tensor, *args: Any) -> Tensor:
+    """`function.apply`, without what it costs where no gradient is wanted."""
+    wants_grad = torch.is_grad_enabled() and x.requires_grad
+    return function.apply(x, *args) if wants_grad else function.forward(_Nothing(), x, *args)
+
+
+class _Nothing:
+    """Stands in for the context of a function that has no backward pass."""
 
 
 class _Place(Function):
-    """On (frames, values) rows; returns no view of its own making, so that the result may be changed in place."""
+    """Returns no view of its own making, so that the result may be changed in place."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, lengths: tuple, starts: tuple, total: int, fill: float) -> Tensor:
-        ctx.lengths, ctx.starts = lengths, starts
-        ends = [0, *(start + length for start, length in zip(starts, lengths, strict=True))]
-        widths = [start - end for start, end in zip((*starts, total), ends, strict=True)]
-        gap = rows.new_full((max(widths), rows.shape[1]), fill)
-        pieces = [gap[: widths[0]]]
-        for clip, width in zip(rows.split(lengths), widths[1:], strict=True):
-            pieces += [clip, gap[:width]]
-        return torch.cat(pieces)
+    def forward(ctx, rows: Tensor, where: Placement, fill: float) -> Tensor:
+        ctx.where = where
+        _, source, gaps = where.on(rows.device)
+        placed = rows.index_select(0, source)
+        return placed.index_fill_(0, gaps, fill) if where.total > where.frames else placed
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return _Take.apply(grad, ctx.lengths, ctx.starts), None, None, None, None
+        return _Take.apply(grad, ctx.where), None, None
 
 
 class _Take(Function):
     """The inverse of _Place."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, lengths: tuple, starts: tuple) -> Tensor:
-        ctx.lengths, ctx.starts, ctx.total = lengths, starts, len(rows)
-        return torch.cat([rows[start : start + length] for start, length in zip(starts, lengths, strict=True)])
+    def forward(ctx, rows: Tensor, where: Placement) -> Tensor:
+        ctx.where = where
+        return rows.index_select(0, where.on(rows.device)[0])
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return _Place.apply(grad, ctx.lengths, ctx.starts, ctx.total, 0.0), None, None
+        return _Place.apply(grad, ctx.where, 0.0), None
+
+
+class _Spread(Function):
+    @staticmethod
+    def forward(ctx, entries: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return entries.index_select(0, layout.on(entries.device)[0])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        return pool(grad, ctx.layout, (), "sum", _exact(grad.dtype)).to(grad.dtype), None
+
+
+class _Pool(Function):
+    @staticmethod
+    def forward(ctx, frames: Tensor, layout: Layout, inner: tuple[int, ...], op: str, dtype: torch.dtype) -> Tensor:
+        ctx.layout, ctx.op, ctx.like = layout, op, (frames.shape, frames.dtype)
+        per_frame = getattr(frames, op)(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
+        return _over_time(per_frame, layout, op)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        (shape, dtype), layout = ctx.like, ctx.layout
+        if ctx.op == "mean":
+            _, _, lengths = layout.on(grad.device)
+            values = shape[1:].numel() / grad.shape[1:].numel()  # of a frame, for each value of the result
+            grad = grad / lengths.view(-1, *(1,) * (grad.ndim - 1)) / values
+        return spread(grad.to(dtype), layout).expand(shape), None, None, None, None
+
+
+def _over_time(per_frame: Tensor, layout: Layout, op: str) -> Tensor:
+    """(S, ...) -> (N, ...)."""
+    if layout.is_even:
+        return getattr(per_frame.unflatten(0, (len(layout.lengths), -1)), op)(1)
+    rows = per_frame.flatten(1)
+    if rows.device.type == "cpu" and rows.shape[1] >= WIDE:
+        per_clip = torch.stack([getattr(clip, op)(0) for clip in rows.split(layout.lengths)])
+    else:
+        per_clip = torch.segment_reduce(rows.contiguous(), op, offsets=layout.on(rows.device)[1], unsafe=True)
+    return per_clip.view(-1, *per_frame.shape[1:])
+
+
+def _rows(frames: Tensor) -> Tensor:
+    return frames.flatten(1) if frames.ndim > 1 else frames[:, None]
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips
+from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
-from slowfast_atfr.packed.spaced import apart, flat
+from slowfast_atfr.packed.spaced import apart, flat, with_gaps
 
 NAMES = """
     relu relu_ relu6 hardtanh hardtanh_ silu hardswish hardsigmoid leaky_relu leaky_relu_ elu elu_ selu celu gelu mish
@@ -59,23 +60,13 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     if len(shape) == 5 and shape[2] == 1 and shape[0] == 1:
         return value
     if len(shape) == 5 and shape[2] == 1 and shape[0] == len(x):
-        return _spread(value, (*(length + x.gap for length in x.lengths[:-1]), x.lengths[-1]))
+        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
     raise refusal(
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
         "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense",
     )
-
-
-def _spread(factor: Tensor, lengths: tuple[int, ...]) -> Tensor:
-    """(N, C, 1, H, W), one entry per clip, as (1, C, S, H, W): the entry of its clip for every frame."""
-    rows = factor.permute(0, 2, 3, 4, 1).squeeze(1)  # (N, H, W, C)
-    if len(set(lengths)) == 1:
-        frames = rows.repeat_interleave(lengths[0], dim=0)
-    else:
-        frames = torch.cat([row.expand(n, -1, -1, -1) for row, n in zip(rows.split(1), lengths, strict=True)])
-    return frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
 
 
 for _name in NAMES.split():

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, from_frames, to_frames
+from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, native
 from slowfast_atfr.packed.dispatch import handles, refusal
 
@@ -55,8 +55,7 @@ def instance_norm(
 def _softmax(function: Callable, input: PackedClips, dim: int | None = None, *args: Any, **kwargs: Any) -> PackedClips:
     if dim not in (1, -4):
         raise refusal("softmax", f"over dimension {dim} is not defined for packed clips, only over channels, dim=1")
-    frames, lengths = to_frames(input)
-    return from_frames(function(frames, 3, *args, **kwargs), lengths, multiple=input.multiple)
+    return input.with_frames(function(to_frames(input)[0], 3, *args, **kwargs))
 
 
 for _function in (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax):
@@ -91,8 +90,7 @@ def getitem(input: PackedClips, index: Any) -> PackedClips:
     slices = len(index) == 5 and all(isinstance(entry, slice) for entry in index)
     if not slices or index[0] != slice(None) or index[2] != slice(None):
         raise refusal("x[...]", "takes slices of channels and of space only, and every clip and frame")
-    frames, lengths = to_frames(input)
-    return from_frames(frames[:, index[3], index[4], index[1]], lengths, multiple=input.multiple)
+    return input.with_frames(to_frames(input)[0][:, index[3], index[4], index[1]])
 
 
 @handles(torch.chunk, Tensor.chunk)
@@ -106,9 +104,7 @@ def split(input: PackedClips, split_size: int | Sequence[int], dim: int = 0) -> 
 
 
 def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedClips, ...]:
-    frames, lengths = to_frames(x)
-    pieces = cut(frames, _frame_dim(op, dim))
-    return tuple(from_frames(piece, lengths, multiple=x.multiple) for piece in pieces)
+    return tuple(x.with_frames(piece) for piece in cut(to_frames(x)[0], _frame_dim(op, dim)))
 
 
 @handles(torch.cat, torch.concat, torch.concatenate)
@@ -120,8 +116,7 @@ def cat(tensors: Sequence[PackedClips], dim: int = 0) -> PackedClips:
     if any(other.lengths != x.lengths for other in tensors):
         lengths = " and ".join(str(other.lengths) for other in tensors)
         raise refusal("cat", f"got clips of {lengths} frames", "pad_lengths(x, lengths) brings them to equal lengths")
-    frames = torch.cat([to_frames(other)[0] for other in tensors], _frame_dim("cat", dim))
-    return from_frames(frames, x.lengths, multiple=x.multiple)
+    return x.with_frames(torch.cat([to_frames(other)[0] for other in tensors], _frame_dim("cat", dim)))
 
 
 def _frame_dim(op: str, dim: int) -> int:

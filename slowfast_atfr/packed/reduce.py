@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, RaggedLength, from_frames, to_frames
+from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, RaggedLength, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
+from slowfast_atfr.packed.copies import place, pool, take
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.slots import triple
 from slowfast_atfr.packed.spaced import frames_in_place
@@ -40,20 +41,17 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
     """
     dims, inner = _dims(op, dim, keepdim)
     if 2 not in dims:
-        frames, lengths = to_frames(x)
-        reduced = getattr(frames, op)(inner, keepdim=True, dtype=dtype)
-        return from_frames(reduced, lengths, multiple=x.multiple)
-    (frames, starts), lengths = frames_in_place(x), x.lengths
+        return x.with_frames(getattr(to_frames(x)[0], op)(inner, keepdim=True, dtype=dtype))
     dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
-    per_frame = frames.sum(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
-    if len(set(lengths)) == 1 and not x.gap:
-        per_clip = getattr(per_frame.unflatten(0, (len(lengths), -1)), op)(1)  # (N, H, W, C)
-    else:
-        clips = (per_frame[start : start + length] for start, length in zip(starts, lengths, strict=True))
-        clips = clips if x.gap else per_frame.split(lengths)  # whose gradient is one tensor, not one for each clip
-        per_clip = torch.stack([getattr(clip, op)(0) for clip in clips])
-    if op == "mean":
-        per_clip = per_clip * (per_frame[0].numel() / frames[0].numel())
+    if x.gap:  # frames are first made small, then the clips are taken out
+        frames, where = frames_in_place(x)
+        small = getattr(frames, op)(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
+        return _dense(pool(take(small, where), x.layout, (), op, dtype), dims, keepdim)
+    return _dense(pool(to_frames(x)[0], x.layout, inner, op, dtype), dims, keepdim)
+
+
+def _dense(per_clip: Tensor, dims: set[int], keepdim: bool) -> Tensor:
+    """(N, H, W, C) as (N, C, 1, H, W), or without the dimensions that are reduced."""
     result = per_clip.unsqueeze(1).permute(0, 4, 1, 2, 3)
     return result if keepdim else result.squeeze(tuple(dims))
 
@@ -62,12 +60,12 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
 def amax(input: PackedClips, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor | PackedClips:
     """Like mean and sum, but of x's type, since nothing is added up."""
     dims, inner = _dims("amax", dim, keepdim)
-    frames, lengths = to_frames(input)
+    frames, _ = to_frames(input)
     per_frame = frames.amax(inner, keepdim=True) if inner else frames
     if 2 not in dims:
-        return from_frames(per_frame, lengths, multiple=input.multiple)
-    result = torch.stack([clip.amax(0) for clip in per_frame.split(lengths)]).unsqueeze(1).permute(0, 4, 1, 2, 3)
-    return result if keepdim else result.squeeze(tuple(dims))
+        return input.with_frames(per_frame)
+    stacked = place(per_frame, input.layout.stacked(), float("-inf")).unflatten(0, (len(input), -1))
+    return _dense(stacked.amax(1), dims, keepdim)
 
 
 def _dims(op: str, dim: int | Sequence[int], keepdim: bool) -> tuple[set[int], list[int]]:
@@ -92,7 +90,7 @@ def adaptive_avg_pool3d(input: PackedClips, output_size: int | Sequence[int | No
     if (frames, *space) == (None, 1, 1):
         return mean(input, (3, 4), keepdim=True)
     if frames is None:
-        return over_frames(input, lambda frames: F.adaptive_avg_pool2d(frames, space))
+        return over_frames(lambda frames: F.adaptive_avg_pool2d(frames, space), input)
     return each_alone(F.adaptive_avg_pool3d, input, (frames, *space))
 
 
@@ -103,7 +101,7 @@ def adaptive_max_pool3d(
     """Like adaptive_avg_pool3d."""
     size = _pooled_size(input, output_size)
     if size[0] is None:
-        return over_frames(input, lambda frames: F.adaptive_max_pool2d(frames, size[1:]))
+        return over_frames(lambda frames: F.adaptive_max_pool2d(frames, size[1:]), input)
     pooled = each_alone(F.adaptive_max_pool3d, input, size)
     return to_dense(pooled) if size[0] == 1 else pooled
 

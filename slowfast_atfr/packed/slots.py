@@ -11,7 +11,7 @@ op then runs over the whole buffer, with no padding in time of its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Window:
                 )
         return tuple((length - needed) // self.stride + 1 for length in lengths)
 
+    def windows_in(self, frames: int) -> int:
+        """Windows of a row of frames that is not padded."""
+        return (frames - self.reach) // self.stride + 1
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -60,7 +64,6 @@ class Slots:
     total: int
 
 
-@lru_cache(maxsize=128)  # the convolutions of a stage share their lengths
 def slots(lengths: tuple[int, ...], window: Window, op: str, multiple: int = 1) -> Slots:
     """Place clips as tightly as the window allows.
 

@@ -5,7 +5,7 @@ block. What stands in the gaps means nothing: functions that mix no frames run o
 before they look, and all others take the clips out.
 """
 
-from functools import lru_cache
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.packed.clips import PackedClips, flatten, from_frames, packed_strides, to_frames, unflatten
 from slowfast_atfr.packed.copies import place, take
+from slowfast_atfr.packed.layout import Layout, Placement, starts_of
 
 MOST_GAPS = 0.5  # gaps beside the frames of clips, up to which to compute them is cheaper than copies
 
@@ -25,13 +26,12 @@ class SpacedClips(PackedClips):
 
     Args:
         rows: with the strides of packed data.
-        lengths: frames of each clip.
+        layout: of the clips, without the gaps.
         gap: frames between two clips, of any content.
-        multiple: as that of PackedClips.
     """
 
-    def __init__(self, rows: Tensor, lengths: tuple[int, ...], gap: int, multiple: int) -> None:
-        self.__dict__.update(_rows=rows, lengths=lengths, gap=gap, multiple=multiple)
+    def __init__(self, rows: Tensor, layout: Layout, gap: int) -> None:
+        self.__dict__.update(_rows=rows, lengths=layout.lengths, gap=gap, multiple=layout.multiple, layout=layout)
 
     @property
     def data(self) -> Tensor:
@@ -45,10 +45,10 @@ class SpacedClips(PackedClips):
         if rows is self._rows:
             return self
         if rows.shape[2] != self._rows.shape[2]:  # clips end to end
-            return from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), self.lengths, multiple=self.multiple)
+            return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
         if rows.stride() != packed_strides(rows.shape):
             rows = from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), (rows.shape[2],)).data
-        return SpacedClips(rows, self.lengths, self.gap, self.multiple)
+        return SpacedClips(rows, self.layout, self.gap)
 
 
 pytree.register_pytree_node(SpacedClips, flatten, unflatten)
@@ -58,8 +58,12 @@ def flat(x: PackedClips) -> PackedClips:
     """The clips end to end; x itself if they are."""
     if not isinstance(x, SpacedClips):
         return x
-    frames, starts = frames_in_place(x)
-    return from_frames(take(frames, x.lengths, starts), x.lengths, multiple=x.multiple)
+    return x.with_frames(take(*frames_in_place(x)))
+
+
+def with_one_gap(*clips: PackedClips) -> Sequence[PackedClips]:
+    """Clips whose frames stand alike: end to end where some have other gaps than the rest."""
+    return clips if len({x.gap for x in clips}) == 1 else [flat(x) for x in clips]
 
 
 def keep_apart(x: Tensor | PackedClips, gap: int) -> Tensor | PackedClips:
@@ -74,7 +78,7 @@ def keep_apart(x: Tensor | PackedClips, gap: int) -> Tensor | PackedClips:
 
 def can_stay_apart(x: PackedClips, gap: int) -> bool:
     """Whether gaps are worth their frames: in inference on a CPU, for clips of several lengths, not too short."""
-    if torch.is_grad_enabled() or x.device.type != "cpu" or x.multiple > 1 or len(set(x.lengths)) == 1:
+    if torch.is_grad_enabled() or x.device.type != "cpu" or x.multiple > 1 or x.layout.is_even:
         return False
     may_write = not x.requires_grad and x.rows.is_inference() == torch.is_inference_mode_enabled()  # into gaps
     return may_write and gap * (len(x) - 1) <= MOST_GAPS * sum(x.lengths)
@@ -84,28 +88,27 @@ def apart(x: PackedClips, gap: int) -> SpacedClips:
     """The clips with at least `gap` frames between them; x itself if there are."""
     if isinstance(x, SpacedClips) and x.gap >= gap:
         return x
-    frames, lengths = to_frames(x)
-    starts = starts_apart(lengths, gap)
-    rows = place(frames, lengths, starts, starts[-1] + lengths[-1])
-    return SpacedClips(rows.unsqueeze(0).permute(0, 4, 1, 2, 3), lengths, gap, x.multiple)
+    rows = place(to_frames(x)[0], _standing(x.layout, gap))
+    return SpacedClips(rows.unsqueeze(0).permute(0, 4, 1, 2, 3), x.layout, gap)
 
 
-def frames_in_place(x: PackedClips) -> tuple[Tensor, tuple[int, ...]]:
-    """(frames, H, W, C) in which the clips stand, without a copy, and where each starts."""
-    return x.rows.permute(0, 2, 3, 4, 1).squeeze(0), starts_apart(x.lengths, x.gap)
+def frames_in_place(x: PackedClips) -> tuple[Tensor, Placement]:
+    """(frames, H, W, C) in which the clips stand, without a copy, and where they do."""
+    return x.rows.permute(0, 2, 3, 4, 1).squeeze(0), _standing(x.layout, x.gap)
+
+
+def with_gaps(x: PackedClips) -> Layout:
+    """That of the clips with the gaps that follow them."""
+    return x.layout.of((*(length + x.gap for length in x.lengths[:-1]), x.lengths[-1]))
 
 
 def clear(x: SpacedClips) -> None:
     """Make the gaps zero, in place: nobody reads them for anything else."""
-    frames, starts = frames_in_place(x)
-    for start in starts[1:]:
-        frames[start - x.gap : start].zero_()
+    frames, where = frames_in_place(x)
+    frames.index_fill_(0, where.on(frames.device)[2], 0)
 
 
-@lru_cache(maxsize=128)
-def starts_apart(lengths: tuple[int, ...], gap: int) -> tuple[int, ...]:
-    """First frame of each clip where `gap` frames stand between two."""
-    starts = [0]
-    for length in lengths[:-1]:
-        starts.append(starts[-1] + length + gap)
-    return tuple(starts)
+def _standing(layout: Layout, gap: int) -> Placement:
+    """Clips with `gap` frames between two."""
+    starts = starts_of(tuple(length + gap for length in layout.lengths))
+    return layout.placed(starts, starts[-1] + layout.lengths[-1])

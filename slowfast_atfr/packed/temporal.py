@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
+from slowfast_atfr.packed.clips import PackedClips, to_frames
+from slowfast_atfr.packed.convert import each_alone, over_frames, per_length, to_dense
 from slowfast_atfr.packed.copies import place, take
 from slowfast_atfr.packed.dispatch import handles
 from slowfast_atfr.packed.reduce import mean
-from slowfast_atfr.packed.slots import Window, slots, triple
+from slowfast_atfr.packed.slots import Window, triple
 from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 
 Size = int | Sequence[int]
@@ -72,16 +72,15 @@ def over_time(
     x = flat(x)
     if window.before == window.after and min(x.lengths) >= shortest_native:
         lengths_out = window.lengths_out(x.lengths, name)
-        if len(set(x.lengths)) == 1:
-            return pack_dense(op(to_dense(x), window.before), multiple=x.multiple)
+        if x.layout.is_even:
+            return x.with_frames(to_frames(op(to_dense(x), window.before))[0], x.layout.of(lengths_out))
         bytes_per_clip = x.data.numel() * x.data.element_size() / len(x)
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
-            return from_frames(_one_after_the_other(x, window, op), lengths_out, multiple=x.multiple)
-    where = slots(x.lengths, window, name, x.multiple)
-    buffer = place(to_frames(x)[0], x.lengths, where.starts, where.total, fill)
+            return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
+    steps = x.layout.steps(window, name)
+    buffer = place(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    frames = take(result, where.lengths_out, where.starts_out)
-    return from_frames(frames, where.lengths_out, multiple=x.multiple)
+    return x.with_frames(take(result, steps.after), steps.out)
 
 
 def _stays_apart(x: PackedClips, window: Window) -> bool:
@@ -116,12 +115,9 @@ def conv3d(
     if window.mixes_no_frames:
 
         def of_frames(frames: Tensor) -> Tensor:
-            steps = stride[1:]
-            if kernel == (1, 1, 1) and space == (0, 0) and frames.shape[1] < STEPS_FROM and frames.device.type == "cpu":
-                frames, steps = frames[:, :, :: steps[0], :: steps[1]], 1  # oneDNN's own steps end in its gradient
-            return F.conv2d(frames, weight.squeeze(2), bias, steps, space, dilation[1:], groups)
+            return conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
 
-        return over_frames(input, of_frames)
+        return over_frames(of_frames, input)
     one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
     fast_alone = groups > 1 or one_in_space or _has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     if one_in_space:
@@ -147,6 +143,16 @@ def conv3d(
         fast_alone=fast_alone,
         keeps_apart=groups == input.shape[1],
     )
+
+
+def conv2d_of_frames(
+    frames: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
+) -> Tensor:
+    """F.conv2d of (S, C, H, W) frames, channels_last."""
+    on_cpu, one_pixel = frames.device.type == "cpu", weight.shape[2:] == (1, 1) and padding == (0, 0)
+    if on_cpu and one_pixel and frames.shape[1] < STEPS_FROM:
+        frames, stride = frames[:, :, :: stride[0], :: stride[1]], 1  # oneDNN's own steps end in its gradient
+    return F.conv2d(frames, weight, bias, stride, padding, dilation, groups)
 
 
 def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:
@@ -176,7 +182,7 @@ def max_pool3d(
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
-        return over_frames(input, lambda frames: F.max_pool2d(frames, *flat))
+        return over_frames(lambda frames: F.max_pool2d(frames, *flat), input)
     if ceil_mode:
         return each_alone(F.max_pool3d, input, kernel, stride, padding, dilation, True)
 
@@ -216,7 +222,7 @@ def avg_pool3d(
     window = _pool_window("avg_pool3d", kernel, stride, padding, (1, 1, 1))
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:])
-        return over_frames(input, lambda frames: F.avg_pool2d(frames, *flat, *rest))
+        return over_frames(lambda frames: F.avg_pool2d(frames, *flat, *rest), input)
     if padding[0] == 0 and stride[0] in (1, kernel[0]) and divisor_override is None:
         if kernel[0] >= max(input.lengths):
             return of_whole_clips(mean(input, 2, keepdim=True))

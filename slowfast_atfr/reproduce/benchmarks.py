@@ -19,6 +19,7 @@ from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.data_benchmark import benchmark_data
+from slowfast_atfr.reproduce.gpu_benchmark import benchmark_all
 from slowfast_atfr.reproduce.inference_benchmark import benchmark_inference
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import benchmark_train
@@ -177,15 +178,20 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
         0; 1 where the machine is busy with something else or a benchmark fails, 2 where the arguments are wrong.
     """
     parser = argparse.ArgumentParser(prog="benchmark.py", description="Ratios of times, all measured in one run.")
-    parser.add_argument("names", nargs="+", metavar="NAME", choices=[*BENCHMARKS], help=", ".join(BENCHMARKS))
+    names = [*BENCHMARKS, "all"]
+    text = f"{', '.join(BENCHMARKS)}; all: a table of what matters on a GPU, in the order in which it matters"
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=names, help=text)
     parser.add_argument("--device", type=_device, default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default 2)")
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each figure (default 7)")
+    parser.add_argument("--minutes", type=float, default=8, help="of `all`, after which nothing new begins (default 8)")
     parser.add_argument("--json", type=file_to_write, metavar="FILE", help="receives the figures of every round")
     parser.add_argument("--busy", action="store_true", help="measure on a busy machine, too")
     args = parser.parse_args(argv)
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads are at least 1")
+    if not args.minutes > 0:
+        parser.error("--minutes is more than 0")
     if args.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU, or this torch has no CUDA")
     torch.set_num_threads(args.threads)
@@ -208,9 +214,13 @@ def _measure(configs: Path, args: argparse.Namespace, busy: float | None) -> Non
     """Run the benchmarks that were asked for, print their tables, write their figures."""
     told = {}
     for name in args.names:
-        figures = BENCHMARKS[name](configs, rounds=args.rounds, device=args.device)
+        if name == "all":  # which prints each line of its table when it is known
+            figures = benchmark_all(configs, minutes=args.minutes, device=args.device, tell=partial(print, flush=True))
+            print()
+        else:
+            figures = BENCHMARKS[name](configs, rounds=args.rounds, device=args.device)
+            print(f"{table(figures)}\n")
         told[name] = [asdict(figure) for figure in figures]
-        print(f"{table(figures)}\n")
         if args.json:  # after each benchmark, so that a later one's failure loses nothing
             document = {"machine": machine(args.device), "busy": busy, "figures": told}
             try:

@@ -52,20 +52,23 @@ SUBJECTS = {
 
 
 class TrainingStep:
-    """One iteration of training, again and again on the same random clips; behind SGS half of the maps go on.
+    """One iteration of training, again and again on the same random clips; behind SGS a share of the maps goes on.
 
     Args:
         config: file of the network.
         pairs: KEY VALUE pairs on top of it.
         batch: clips.
         device: where it runs.
+        share: of the maps, by default half of them.
     """
 
-    def __init__(self, config: Path, pairs: Sequence[str], batch: int, device: torch.device) -> None:
+    def __init__(
+        self, config: Path, pairs: Sequence[str], batch: int, device: torch.device, *, share: float = 0.5
+    ) -> None:
         self.cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
         self.device = device
         self.network = build_model(self.cfg).to(device).train()
-        keep_bins(self.network, 0.5)
+        keep_bins(self.network, share)
         self.optimizer = build_optimizer(self.network, self.cfg)
         set_lr(self.optimizer, self.cfg.SOLVER.WARMUP_START_LR)
         self.steps = GradientSteps(self.cfg, self.network, self.optimizer, device)
@@ -177,7 +180,7 @@ def measure_alone(
             ("bfloat16, checkpointed", (*BF16, *CHECKPOINTED)),
         ):
             title, make = f"{name}, {network}, {kind}", partial(TrainingStep, config, (*pairs, *own), device=device)
-            _free()
+            free_memory()
             torch.cuda.reset_peak_memory_stats(device)
             seconds = in_turn({title: make(batch)}, rounds=rounds, device=device, title=title)[title]
             peak = torch.cuda.max_memory_allocated(device) / 2**30
@@ -198,10 +201,10 @@ def fits(task: Callable[[], None]) -> bool:
     except torch.cuda.OutOfMemoryError:
         return False
     finally:
-        _free()
+        free_memory()
 
 
-def _free() -> None:
+def free_memory() -> None:
     """Give back what nobody holds any more: sampled networks hold themselves."""
     gc.collect()
     if torch.cuda.is_available():

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from slowfast_atfr.packed.copies import place, take
+from slowfast_atfr.packed.layout import Layout, Placement
 from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.utils.precision import full_precision_matmul
 
@@ -108,69 +111,70 @@ def plan_bins(bins: np.ndarray, blocks: Sequence[Sequence[int]], order: str) -> 
 class AddUp(torch.autograd.Function):
     """Weighted sums of the frames of each bin: (S, M) frames and their weights -> (sum(counts), M).
 
-    Sums run in a fixed order, so results repeat bit for bit. A CPU adds frame by frame, which reads each once; a matrix
-    product for each block, which a GPU does at once, and which half precision needs so as not to round at each frame,
+    Sums run in a fixed order, so results repeat bit for bit. A CPU adds frame by frame, which reads each once; one
+    product of all blocks, which a GPU takes as fast, and which half precision needs so as not to round at each frame,
     takes three times as long there.
 
     Args of apply:
         weights: (N, B', T), of which the first counts[n] x lengths[n] of each block are used, zero outside of members.
-        frames: (S, M), S = sum(lengths), the frames of all blocks.
-        lengths: frames of each block.
-        counts: active bins of each block.
+        frames: (S, M), the frames of all blocks.
+        blocks: layout of the N blocks.
+        active: where the counts[n] active bins of each block stand among N x B'.
         output: (N, T) which of its block's bins each frame is in (BinPlan.output).
     """
 
     @staticmethod
     def forward(
-        ctx, weights: Tensor, frames: Tensor, lengths: tuple[int, ...], counts: tuple[int, ...], output: np.ndarray
+        ctx: Any, weights: Tensor, frames: Tensor, blocks: Layout, active: Placement, output: np.ndarray
     ) -> Tensor:
         ctx.save_for_backward(weights, frames)
-        ctx.lengths, ctx.counts, ctx.output = lengths, counts, output
-        out = frames.new_empty(sum(counts), frames.shape[1])
-        if _one_by_one(frames):
-            targets, filled = out.unbind(), set()
-            bins, own_weights = _of_each_frame(weights, lengths, counts, output)
-            for bin_, weight, row in zip(bins, own_weights, frames.unbind(), strict=True):
-                if bin_ in filled:
-                    targets[bin_].add_(row, alpha=weight)
-                else:
-                    torch.mul(row, weight, out=targets[bin_])
-                    filled.add(bin_)
-            return out
-        used = _used(weights, lengths, counts)
-        with full_precision_matmul():
-            for weight, source, target in zip(used, frames.split(lengths), out.split(counts), strict=True):
-                torch.mm(weight, source, out=target)
+        ctx.blocks, ctx.active, ctx.output = blocks, active, output
+        if not _one_by_one(frames):
+            with full_precision_matmul():
+                return take(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
+        out = frames.new_empty(active.frames, frames.shape[1])
+        targets, filled = out.unbind(), set()
+        bins, own_weights = _of_each_frame(weights, blocks.lengths, active.lengths, output)
+        for bin_, weight, row in zip(bins, own_weights, frames.unbind(), strict=True):
+            if bin_ in filled:
+                targets[bin_].add_(row, alpha=weight)
+            else:
+                torch.mul(row, weight, out=targets[bin_])
+                filled.add(bin_)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, frames = ctx.saved_tensors
-        lengths, counts = ctx.lengths, ctx.counts
-        grad_weights = torch.zeros_like(weights) if ctx.needs_input_grad[0] else None
-        grad_frames = torch.empty_like(frames) if ctx.needs_input_grad[1] else None
-        grad = grad.contiguous()
+        wants_weights, wants_frames = ctx.needs_input_grad[:2]
+        grad_weights = grad_frames = None
         if _one_by_one(frames):
-            bins, own_weights = _of_each_frame(weights, lengths, counts, ctx.output)
-            grads = grad.unbind()
-            if grad_frames is not None:
+            lengths, output = ctx.blocks.lengths, ctx.output
+            bins, own_weights = _of_each_frame(weights, lengths, ctx.active.lengths, output)
+            grads = grad.contiguous().unbind()
+            if wants_frames:
+                grad_frames = torch.empty_like(frames)
                 for bin_, weight, target in zip(bins, own_weights, grad_frames.unbind(), strict=True):
                     torch.mul(grads[bin_], weight, out=target)
-            if grad_weights is not None:
+            if wants_weights:
                 products = torch.stack([grads[bin_] @ row for bin_, row in zip(bins, frames.unbind(), strict=True)])
                 block, time = _block_and_time(lengths)
-                grad_weights[block, ctx.output[block, time], time] = products
+                grad_weights = torch.zeros_like(weights)
+                grad_weights[block, output[block, time], time] = products
             return grad_weights, grad_frames, None, None, None
-        used, grads = _used(weights, lengths, counts), grad.split(counts)
-        targets = grad_frames.split(lengths) if grad_frames is not None else None
+        grads = place(grad, ctx.active).view(len(weights), -1, grad.shape[1])  # (N, B', M)
         with full_precision_matmul():
-            for index, (weight, out, source) in enumerate(zip(used, grads, frames.split(lengths), strict=True)):
-                if targets is not None:
-                    torch.mm(weight.T, out, out=targets[index])
-                if grad_weights is not None:
-                    grad_weights[index, : len(out), : len(source)] = out @ source.T
+            if wants_frames:
+                grad_frames = take(torch.bmm(weights.mT, grads).flatten(0, 1), ctx.blocks.stacked())
+            if wants_weights:
+                grad_weights = torch.bmm(grads, _by_block(frames, ctx.blocks).mT)
         return grad_weights, grad_frames, None, None, None
+
+
+def _by_block(frames: Tensor, blocks: Layout) -> Tensor:
+    """(S, M) -> (N, T, M), zero where a block is shorter than the longest; a view where none is."""
+    return place(frames, blocks.stacked()).view(len(blocks.lengths), -1, frames.shape[1])
 
 
 def _one_by_one(frames: Tensor) -> bool:
@@ -190,7 +194,3 @@ def _block_and_time(lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Of each frame: its block, and its time in it."""
     block = np.repeat(np.arange(len(lengths)), lengths)
     return block, np.arange(len(block)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def _used(weights: Tensor, lengths: tuple[int, ...], counts: tuple[int, ...]) -> list[Tensor]:
-    return [weight[:count, :length] for weight, length, count in zip(weights, lengths, counts, strict=True)]

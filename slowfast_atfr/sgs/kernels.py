@@ -4,8 +4,10 @@ Offsets are u - centre in bin units, u = 2 B Delta / extent: a bin is 2 wide, an
 With K coordinates the weight of a frame is the product over them (the supplement's Eq. 1).
 """
 
+import functools
 from collections.abc import Callable
 
+import torch
 from fvcore.common.registry import Registry
 from torch import Tensor
 
@@ -60,7 +62,7 @@ def delta(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
     Source: the release of Fayyaz et al., CVPR 2021.
     """
     straight_through = 1 + grad_scale * (offset - offset.detach())
-    return straight_through.prod(dim=-1)[:, None, :] * members
+    return _product(straight_through) * members
 
 
 @KERNEL_REGISTRY.register()
@@ -89,8 +91,13 @@ def linear_mean(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
 
 
 def _triangle(offset: Tensor) -> Tensor:
-    """(N, T, K) -> (N, 1, T), the product over coordinates."""
-    return (1 - offset.abs()).clamp(min=0).prod(dim=-1)[:, None, :]
+    """(N, T, K) -> (N, 1, T)."""
+    return _product((1 - offset.abs()).clamp(min=0))
+
+
+def _product(factors: Tensor) -> Tensor:
+    """(N, T, K) -> (N, 1, T), the product over coordinates; the gradient of torch's own waits for the device."""
+    return functools.reduce(torch.mul, factors.unbind(-1))[:, None, :]
 
 
 def _count(members: Tensor) -> Tensor:

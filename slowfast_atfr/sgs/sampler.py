@@ -11,9 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.config import MAX_BINS, ConfigError
 from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, to_dense, to_frames
+from slowfast_atfr.packed.copies import place
+from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, assign_bins, block_lengths, plan_bins
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
 from slowfast_atfr.utils.precision import full_precision_matmul
+from slowfast_atfr.utils.upload import to_device, upload
 
 Clips = Tensor | PackedClips
 
@@ -25,6 +28,7 @@ class Measured:
     frames: Tensor  # (S, H, W, C), all clips end to end
     lengths: tuple[int, ...]  # frames of each clip
     blocks: tuple[tuple[int, ...], ...]  # frames of each block of each clip
+    block_layout: Layout  # of all blocks end to end
     finite: Tensor  # (S,) whether the frame itself is finite
     similarity: Tensor  # (N, T, K) Delta
     offset: Tensor  # (N, T, K) u minus the centre of the frame's bin
@@ -138,9 +142,9 @@ class SGS(nn.Module):
         frames, lengths = to_frames(x)
         self._check_input(frames)
         blocks = block_lengths(lengths, self.block_size)
-        flat = [length for clip in blocks for length in clip]
+        layout = Layout(tuple(length for clip in blocks for length in clip))
         wanted = self.num_bins if self.training else self.test_num_bins
-        num_bins = torch.tensor([length if wanted == -1 else wanted for length in flat])
+        num_bins = [length if wanted == -1 else wanted for length in layout.lengths]
         with torch.autocast(frames.device.type, enabled=False), full_precision_matmul():
             total = frames.flatten(1, 2).sum(1, dtype=torch.promote_types(frames.dtype, torch.float32))
             means = total / (frames.shape[1] * frames.shape[2])  # the backward pass of mean would fill a copy of frames
@@ -148,27 +152,27 @@ class SGS(nn.Module):
             own = isinstance(self.embed, Embedding)  # another in its place takes means alone
             embeddings = self.embed(means, lengths) if own else self.embed(means)
             embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-            rows, real = _as_rows(embeddings.masked_fill(~finite[:, None], torch.nan), flat)
+            rows, real = _as_rows(embeddings.masked_fill(~finite[:, None], torch.nan), layout)
             coordinates = self.similarity(rows, real)
-            num_bins = num_bins.to(rows.device, rows.dtype, non_blocking=True)
-            offset, bins = assign_bins(coordinates, real, num_bins)
+            offset, bins = assign_bins(
+                coordinates, real, to_device(torch.tensor(num_bins, dtype=rows.dtype), rows.device)
+            )
             bins = bins.masked_fill(~torch.isfinite(rows).flatten(1).all(1)[:, None, None], NON_FINITE)
-        return Measured(frames, lengths, blocks, finite, coordinates.values, offset, bins)
+        return Measured(frames, lengths, blocks, layout, finite, coordinates.values, offset, bins)
 
     def add_up(self, measured: Measured, host_bins: np.ndarray) -> Clips:
         """Weigh the frames of each active bin and add them up; host_bins is measured.bins on the host."""
-        flat = tuple(length for clip in measured.blocks for length in clip)
         self._check_finite(measured, host_bins)
         plan = plan_bins(host_bins, measured.blocks, self.order)
         for observe in self.observers:
             observe(self, Sampled(measured, host_bins, plan))
         frames = measured.frames
         with torch.autocast(frames.device.type, enabled=False):
-            output = torch.from_numpy(plan.output).to(frames.device, non_blocking=True)
-            active = torch.arange(max(plan.counts), device=frames.device)
-            members = output[:, None, :] == active[:, None]  # (N, B', T)
+            output, number = upload((plan.output, np.arange(max(plan.counts))), frames.device)
+            members = output[:, None, :] == number[:, None]  # (N, B', T)
             weights = self.kernel(measured.offset, members, self.grad_scale).to(frames.dtype)
-            bins = AddUp.apply(weights, frames.flatten(1), flat, plan.counts, plan.output)
+            active = Layout(plan.counts).stacked()
+            bins = AddUp.apply(weights, frames.flatten(1), measured.block_layout, active, plan.output)
         clips = from_frames(bins.view(-1, *frames.shape[1:]), plan.lengths, multiple=self.pack_multiple)
         if self.batching == "packed":
             return clips
@@ -239,18 +243,14 @@ def sample_together(samplers: Sequence[SGS], inputs: Sequence[Clips]) -> list[Cl
     return [sampler.add_up(m, bins) for sampler, m, bins in zip(samplers, measured, pieces, strict=True)]
 
 
-def _as_rows(values: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _as_rows(values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     """(S, L) of blocks end to end -> (N, T, L), zero where no frame is, and which of the (N, T) are real.
 
     A free view for equal lengths.
     """
-    longest = max(lengths)
-    if min(lengths) == longest:
-        return values.view(len(lengths), longest, -1), torch.ones(
-            len(lengths), longest, dtype=torch.bool, device=values.device
-        )
-    real = np.arange(longest) < np.asarray(lengths)[:, None]
-    starts = np.cumsum([0, *lengths[:-1]])
-    index = np.where(real, starts[:, None] + np.arange(longest), 0)
-    index, real = (torch.from_numpy(part).to(values.device, non_blocking=True) for part in (index, real))
-    return values[index].masked_fill(~real[..., None], 0), real
+    count, longest = len(layout.lengths), max(layout.lengths)
+    rows = place(values, layout.stacked()).view(count, longest, -1)
+    if layout.is_even:
+        return rows, torch.ones(count, longest, dtype=torch.bool, device=values.device)
+    real = np.arange(longest) < np.asarray(layout.lengths)[:, None]
+    return rows, to_device(torch.from_numpy(real), values.device)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slowfast_atfr.utils.distributed import all_reduce_sum, gather_objects
+from slowfast_atfr.utils.upload import to_device
 
 
 class ScalarMeter:
@@ -84,7 +85,15 @@ class ClipSums:
             raise ValueError(f"this batch reports {tuple(sums)}, the ones before {self._names}")
         self._names = tuple(sums)
         values = (num_clips, *sums.values())
-        row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device).detach() for value in values])
+        there = [isinstance(value, Tensor) and value.device == device for value in values]
+        numbers = [float(value) for value, is_there in zip(values, there, strict=True) if not is_there]
+        copied = iter(to_device(torch.tensor(numbers, dtype=torch.float64), device))  # the rest, in one copy
+        row = torch.stack(
+            [
+                value.detach().double() if is_there else next(copied)
+                for value, is_there in zip(values, there, strict=True)
+            ]
+        )
         self._recent.append(row)
         self._total = row if self._total is None else self._total.to(device) + row
 

@@ -240,11 +240,13 @@ class TestMeter(_Meter):
         """
         self._num_clips += len(scores)
         extra = extra or {}
-        rows = scores.detach().float().cpu().numpy()
+        both = scores.detach().double(), labels.unsqueeze(1).to(scores.device)
+        whole = torch.cat(both, dim=1).cpu()  # one wait for both
+        rows, classes = whole[:, :-1].float().numpy(), whole[:, -1].long().tolist()
         costs = np.zeros((len(rows), len(extra)))
         for column, value in enumerate(extra.values()):
             costs[:, column] = torch.as_tensor(value).cpu()
-        whose = zip(map(int, videos), map(int, views), labels.tolist(), strict=True)
+        whose = zip(map(int, videos), map(int, views), classes, strict=True)
         for (video, view, label), row, cost in zip(whose, rows, costs, strict=True):
             if not 0 <= video < len(self._names):
                 raise ValueError(f"video {video} is not one of the {len(self._names)} of the test set")

@@ -10,7 +10,9 @@ from torch import nn
 from slowfast_atfr.analysis import clip_macs, count_macs
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.models import MODEL_REGISTRY, build_model, video_resnet
-from slowfast_atfr.models.compiled import CompiledStages, check_compiler
+from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages, check_compiler
+from slowfast_atfr.models.resnet import ResBlock
+from slowfast_atfr.reproduce.train_benchmark import keep_bins
 from slowfast_atfr.sgs import insert_sgs, record
 
 ON = ["MODEL.COMPILE", "True"]
@@ -20,7 +22,8 @@ CONFIGS = ["Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", "Kinetics/X3D_S_ATFR.yaml", "K
 @pytest.fixture
 def pairs(thin_cfg, to_pathways, moving_clips, monkeypatch):
     """A network, the same one with compiled stages, and clips; the code is made without a C++ compiler."""
-    monkeypatch.setattr(video_resnet, "CompiledStages", partial(CompiledStages, backend="aot_eager"))
+    for kind in (CompiledStages, CompiledFrames):
+        monkeypatch.setattr(video_resnet, kind.__name__, partial(kind, backend="aot_eager"))
     torch._dynamo.reset()
 
     def make(config, *changes, frames=None):
@@ -77,9 +80,28 @@ def stages_that_ran_compiled(model, inputs, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "stages"), [(CONFIGS[0], ["s1", "s2"]), (CONFIGS[2], ["s1", "s2", "s3", "s4", "s5"])]
 )
-def test_what_stands_behind_sgs_runs_as_it_is(pairs, monkeypatch, config, stages):
+def test_stages_behind_sgs_are_not_compiled_as_a_whole(pairs, monkeypatch, config, stages):
     _, compiled, inputs = pairs(config)
     assert stages_that_ran_compiled(compiled, inputs, monkeypatch) == stages
+
+
+@pytest.mark.parametrize("config", [CONFIGS[1], "Mini_Kinetics/3DRESNET18_ATFR.yaml"])
+def test_new_lengths_behind_sgs_compile_nothing(pairs, moving_clips, config):
+    _, network, inputs = pairs(config)
+    network.eval()
+    runs, made = [], []
+    for stage in (network.s3, network.s4, network.s5):
+        for block in stage.modules():
+            if isinstance(block, ResBlock):
+                code = block.compiled
+                block.compiled = lambda *args, code=code: (runs.append(len(args[4])), code(*args))[1]
+    for share in (0.3, 0.4, 0.5, 0.6, 0.2, 0.45):  # of the maps
+        keep_bins(network, share)
+        torch._dynamo.utils.counters.clear()
+        with torch.no_grad():
+            network(inputs)
+        made.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert made[0] > 0 and made[2:] == [0] * 4 and len(set(runs)) > 4  # torch may take the first length for a constant
 
 
 def test_counting_does_not_keep_stages_from_being_compiled(pairs, monkeypatch):

@@ -25,7 +25,7 @@ def make_cfg(norm_type, devices=1):
 @pytest.mark.parametrize(("dims", "kind"), [(1, nn.BatchNorm1d), (3, nn.BatchNorm3d)])
 def test_the_plain_norm_is_torchs(dims, kind):
     norm = norm_from(make_cfg("batchnorm"), dims)(5)
-    assert type(norm) is kind and (norm.num_features, norm.eps, norm.momentum) == (5, 1e-3, 0.3)
+    assert isinstance(norm, kind) and (norm.num_features, norm.eps, norm.momentum) == (5, 1e-3, 0.3)
 
 
 def test_an_unknown_norm_is_told_with_the_choices():

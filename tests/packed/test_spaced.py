@@ -8,7 +8,7 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.packed import PackedClips, keep_apart, native, pack, unpack
 from slowfast_atfr.packed.clips import packed_strides
-from slowfast_atfr.packed.spaced import SpacedClips, apart, flat, starts_apart
+from slowfast_atfr.packed.spaced import SpacedClips, apart, flat, frames_in_place
 from tests.packed.test_layout import OPS
 
 LENGTHS = (3, 7, 2, 4)
@@ -37,10 +37,8 @@ def spaced():
     def make(gap=1, size=6):
         x = pack([torch.randn(4, length, size, size) for length in LENGTHS])
         other = apart(x, gap)
-        starts = starts_apart(LENGTHS, gap)
-        ends = [start + length for start, length in zip(starts, LENGTHS, strict=True)]
-        for end, start in zip(ends, starts[1:], strict=False):
-            other.rows[:, :, end:start] = torch.nan
+        frames, where = frames_in_place(other)
+        frames[where.on(frames.device)[2]] = torch.nan
         assert torch.isnan(other.rows).any() and other.rows.shape[2] == sum(LENGTHS) + 3 * gap
         return x, other
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs import bins as bins_module
 from slowfast_atfr.sgs.bins import NO_FRAME, NON_FINITE, AddUp, assign_bins, block_lengths, plan_bins
 from slowfast_atfr.sgs.similarity import Coordinates
@@ -150,13 +151,13 @@ def members():
     output = np.array([[1, 0, 1, NO_FRAME], [0, NO_FRAME, NO_FRAME, NO_FRAME], [2, 0, 2, 1]])
     mask = torch.from_numpy(output)[:, None, :] == torch.arange(3)[:, None]
     weights = torch.randn(3, 3, 4, dtype=torch.float64) * mask
-    return weights, torch.randn(8, 5, dtype=torch.float64), (lengths, counts, output)
+    return weights, torch.randn(8, 5, dtype=torch.float64), (Layout(lengths), Layout(counts).stacked(), output)
 
 
 def test_adding_up_is_the_block_diagonal_product_and_passes_gradcheck(members):
     weights, frames, known = members
-    lengths, counts, output = known
-    blocks = [w[:count, :length] for w, length, count in zip(weights, lengths, counts, strict=True)]
+    layout, active, _ = known
+    blocks = [w[:count, :length] for w, length, count in zip(weights, layout.lengths, active.lengths, strict=True)]
     torch.testing.assert_close(AddUp.apply(weights, frames, *known), torch.block_diag(*blocks) @ frames)
     mask = weights != 0  # the gradient of other weights is of no use
     leaves = weights.requires_grad_(), frames.requires_grad_()
@@ -177,5 +178,5 @@ def test_products_and_sums_frame_by_frame_agree(members, monkeypatch):
 
 def test_half_precision_rounds_a_sum_once():
     frames, weights = torch.ones(300, 2, dtype=torch.bfloat16), torch.ones(1, 1, 300, dtype=torch.bfloat16)
-    out = AddUp.apply(weights, frames, (300,), (1,), np.zeros((1, 300), np.int64))
+    out = AddUp.apply(weights, frames, Layout((300,)), Layout((1,)).stacked(), np.zeros((1, 300), np.int64))
     assert out.float().tolist() == [[300, 300]]  # one by one it would stop at 256

@@ -1,0 +1,168 @@
+"""How packed clips lie, and the index tensors that follow from it: made once, and kept with the clips.
+
+What moves, adds up or spreads clips does it for all of them at once, by these tensors, so that a GPU is asked for as
+much work for many clips as for few. All of them are integers of the host: nobody waits for the device to make them.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slowfast_atfr.packed.slots import Window, slots
+from slowfast_atfr.utils.upload import upload
+
+T = TypeVar("T")
+
+
+def starts_of(lengths: Sequence[int]) -> tuple[int, ...]:
+    """First frame of each clip when they stand end to end."""
+    return tuple(accumulate(lengths, initial=0))[:-1]
+
+
+class Indices:
+    """Index tensors that go to each device once, in one copy."""
+
+    def __init__(self) -> None:
+        self._on: dict[torch.device, tuple[Tensor, ...]] = {}
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        raise NotImplementedError
+
+    def on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """The tensors of `arrays`, int64, on a device."""
+        if device not in self._on:
+            self._on[device] = upload(self.arrays(), device)
+        return self._on[device]
+
+
+class Placement(Indices):
+    """Clips in a longer row of frames.
+
+    Args:
+        lengths: frames of each clip.
+        starts: first frame of each clip in the row, in any order, no two clips overlapping.
+        total: frames of the row.
+
+    Its tensors: where each frame of the clips stands in the row; which frame stands at each place of the row, any where
+    none does; the places where none does.
+    """
+
+    def __init__(self, lengths: Sequence[int], starts: Sequence[int], total: int) -> None:
+        super().__init__()
+        self.lengths, self.starts, self.total = tuple(lengths), tuple(starts), total
+        self.frames = sum(lengths)
+        self.is_whole = total == self.frames and self.starts == starts_of(lengths)  # whether nothing moves
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        lengths, starts = np.array(self.lengths, dtype=np.int64), np.array(self.starts, dtype=np.int64)
+        where = np.arange(self.frames) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        source = np.full(self.total, -1, dtype=np.int64)
+        source[where] = np.arange(self.frames)
+        gaps = np.flatnonzero(source < 0)
+        source[gaps] = 0
+        return where, source, gaps
+
+
+class Steps:
+    """A temporal op on clips: where they stand in its buffer, its results in the output, and how these lie alone."""
+
+    def __init__(self, layout: "Layout", window: Window, op: str) -> None:
+        where = slots(layout.lengths, window, op, layout.multiple)
+        self.before = Placement(layout.lengths, where.starts, where.total)
+        self.out = layout.of(where.lengths_out)
+        # what the op makes of the buffer's end may be longer than the last result
+        self.after = Placement(where.lengths_out, where.starts_out, window.windows_in(where.total))
+
+
+class Layout(Indices):
+    """Clips end to end: their lengths, and all that follows from these alone.
+
+    Args:
+        lengths: frames of each clip.
+        multiple: that buffers of temporal ops are rounded up to.
+
+    Its tensors: the clip of each frame; where each clip begins, and the last one ends; the lengths.
+    """
+
+    def __init__(self, lengths: tuple[int, ...], multiple: int = 1) -> None:
+        super().__init__()
+        self.lengths, self.multiple = lengths, multiple
+        self.is_even = len(set(lengths)) == 1  # whether all clips have one length
+        self._kept: dict[Hashable, Any] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and (self.lengths, self.multiple) == (other.lengths, other.multiple)
+
+    def __hash__(self) -> int:
+        return hash((self.lengths, self.multiple))
+
+    def __reduce__(self) -> tuple:
+        return Layout, (self.lengths, self.multiple)  # copies make their tensors anew
+
+    def __repr__(self) -> str:
+        return f"Layout({self.lengths}, multiple={self.multiple})"
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        lengths = np.array(self.lengths, dtype=np.int64)
+        return np.repeat(np.arange(len(lengths)), lengths), np.cumsum([0, *lengths]), lengths
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns the first time, under this key."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def of(self, lengths: tuple[int, ...]) -> "Layout":
+        """That of as many clips of other lengths, itself if they are its own."""
+        return self if lengths == self.lengths else self.keep(lengths, lambda: Layout(lengths, self.multiple))
+
+    def steps(self, window: Window, op: str) -> Steps:
+        """Where clips stand in the buffer of an op that looks across time.
+
+        Raises:
+            ValueError: if a clip is too short for one window.
+        """
+        return self.keep((window, op), lambda: Steps(self, window, op))
+
+    def placed(self, starts: tuple[int, ...], total: int) -> Placement:
+        """The clips in a longer row of frames."""
+        return self.keep((starts, total), lambda: Placement(self.lengths, starts, total))
+
+    def stacked(self) -> Placement:
+        """Every clip in a place of its own that is as long as the longest."""
+        longest, count = max(self.lengths), len(self.lengths)
+        return self.placed(tuple(range(0, longest * count, longest)), longest * count)
+
+    def groups(self, others: tuple["Layout", ...] = ()) -> list[tuple[list[int], list[Placement]]]:
+        """Clips of one length here, and of one in each of the others: their indices, and where each layout has them."""
+        return self.keep(("groups", others), lambda: _groups((self, *others)))
+
+    def from_groups(self, order: tuple[int, ...], lengths: tuple[int, ...]) -> Placement:
+        """Where clips of these lengths stand in a row that has them in another order."""
+
+        def make() -> Placement:
+            starts = dict(zip(order, starts_of([lengths[index] for index in order]), strict=True))
+            return Placement(lengths, [starts[index] for index in range(len(order))], sum(lengths))
+
+        return self.keep((order, lengths), make)
+
+
+def _groups(layouts: tuple[Layout, ...]) -> list[tuple[list[int], list[Placement]]]:
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for index, lengths in enumerate(zip(*(layout.lengths for layout in layouts), strict=True)):
+        alike.setdefault(lengths, []).append(index)
+    starts = [starts_of(layout.lengths) for layout in layouts]
+    return [
+        (
+            members,
+            [
+                Placement([length] * len(members), [begin[index] for index in members], sum(layout.lengths))
+                for layout, begin, length in zip(layouts, starts, lengths, strict=True)
+            ],
+        )
+        for lengths, members in alike.items()
+    ]

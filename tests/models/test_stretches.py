@@ -1,0 +1,101 @@
+"""Blocks run what treats every frame on its own on plain frames, and give what they give layer by layer."""
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast_atfr.analysis import count_macs
+from slowfast_atfr.models import build_model
+from slowfast_atfr.models.resnet import ResBlock
+from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.reproduce.train_benchmark import keep_bins
+
+CONFIGS = [
+    "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml",
+    "Kinetics/X3D_S_ATFR.yaml",
+    "Mini_Kinetics/3DRESNET18_ATFR.yaml",
+    "Kinetics/C2D_8x8_R50_ATFR.yaml",
+]
+SPLITS = ["BN.NORM_TYPE", "sub_batchnorm", "BN.NUM_SPLITS", "2"]
+
+
+@pytest.fixture
+def networks(thin_cfg, to_pathways, moving_clips):
+    """The same network twice, in float64; of the second one each layer is watched, so that packed clips reach it."""
+
+    def make(config, *pairs):
+        cfg = thin_cfg(config, "MODEL.DROPOUT_RATE", "0.0", *pairs)
+        made = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            made.append(build_model(cfg).double())
+            keep_bins(made[-1], 0.5)
+        for layer in made[1].modules():
+            layer.register_forward_hook(lambda *_: None)
+        clips = to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES).double())
+        return *made, [clip.requires_grad_() for clip in clips]
+
+    return make
+
+
+def results(network, clips):
+    """Scores, gradients, buffers and multiply-adds, in training and then in evaluation."""
+    found = {}
+    for training in (True, False):
+        network.train(training)
+        with count_macs(network) as counter, torch.set_grad_enabled(training):
+            scores = network(clips)
+            found[f"macs {training}"] = torch.from_numpy(counter.take())
+        found[f"scores {training}"] = scores.detach()
+        if training:
+            grads = torch.autograd.grad(scores.square().sum(), [*network.parameters(), *clips])
+            found |= {f"gradient {index}": grad for index, grad in enumerate(grads)}
+    return found | {name: value.clone() for name, value in network.named_buffers()}
+
+
+@pytest.mark.parametrize("pairs", [[], SPLITS, ["MODEL.ACT_CHECKPOINT", "True"], ["RESNET.INPLACE_RELU", "False"]])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_stretches_give_what_layers_give(networks, config, pairs):
+    ours, watched, clips = networks(config, *pairs)
+    ours, watched = results(ours, clips), results(watched, clips)
+    for name, value in watched.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_blocks_run_by_stretches_while_only_counters_watch(networks, monkeypatch):
+    ours, watched, clips = networks(CONFIGS[1])
+    runs = []
+    real = ResBlock._by_stretches
+    monkeypatch.setattr(ResBlock, "_by_stretches", lambda *args: (runs.append(1), real(*args))[1])
+    with count_macs(ours):
+        ours(clips)
+    behind = sum(isinstance(layer, ResBlock) for stage in (ours.s3, ours.s4, ours.s5) for layer in stage.modules())
+    assert len(runs) == behind > 0
+    watched(clips)
+    assert len(runs) == behind
+
+
+@pytest.mark.parametrize("name", ["branch2", "branch2.b", "branch2.c_bn", "branch1", "relu"])
+def test_who_watches_a_layer_sees_packed_clips(networks, name):
+    ours, _, clips = networks(CONFIGS[0])
+    seen = []
+    ours.s4.pathway0_res0.get_submodule(name).register_forward_hook(lambda _, args, out: seen.extend([*args, out]))
+    ours(clips)
+    assert len(seen) == 2 and all(isinstance(x, PackedClips) for x in seen)
+
+
+def test_a_layer_of_another_kind_is_called_with_packed_clips(networks):
+    ours, watched, clips = networks(CONFIGS[2])
+    for network in (ours, watched):
+        network.s3.pathway0_res0.branch2.a_relu = nn.GELU()
+    torch.testing.assert_close(ours(clips), watched(clips))
+
+
+def test_clips_that_may_not_be_written_to_meet_a_branch_with_gaps(networks):
+    ours, watched, _ = networks(CONFIGS[1])
+    x = pack([torch.randn(24, length, 8, 8, dtype=torch.float64) for length in (2, 5, 3)])  # not of inference mode
+    block, other = (network.eval().s3.pathway0_res0 for network in (ours, watched))
+    x = pack([clip[: block.branch2.a.in_channels] for clip in unpack(x)])
+    with torch.inference_mode():
+        assert block(x).gap == 0
+        torch.testing.assert_close(block(x).data, other(x).data, rtol=1e-10, atol=1e-12)

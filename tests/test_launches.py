@@ -1,0 +1,76 @@
+"""What the networks ask of a GPU: launches that do not grow with the batch, and no wait that is not documented."""
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast_atfr.config import load_cfg, num_pathways
+from slowfast_atfr.models import build_model, fold_norms
+from slowfast_atfr.reproduce.train_benchmark import keep_bins
+from tests.fake_gpu import CUDA
+
+NETWORKS = {  # config, and what makes it thin; all have the depth of the real one
+    "X3D-S": ("Kinetics/X3D_S", "X3D.BOTTLENECK_FACTOR", "1.0", "X3D.DIM_C5", "32"),
+    "SlowFast": ("SSv2/SLOWFAST_8x8_R50", "RESNET.WIDTH_PER_GROUP", "32", "DATA.NUM_FRAMES", "32"),
+    "3DResNet-18": ("Mini_Kinetics/3DRESNET18", "RESNET.WIDTH_PER_GROUP", "16", "DATA.NUM_FRAMES", "16"),
+}
+SMALL = ["DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "MODEL.NUM_CLASSES", "4"]
+LOCAL = ["BN.NORM_TYPE", "batchnorm"]
+TWICE = ["SGS.STAGES", "[res2, res3]"]
+MORE = 8  # kernels that 64 clips may take beyond those of 8
+
+
+def network_of(name, repo, *pairs, atfr=True):
+    config, *thin = NETWORKS[name]
+    file = repo / "configs" / f"{config}{'_ATFR' * atfr}.yaml"
+    cfg = load_cfg(str(file), [*SMALL, *LOCAL, *thin, *pairs])
+    network = build_model(cfg)
+    keep_bins(network, 0.5)  # of different lengths, clip by clip
+    return network.to(CUDA), cfg
+
+
+def clips_of(cfg, batch):
+    frames = torch.randn(batch, cfg.DATA.NUM_FRAMES, 32, 32, 3, device=CUDA).permute(0, 4, 1, 2, 3)
+    slow = frames[:, :, :: cfg.SLOWFAST.ALPHA].contiguous(memory_format=torch.channels_last_3d)
+    return [slow, frames] if num_pathways(cfg) == 2 else [frames]
+
+
+def forward_kernels(gpu, network, cfg, batch):
+    """Of a forward in evaluation, norms folded where they are."""
+    clips = clips_of(cfg, batch)
+    gpu.reset()
+    with torch.inference_mode():
+        network.eval()(clips)
+    return gpu.kernels
+
+
+def step_kernels(gpu, network, cfg, batch):
+    """Of a forward in training, the loss and the backward pass."""
+    clips, labels = clips_of(cfg, batch), torch.zeros(batch, dtype=torch.long, device=CUDA)
+    network.zero_grad()
+    gpu.reset()
+    nn.functional.cross_entropy(network.train()(clips), labels).backward()
+    return gpu.kernels
+
+
+@pytest.mark.parametrize("stages", [(), TWICE], ids=["one stage", "two stages"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_kernels_do_not_grow_with_the_batch(gpu, repo, name, stages):
+    network, cfg = network_of(name, repo, *stages)
+    few, many = (step_kernels(gpu, network, cfg, batch) for batch in (8, 64))
+    assert many <= few + MORE
+    fold_norms(network.eval())
+    few, many = (forward_kernels(gpu, network, cfg, batch) for batch in (8, 64))
+    assert many <= few + MORE
+
+
+def test_a_forward_of_x3d(gpu, repo):
+    network, cfg = network_of("X3D-S", repo)
+    assert forward_kernels(gpu, fold_norms(network.eval()), cfg, 64) <= 450
+    base, cfg = network_of("X3D-S", repo, atfr=False)
+    assert forward_kernels(gpu, fold_norms(base.eval()), cfg, 64) == 289
+
+
+def test_a_training_step_of_slowfast(gpu, repo):
+    (network, cfg), (base, base_cfg) = network_of("SlowFast", repo), network_of("SlowFast", repo, atfr=False)
+    assert step_kernels(gpu, network, cfg, 8) <= 1.5 * step_kernels(gpu, base, base_cfg, 8)
