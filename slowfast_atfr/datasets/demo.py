@@ -63,7 +63,11 @@ def write_demo_dataset(
         return _write_entry(folder / "videos", number, wanted[number][1], seed)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        entries = list(tqdm(pool.map(make, range(len(wanted))), total=len(wanted), desc="demo videos", unit="video"))
+        videos = pool.map(make, range(len(wanted)))
+        try:
+            entries = list(tqdm(videos, total=len(wanted), desc="demo videos", unit="video"))
+        finally:
+            pool.shutdown(cancel_futures=True)
     labels = {_plain(template): str(label) for label, template in enumerate(TEMPLATES.values())}
     _write_json(folder / "something-something-v2-labels.json", labels)
     for part in ("train", "validation"):

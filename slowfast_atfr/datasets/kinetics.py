@@ -1,6 +1,8 @@
 """Kinetics, and any data set that is a list of video files with a label each."""
 
+import codecs
 import csv
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -120,12 +122,23 @@ def read_split(cfg: CfgNode, folder: str, split: str) -> tuple[list[str], list[i
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a UTF-8 text file, without the blanks around them. Raises ConfigError."""
+    """The lines of a UTF-8 text file, without the blanks around them.
+
+    Raises:
+        ConfigError: if it cannot be read, or a line, which is named, is not UTF-8.
+    """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the list {path}: {getattr(error, 'strerror', None) or error}") from None
+        with open(path, "rb") as file:
+            content = file.read().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise ConfigError(f"cannot read the list {path}: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        line = content.split(b"\n")[number - 1].strip()
+        raise ConfigError(f"{path}, line {number}: {line!r} is not UTF-8; save the list as UTF-8") from None
+    return [line.strip() for line in io.StringIO(text, newline=None)]
 
 
 def read_folder(path: str) -> list[str]:

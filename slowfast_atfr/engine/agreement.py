@@ -64,8 +64,8 @@ def check_folder(folder: str, seconds: float = 30.0) -> None:
     if missing:
         here = on_main(_place)
         raise ConfigError(
-            f"OUTPUT_DIR is {folder!r}, which is not one folder for all processes: {', '.join(missing[:MAX_NAMED])} do "
-            f"not see what process 0 (on {here}) writes there. Choose a folder that all machines share"
+            f"OUTPUT_DIR is {folder!r}, which is not one folder for all processes: {', '.join(missing[:MAX_NAMED])} "
+            f"cannot see what {here} writes there. Choose a folder that all machines share"
         )
 
 

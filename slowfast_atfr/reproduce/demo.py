@@ -21,6 +21,7 @@ from slowfast_atfr.engine.cli import exit_status, train_and_test
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.models import build_model
 from slowfast_atfr.sgs import record
+from slowfast_atfr.utils.stop import stopped_by_signals
 
 RUNS = {"SlowFast-R18": "SLOWFAST_R18.yaml", "SlowFast-R18 + ATFR": "SLOWFAST_R18_ATFR.yaml"}
 COLUMNS = {
@@ -30,6 +31,7 @@ COLUMNS = {
     "maps fast": "active_bins_s2_fast",
     "clips/s": "clips_per_second",
 }
+AGAIN = "start the demo again to go on"
 PICTURED = (0, 3, 6, 7)  # videos of the validation list that the picture shows
 
 
@@ -54,14 +56,16 @@ def _run_demo(folder: Path, configs: Path, pairs: list[str]) -> None:
         where = ["DATA.PATH_TO_DATA_DIR", str(data), "DATA.PATH_PREFIX", str(data / "videos")]
         cfgs[name] = load_cfg(str(configs / config), [*where, "OUTPUT_DIR", str(folder / Path(config).stem), *pairs])
         refuse_other_run(cfgs[name])
-    write_demo_dataset(data, videos_per_class_train=40, videos_per_class_val=25)
+    with stopped_by_signals(AGAIN):
+        write_demo_dataset(data, videos_per_class_train=40, videos_per_class_val=25)
     results = {}
     for name, cfg in cfgs.items():
         launch(train_and_test, cfg)
         results[name] = last_stats(Path(cfg.OUTPUT_DIR) / "stdout.log", "test_final")
     table = comparison(results, cfg.DATA.NUM_FRAMES // cfg.SLOWFAST.ALPHA, cfg.DATA.NUM_FRAMES)
     (folder / "results.md").write_text(table, encoding="utf-8")
-    draw_validation_clips(folder / "merging.png", cfg)
+    with stopped_by_signals(AGAIN):
+        draw_validation_clips(folder / "merging.png", cfg)
     print(f"\n{table}\n\nThe table: {folder / 'results.md'}\nWhat was merged with what: {folder / 'merging.png'}")
 
 

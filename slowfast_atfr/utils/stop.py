@@ -124,6 +124,7 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # works where Python is busy in native code, too
         action(number)
 
+    was_held = signal.SIGTERM in _mask("SIG_BLOCK", [])
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
         if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:  # nohup and shells' jobs ignore SIGINT
@@ -132,19 +133,46 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        if was_held:
+            _mask("SIG_BLOCK", [signal.SIGTERM])
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
+@contextmanager
+def stopped_by_signals(outcome: str) -> Iterator[None]:
+    """Within the block SIGTERM and Ctrl-C raise Stopped at once: for work that is simply done again.
+
+    Args:
+        outcome: for the message, such as "start it again to resume".
+    """
+
+    def stop(number: int) -> None:
+        raise Stopped(f"told to end ({signal.Signals(number).name}); {outcome}")
+
+    with on_signals(stop):
+        yield
+
+
 def hold_sigterm() -> None:
-    """Keep SIGTERM back until `on_signals` can handle it: for the first line of a program that has much to import."""
-    _mask("SIG_BLOCK", [signal.SIGTERM])
+    """Keep SIGTERM back wherever `on_signals` does not handle it: for the first line of a program.
 
-
-def _mask(how: str, numbers: Sequence[int]) -> None:
-    """Change this thread's signal mask, where the system has one."""
+    One that comes in between, such as while the program imports torch, is handled in the next block of `on_signals`;
+    after the last block the program has done its work, and ends by itself.
+    """
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(getattr(signal, how), numbers)
+        _mask("SIG_BLOCK", [signal.SIGTERM])
+        signal.signal(signal.SIGTERM, _keep_for_later)
+
+
+def _keep_for_later(number: int, _: object) -> None:
+    """Handle a signal that reached a thread which does not block it: it waits until the main thread lets it in."""
+    signal.pthread_kill(threading.main_thread().ident, number)
+
+
+def _mask(how: str, numbers: Sequence[int]) -> set[int]:
+    """Change this thread's signal mask, where the system has one. Returns the mask before."""
+    return signal.pthread_sigmask(getattr(signal, how), numbers) if hasattr(signal, "pthread_sigmask") else set()
 
 
 def ignore_signals() -> None:

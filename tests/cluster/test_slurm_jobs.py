@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slowfast_atfr.engine.cli import main
 from tests.cluster.slurm_cluster import slurm_cluster, why_not
 from tests.runs import assert_same, last, stats_of
 
@@ -156,6 +157,18 @@ def test_whatever_ends_a_job_leaves_a_checkpoint_to_go_on_from(submit, uninterru
         assert int(job.show("Restarts")) >= 1
     assert "the run was told to end (SIGTERM" in "".join(path.read_text() for path in job.log.parent.glob("ended*.log"))
     assert_is_whole(uninterrupted, job, epochs=epochs)
+
+
+@pytest.mark.parametrize("nodes", [2, 1])
+def test_losses_are_those_of_one_process(submit, repo, tiny_pairs, tmp_path, nodes):
+    shared = {"MODEL__DROPOUT_RATE": 0.0, "SOLVER__MAX_EPOCH": 2, "BN__NORM_TYPE": "sync_batchnorm"}
+    shared |= {"BN__NUM_SYNC_DEVICES": 2, "LOG_PERIOD": 1}
+    alone = tiny_pairs(**{**SETTINGS, **shared, "TRAIN__BATCH_SIZE": 12, "OUTPUT_DIR": tmp_path / "alone"})
+    assert main(["--cfg", str(repo / CONFIG), *alone]) == 0
+    job = submit("together", nodes=nodes, tasks=2 // nodes, TRAIN__BATCH_SIZE=12 // nodes, **shared)
+    assert job.wait_until("COMPLETED", "FAILED") == "COMPLETED", job.text()[-3000:]
+    losses = [[entry["loss"] for entry in stats_of(out, "train_iter")] for out in (tmp_path / "alone", job.out)]
+    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_a_task_that_is_killed_ends_the_job(submit):

@@ -88,3 +88,26 @@ def test_children_are_told_by_sigterm_whatever_reached_their_parent(number):
             os.kill(os.getpid(), number)
         assert child.stdout.readline() == "SIGTERM\n"
         child.kill()
+
+
+HOLD = """
+import os, signal, threading, time
+from slowfast_atfr.utils.stop import hold_sigterm, on_signals
+hold_sigterm()
+done = threading.Event()
+with on_signals(lambda number: print("too early", flush=True)):
+    threading.Thread(target=done.wait).start()  # like those of torch, it does not block what the main thread blocks
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.3)
+print("held", flush=True)
+with on_signals(lambda number: print("handled", number, flush=True)):
+    time.sleep(0.1)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.3)
+done.set()
+"""
+
+
+def test_between_two_blocks_and_after_the_last_one_sigterm_is_held_whatever_threads_there_are():
+    done = subprocess.run([sys.executable, "-c", HOLD], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["held", f"handled {int(signal.SIGTERM)}"] and done.returncode == 0, done.stderr
