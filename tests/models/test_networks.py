@@ -89,10 +89,10 @@ def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways
 
 @pytest.mark.parametrize("config", ATFR)
 def test_clips_of_a_batch_have_lengths_of_their_own(thin_cfg, to_pathways, moving_clips, config):
-    cfg = thin_cfg(config)
+    cfg = thin_cfg(config, "BN.MOMENTUM", "1.0")
     model, clips = build_model(cfg), to_pathways(cfg, moving_clips(12, cfg.DATA.NUM_FRAMES))
     with torch.no_grad():
-        model.train()(clips)  # gives the norms statistics of their own
+        model.train()(clips)  # gives the norms the statistics of this batch
     with torch.inference_mode(), record(model.eval()) as log:
         model(clips)
     last = [clip.num_active for clip in list(log.layers.values())[-1]]
