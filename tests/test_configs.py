@@ -32,6 +32,13 @@ def test_a_variant_differs_in_its_own_section_only(variant, ending):
     assert {key for key in cfg if cfg[key] != base[key]} == allowed
 
 
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*_RECOMMENDED.yaml")))
+def test_what_we_recommend_differs_in_sgs_alone_and_loses_no_frame(name):
+    cfg, paper = sections(name), sections(name.replace("_RECOMMENDED", ""))
+    assert {key for key in cfg if cfg[key] != paper[key]} == {"SGS"}
+    assert cfg["SGS"]["ENABLE"] and cfg["SGS"]["KERNEL"] == "linear_mean"
+
+
 # frames, their distance, short sides, crops in training and in testing of three; batches; learning rate, epochs
 X3D = {
     "XS": (4, 12, [182, 228], 160, 182, 128, 64, 0.1, 300),
