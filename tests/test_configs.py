@@ -73,6 +73,21 @@ def test_fine_tuning_starts_from_weights_at_epoch_0(folder, classes):
         assert sections(f"{folder}/3DRESNET50.yaml")[section] == pretrained[section]
 
 
+@pytest.mark.parametrize("end", ["", "_ATFR", "_ATFR_RECOMMENDED", "_MULTIGRID", "_ATFR_MULTIGRID"])
+def test_ssv2_starts_from_kinetics_weights_and_is_tested_as_in_pyslowfast(end):
+    cfg = load_cfg(str(FOLDER / f"SSv2/SLOWFAST_8x8_R50{end}.yaml"))
+    assert cfg.TRAIN.CHECKPOINT_EPOCH_RESET and cfg.SOLVER.MAX_EPOCH == 22
+    assert (224 if "MULTIGRID" in end else 256) == cfg.DATA.TEST_CROP_SIZE
+
+
+def test_ssv2_from_scratch_differs_in_its_schedule_alone():
+    cfg, base = (sections(f"SSv2/SLOWFAST_8x8_R50{end}.yaml") for end in ("_SCRATCH", ""))
+    assert {key for key in cfg if cfg[key] != base[key]} == {"TRAIN", "SOLVER"}
+    assert not cfg["TRAIN"]["CHECKPOINT_EPOCH_RESET"]
+    kinetics = sections("Kinetics/SLOWFAST_8x8_R50.yaml")["SOLVER"]
+    assert {key for key in kinetics if kinetics[key] != cfg["SOLVER"][key]} == {"BASE_LR", "WARMUP_START_LR"}
+
+
 MULTIGRID = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*_MULTIGRID.yaml"))
 
 

@@ -75,8 +75,8 @@ def benchmark_models(configs: Path, *, rounds: int, device: torch.device) -> lis
 
 
 def config_pairs(configs: Path) -> list[Path]:
-    """The configs with SGS that have one without it beside them, by folder and name."""
-    found = sorted(configs.glob("*/*_ATFR.yaml"))
+    """The configs with SGS that have one without it beside them, by folder and name; each network once."""
+    found = sorted(path for path in configs.glob("*/*_ATFR.yaml") if "SCRATCH" not in path.name)
     return [
         path
         for path in found
