@@ -88,6 +88,12 @@ def test_ssv2_from_scratch_differs_in_its_schedule_alone():
     assert {key for key in kinetics if kinetics[key] != cfg["SOLVER"][key]} == {"BASE_LR", "WARMUP_START_LR"}
 
 
+def test_kinetics_600_differs_in_its_classes_alone():
+    for end in ("", "_ATFR"):
+        cfg, base = sections(f"Kinetics600/X3D_S{end}.yaml"), sections(f"Kinetics/X3D_S{end}.yaml")
+        assert {key for key in cfg if cfg[key] != base[key]} == {"MODEL"} and cfg["MODEL"]["NUM_CLASSES"] == 600
+
+
 MULTIGRID = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*_MULTIGRID.yaml"))
 
 

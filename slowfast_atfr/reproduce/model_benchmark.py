@@ -21,7 +21,7 @@ from slowfast_atfr.sgs.sampler import PathwaySGS
 
 BATCH = 2  # clips
 LOCAL_NORMS = ("BN.NORM_TYPE", "batchnorm")  # a benchmark is one process
-LEFT_OUT = ("Demo", "UCF101", "HMDB51")  # folders of toys, and of networks that stand in another folder as well
+LEFT_OUT = ("Demo", "Kinetics600", "UCF101", "HMDB51")  # toys, and networks that stand in another folder as well
 
 
 @dataclass(frozen=True)
