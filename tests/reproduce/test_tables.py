@@ -6,6 +6,7 @@ import pytest
 
 from slowfast_atfr.analysis import model_summary
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.reproduce.implied_maps import implied_maps
 from slowfast_atfr.reproduce.tables import A1, A2, A3, A4, A5, A6, TABLES
 
 # The rows of each table in the supplement, with its references to other papers left out.
@@ -77,6 +78,19 @@ def test_our_counts_are_what_the_networks_cost(repo):
             if not row.config.endswith("ATTENTION.yaml"):
                 cost = model_summary(load_cfg(str(repo / "configs" / row.config))).gflops
                 assert cost == pytest.approx(table.counted_gflops, abs=0.005), row.name
+
+
+def test_the_page_has_them(repo):
+    text = (repo / "docs/reproducing.md").read_text(encoding="utf-8").partition("## What is published")[2]
+    lines = [[cell.strip() for cell in line.split("|")] for line in text.partition("\n## ")[0].splitlines()]
+    page = sorted((*cells[5:8], cells[8].split(" ")[0]) for cells in lines if cells[1:2] and cells[1].startswith("A."))
+    ours = {(row.top1, row.top5, row.gflops, _maps(repo, row)) for table in TABLES.values() for row in table.rows}
+    assert page == sorted(figures for figures in ours if figures[0])
+
+
+def _maps(repo, row):
+    cfg = load_cfg(str(repo / "configs" / row.config))
+    return f"{implied_maps(cfg, row.gflops).mean:.1f}" if row.gflops and cfg.SGS.ENABLE else ""
 
 
 def plain(cell):
