@@ -32,6 +32,13 @@ def test_a_variant_differs_in_its_own_section_only(variant, ending):
     assert {key for key in cfg if cfg[key] != base[key]} == allowed
 
 
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*_RECOMMENDED.yaml")))
+def test_what_we_recommend_differs_in_sgs_alone_and_loses_no_frame(name):
+    cfg, paper = sections(name), sections(name.replace("_RECOMMENDED", ""))
+    assert {key for key in cfg if cfg[key] != paper[key]} == {"SGS"}
+    assert cfg["SGS"]["ENABLE"] and cfg["SGS"]["KERNEL"] == "linear_mean"
+
+
 # frames, their distance, short sides, crops in training and in testing of three; batches; learning rate, epochs
 X3D = {
     "XS": (4, 12, [182, 228], 160, 182, 128, 64, 0.1, 300),
@@ -64,6 +71,27 @@ def test_fine_tuning_starts_from_weights_at_epoch_0(folder, classes):
     assert pretrained["MODEL"]["NUM_CLASSES"] == 400
     for section in ("RESNET", "DATA", "BN"):
         assert sections(f"{folder}/3DRESNET50.yaml")[section] == pretrained[section]
+
+
+@pytest.mark.parametrize("end", ["", "_ATFR", "_ATFR_RECOMMENDED", "_MULTIGRID", "_ATFR_MULTIGRID"])
+def test_ssv2_starts_from_kinetics_weights_and_is_tested_as_in_pyslowfast(end):
+    cfg = load_cfg(str(FOLDER / f"SSv2/SLOWFAST_8x8_R50{end}.yaml"))
+    assert cfg.TRAIN.CHECKPOINT_EPOCH_RESET and cfg.SOLVER.MAX_EPOCH == 22
+    assert (224 if "MULTIGRID" in end else 256) == cfg.DATA.TEST_CROP_SIZE
+
+
+def test_ssv2_from_scratch_differs_in_its_schedule_alone():
+    cfg, base = (sections(f"SSv2/SLOWFAST_8x8_R50{end}.yaml") for end in ("_SCRATCH", ""))
+    assert {key for key in cfg if cfg[key] != base[key]} == {"TRAIN", "SOLVER"}
+    assert not cfg["TRAIN"]["CHECKPOINT_EPOCH_RESET"]
+    kinetics = sections("Kinetics/SLOWFAST_8x8_R50.yaml")["SOLVER"]
+    assert {key for key in kinetics if kinetics[key] != cfg["SOLVER"][key]} == {"BASE_LR", "WARMUP_START_LR"}
+
+
+def test_kinetics_600_differs_in_its_classes_alone():
+    for end in ("", "_ATFR"):
+        cfg, base = sections(f"Kinetics600/X3D_S{end}.yaml"), sections(f"Kinetics/X3D_S{end}.yaml")
+        assert {key for key in cfg if cfg[key] != base[key]} == {"MODEL"} and cfg["MODEL"]["NUM_CLASSES"] == 600
 
 
 MULTIGRID = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*_MULTIGRID.yaml"))

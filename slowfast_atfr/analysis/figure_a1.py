@@ -1,5 +1,10 @@
-"""The supplement's Figure A.1 for any clip: frames, the maps behind a stage, the maps that SGS makes of them."""
+"""The supplement's Figure A.1 for any clip: frames, the maps behind a stage, the maps that SGS makes of them.
 
+As printed it has 8 of the frames, their maps' first 4 channels, and those of the maps that go on; the printed one is of
+3DResNet-50 with 32 bins and the kernel `linear`. The other picture has all frames and the means over all channels.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +12,12 @@ import numpy as np
 from slowfast_atfr.analysis.figures import new_figure
 from slowfast_atfr.analysis.merging import ClipMerging, LayerMerging
 
+FRAMES = 8  # of Figure A.1
 MOST_COLUMNS = 16  # maps side by side; longer clips show every second one, or third, ...
 
 
 def draw_figure_a1(path: Path, clip: ClipMerging) -> None:
-    """Draw frames, maps and merged maps of each SGS layer, with a frame in the colour of the bin around each.
+    """Draw 8 frames, and the first channels of their maps and of the merged maps, of each SGS layer.
 
     Args:
         path: PNG to write; its folder must exist.
@@ -19,40 +25,91 @@ def draw_figure_a1(path: Path, clip: ClipMerging) -> None:
     Raises:
         ImportError: without matplotlib, with the command that installs it.
     """
-    figure = new_figure(15, 4.6 * len(clip.layers) + 0.6)
+    _draw(path, clip, _draw_channels, size=(13, 13))
+
+
+def draw_mean_maps(path: Path, clip: ClipMerging) -> None:
+    """Draw frames, maps and merged maps of each SGS layer, the maps as means over their channels.
+
+    Args and raises: as for `draw_figure_a1`.
+    """
+    _draw(path, clip, _draw_means, size=(15, 4.6))
+
+
+PICTURES = {"channels": draw_figure_a1, "means": draw_mean_maps}
+
+
+def _draw(path: Path, clip: ClipMerging, draw_layer: Callable, size: tuple[float, float]) -> None:
+    figure = new_figure(size[0], size[1] * len(clip.layers) + 0.6)
     cost = f"{clip.gflops:.3g} GFLOPs, {clip.gflops / clip.dense_gflops:.0%} of {clip.dense_gflops:.3g} with all maps"
     figure.suptitle(f"{clip.video}, {clip.start:.1f} to {clip.end:.1f} s: {clip.best[0][0]}; {cost}", fontsize=12)
     for part, layer in zip(figure.subfigures(len(clip.layers), 1, squeeze=False)[:, 0], clip.layers, strict=True):
-        _draw_layer(part, clip, layer)
+        draw_layer(part, clip, layer)
     figure.savefig(path, dpi=90)
 
 
-def _draw_layer(part, clip: ClipMerging, layer: LayerMerging) -> None:
-    record, colors = layer.record, layer.colors
-    step = -(-len(record.bin) // MOST_COLUMNS)
-    shown = list(range(0, len(record.bin), step))
-    merged = list(range(0, record.num_active, -(-record.num_active // MOST_COLUMNS)))
-    left_out = f"; one of {step} is shown" if step > 1 else ""
-    part.suptitle(
-        f"{clip.title(layer)}: {len(record.bin)} maps come in, {record.num_active} go on{left_out}", fontsize=11
-    )
-    columns = max(len(shown), len(merged))
-    axes = part.subplots(3, columns, squeeze=False)
-    low, high = np.percentile(layer.maps, (1, 99))
+def _draw_channels(part, clip: ClipMerging, layer: LayerMerging) -> None:
+    maps, channels = len(layer.record.bin), len(layer.channels)
+    shown = np.linspace(0, maps - 1, min(FRAMES, maps)).round().astype(int)
+    merged = _every(layer.record.num_active)
+    texts = ["frames"]
+    texts += [f"{side},\nchannel {channel + 1}" for side in ("come in", "go on") for channel in range(channels)]
+    _title(part, clip, layer, f"{len(shown)} are shown" if len(shown) < maps else "")
+    axes = _axes(part, texts, max(len(shown), len(merged)))
+    for column, index in enumerate(shown):
+        frame, color = int(layer.frames[index]), layer.colors[index]
+        _show(axes[0, column], clip.frames[frame], f"frame {frame}", color)
+        for row, values in zip(axes[1:], layer.channels, strict=False):
+            _show(row[column], values[index], "", color, **_scale(values))
     members = layer.members()
-    for row in axes:
+    for column, number in enumerate(merged):
+        own = members[number]
+        for channel, (row, values) in enumerate(zip(axes[1 + channels :], layer.merged_channels, strict=True)):
+            title = f"map {number}, from {len(own)}" if channel == 0 else ""
+            _show(row[column], values[number], title, layer.colors[own[0]], **_own_scale(values[number]))
+
+
+def _draw_means(part, clip: ClipMerging, layer: LayerMerging) -> None:
+    shown, merged, members = _every(len(layer.record.bin)), _every(layer.record.num_active), layer.members()
+    step = -(-len(layer.record.bin) // MOST_COLUMNS)
+    _title(part, clip, layer, f"one of {step} is shown" if step > 1 else "")
+    axes = _axes(part, ("frames", "come in", "go on"), max(len(shown), len(merged)))
+    for column, index in enumerate(shown):
+        frame, color = int(layer.frames[index]), layer.colors[index]
+        _show(axes[0, column], clip.frames[frame], f"frame {frame}", color)
+        _show(axes[1, column], layer.maps[index], f"map {index}", color, **_scale(layer.maps))
+    for column, number in enumerate(merged):
+        values, own = layer.merged[number], members[number]
+        _show(axes[2, column], values, f"map {number}, from {len(own)}", layer.colors[own[0]], **_own_scale(values))
+
+
+def _every(count: int) -> list[int]:
+    return list(range(0, count, -(-count // MOST_COLUMNS)))
+
+
+def _scale(maps: np.ndarray) -> dict:
+    low, high = np.percentile(maps, (1, 99))
+    return {"vmin": low, "vmax": high, "cmap": "viridis"}
+
+
+def _own_scale(values: np.ndarray) -> dict:
+    """Sums of more frames are larger, so each has a scale of its own."""
+    return {"vmin": values.min(), "vmax": values.max(), "cmap": "viridis"}
+
+
+def _title(part, clip: ClipMerging, layer: LayerMerging, left_out: str) -> None:
+    come, go = f"{len(layer.record.bin)} maps come in", f"{layer.record.num_active} go on"
+    part.suptitle(f"{clip.title(layer)}: {come}{f' ({left_out})' if left_out else ''}, {go}", fontsize=11)
+
+
+def _axes(part, texts: Sequence[str], columns: int) -> np.ndarray:
+    """Empty cells, a row for each text."""
+    axes = part.subplots(len(texts), columns, squeeze=False)
+    for row, text in zip(axes, texts, strict=True):
         for cell in row:
             cell.axis("off")
-    for column, index in enumerate(shown):
-        frame = int(layer.frames[index])
-        _show(axes[0, column], clip.frames[frame], f"frame {frame}", colors[index])
-        _show(axes[1, column], layer.maps[index], f"map {index}", colors[index], vmin=low, vmax=high, cmap="viridis")
-    for column, number in enumerate(merged):
-        own = layer.merged[number]
-        text = f"map {number}, from {len(members[number])}"
-        _show(axes[2, column], own, text, colors[members[number][0]], vmin=own.min(), vmax=own.max(), cmap="viridis")
-    for row, text in zip(axes, ("frames", "come in", "go on"), strict=True):
-        row[0].text(-0.12, 0.5, text, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=11)
+        row[0].text(-0.12, 0.5, text, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
+    return axes
 
 
 def _show(axes, picture: np.ndarray, title: str, color: str, **options) -> None:

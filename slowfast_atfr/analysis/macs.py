@@ -169,7 +169,7 @@ def scopes(model: nn.Module) -> list[nn.Module]:
 
 
 def blocks_in_sight(model: nn.Module) -> list[ResBlock]:
-    """Residual blocks that are not within a compiled stage, which would run as it is if one of its blocks had a hook."""
+    """Residual blocks outside of compiled stages, which would run as they are if one of their blocks had a hook."""
     if isinstance(model, ResBlock):
         return [model]
     compiled = getattr(model, "compiled", None) or ()

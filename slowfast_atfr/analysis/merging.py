@@ -20,6 +20,8 @@ class LayerMerging:
     num_bins: B of each block.
     maps: (T, h, w) what comes in, mean over the channels.
     merged: (B', h, w) what goes on, likewise.
+    channels: (C', T, h, w) the first channels of what comes in.
+    merged_channels: (C', B', h, w) and of what goes on.
     """
 
     name: str
@@ -28,6 +30,8 @@ class LayerMerging:
     num_bins: tuple[int, ...]
     maps: np.ndarray
     merged: np.ndarray
+    channels: np.ndarray
+    merged_channels: np.ndarray
 
     @property
     def colors(self) -> list[str]:

@@ -164,7 +164,8 @@ def _temporal_attention(cfg: CfgNode) -> None:
     cfg.TEMPORAL_ATTENTION = CfgNode()
     cfg.TEMPORAL_ATTENTION.ENABLE = False
     cfg.TEMPORAL_ATTENTION.STAGES = ["res2"]  # it stands after these, before SGS: conv1, res2, res3, res4
-    cfg.TEMPORAL_ATTENTION.NUM_DESCRIPTORS = 4  # maps that a clip's maps are gathered into
+    cfg.TEMPORAL_ATTENTION.KIND = "gate"  # gate: multiplies a map's channels; residual: adds to them
+    cfg.TEMPORAL_ATTENTION.NUM_DESCRIPTORS = 0  # that a clip's maps are gathered into; 0 is a quarter of the channels
 
 
 def _data(cfg: CfgNode) -> None:

@@ -65,6 +65,7 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "BN.NORM_TYPE", NORM_TYPES)
     _one_of(cfg, "SOLVER.OPTIMIZING_METHOD", ("sgd", "adam", "adamw"))
     _one_of(cfg, "TRAIN.AMP_DTYPE", ("float16", "bfloat16"))
+    _one_of(cfg, "TEMPORAL_ATTENTION.KIND", ("gate", "residual"))
     _one_of(cfg, "SGS.ORDER", ("bin", "time"))
     _one_of(cfg, "SGS.COORDINATES", ("all", "angular", "radial"))
     _one_of(cfg, "SGS.BATCHING", ("packed", "padded"))
@@ -188,7 +189,8 @@ def _sgs(cfg: CfgNode) -> None:
 def _temporal_attention(cfg: CfgNode) -> None:
     _stages(cfg, "TEMPORAL_ATTENTION")
     descriptors = cfg.TEMPORAL_ATTENTION.NUM_DESCRIPTORS
-    _fail_unless(descriptors >= 1, "TEMPORAL_ATTENTION.NUM_DESCRIPTORS", descriptors, "it is at least 1")
+    rule = "it is at least 1, or 0 for a quarter of the channels"
+    _fail_unless(descriptors >= 0, "TEMPORAL_ATTENTION.NUM_DESCRIPTORS", descriptors, rule)
 
 
 def _stages(cfg: CfgNode, section: str) -> None:

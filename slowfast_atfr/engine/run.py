@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.analysis import count_macs, model_summary
-from slowfast_atfr.config import PATHWAY_NAMES, num_pathways
+from slowfast_atfr.config import PATHWAY_NAMES, num_pathways, per_pathway
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.agreement import check_videos
@@ -133,6 +133,7 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     if rank.local_rank == 0:
         warn_of_slow_precision(cfg, rank.device)
         _warn_of_channel_order(cfg)
+        _warn_of_blocks_of_2(cfg)
     if cfg.MODEL.COMPILE:
         check_compiler(rank.device)
     network = build_model(cfg).to(rank.device)
@@ -148,6 +149,20 @@ def _warn_of_channel_order(cfg: CfgNode) -> None:
         logger.warning(
             "DATA.REVERSE_INPUT_CHANNEL is True, which in PySlowFast turns SSv2's BGR frames into RGB. Here frames are "
             "read as RGB: the network gets RGB, and the key may go. DATA.BGR_INPUT True is for one trained on BGR"
+        )
+
+
+def _warn_of_blocks_of_2(cfg: CfgNode) -> None:
+    """With `linear`, the frame of largest similarity is on the border of its bin; `path` has none there."""
+    sgs, sizes = cfg.SGS, per_pathway(cfg, "SGS.BLOCK_SIZE")
+    sampled = any(size == 2 and pathway in sgs.PATHWAYS for pathway, size in enumerate(sizes))
+    if sgs.ENABLE and sampled and sgs.KERNEL in ("linear", "linear_normalized") and sgs.SIMILARITY != "path":
+        logger.warning(
+            "SGS.BLOCK_SIZE is %s and SGS.KERNEL %r: in blocks of 2 the frame of larger similarity weighs 0, so of two "
+            "frames at most one counts, and maps of zeros are computed. It is the paper's setting for SSv2; SGS.KERNEL "
+            "linear_mean loses no frame, and SGS.BLOCK_SIZE [0] takes whole clips",
+            sgs.BLOCK_SIZE,
+            sgs.KERNEL,
         )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from slowfast_atfr.analysis import model_summary
 from slowfast_atfr.analysis.merging import ClipMerging, LayerMerging
@@ -19,6 +18,8 @@ from slowfast_atfr.packed import unpack
 from slowfast_atfr.sgs import SGS, record
 from slowfast_atfr.sgs.sampler import PathwaySGS
 from slowfast_atfr.utils.errors import RunError
+
+CHANNELS = 4  # of the maps, as the supplement's Figure A.1 shows
 
 
 def see_merging(predictor: Predictor, path: str, classes: Sequence[str], start: float | None = None) -> ClipMerging:
@@ -48,7 +49,7 @@ def see_merging(predictor: Predictor, path: str, classes: Sequence[str], start: 
     except DecodeError as error:
         raise RunError(f"{path}: {error.reason}") from None
     frames = look.views[0]
-    seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    seen: dict[str, tuple[np.ndarray, ...]] = {}
     handles = [
         layer.register_forward_hook(lambda module, args, out, name=name: seen.update(_maps(name, module, args[0], out)))
         for name, layer in network.named_modules()
@@ -73,14 +74,14 @@ def see_merging(predictor: Predictor, path: str, classes: Sequence[str], start: 
     return ClipMerging(os.path.basename(path), *span, frames.numpy(), best, gflops, dense, tuple(merged))
 
 
-def _maps(name: str, layer: PathwaySGS, before: Sequence, after: Sequence) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """(T, h, w) and (B', h, w) means over the channels of the first clip, for each sampled pathway."""
-    return {f"{name}.pathway{p}": (_mean(before[p]), _mean(after[p])) for p in layer.sampled}
-
-
-def _mean(clips) -> np.ndarray:
-    clip: Tensor = unpack(clips)[0]
-    return clip.float().mean(0).cpu().numpy()
+def _maps(name: str, layer: PathwaySGS, before: Sequence, after: Sequence) -> dict[str, tuple[np.ndarray, ...]]:
+    """Of the first clip and each sampled pathway: maps, merged, channels, merged_channels of `LayerMerging`."""
+    seen = {}
+    for p in layer.sampled:
+        clips = [unpack(part[p])[0].float() for part in (before, after)]
+        parts = [*(clip.mean(0) for clip in clips), *(clip[:CHANNELS].clone() for clip in clips)]
+        seen[f"{name}.pathway{p}"] = tuple(part.cpu().numpy() for part in parts)
+    return seen
 
 
 def _frames_of(maps: int, frames: int) -> np.ndarray:

@@ -105,7 +105,7 @@ def _given_start(cfg: CfgNode, max_epoch: int) -> Start:
     if not path:
         without = [leaf for leaf in ("CHECKPOINT_EPOCH_RESET", "CHECKPOINT_INFLATE") if train[leaf]]
         if without:
-            text = "TRAIN.%s is True, but %s is empty: the run starts from random weights"
+            text = "TRAIN.%s is True, but %s is empty: the run starts from random weights, with a recipe of fine-tuning"
             logger.warning(text, " and ".join(without), FILE_PATH)
         return Start()
     file, clear = read_checkpoint(path, expected=train.CHECKPOINT_TYPE), tuple(train.CHECKPOINT_CLEAR_NAME_PATTERN)

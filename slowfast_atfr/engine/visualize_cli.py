@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slowfast_atfr.analysis.figure_a1 import draw_figure_a1
+from slowfast_atfr.analysis.figure_a1 import PICTURES
 from slowfast_atfr.analysis.merging_page import merging_page
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.launch import TOLD
@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=float, metavar="SECONDS", help="of the clip (default: the video's middle)")
     parser.add_argument("--output", type=_output_name, metavar="NAME",
                         help="NAME.png and NAME.html are written (default: the video's name, here)")  # fmt: skip
+    parser.add_argument("--maps", choices=tuple(PICTURES), default="channels",
+                        help="in the picture: 4 channels, as in the paper's Figure A.1, or means of all")  # fmt: skip
     args = parser.parse_args(argv)
     if args.start is not None and args.start < 0:
         parser.error("--start is at least 0")
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         clip = see_merging(predictor, args.video, names, args.start)
         page, picture = (output.with_name(f"{output.name}{ending}") for ending in (".html", ".png"))
         write_whole(str(page), merging_page(clip))
-        draw_figure_a1(picture, clip)
+        PICTURES[args.maps](picture, clip)
     except (*TOLD, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,8 +1,12 @@
 """Temporal attention: a clip's maps are gathered into a few descriptors, and each map gets a mixture of them back.
 
 It is the baseline of Table A.6 in the supplement of SGS (Fayyaz et al., CVPR 2021), after the double attention networks
-of Chen et al., A^2-Nets, NeurIPS 2018. The supplement has it behind res2 of X3D-S, over temporal maps, at next to no
-cost. The rest are our decisions, for the lightest layer of that kind:
+of Chen et al., A^2-Nets, NeurIPS 2018. The supplement says that it weighs features, after res2 of X3D-S, at next to no
+cost; the release's layer pools, has as many descriptors as a quarter of the channels, and multiplies. `gate` is made of
+that. What neither says is our decision: it attends to the spatial means, a descriptor is a vector of C / 4 values, and
+what a map gets back becomes a factor of each of its channels, between 0 and 2, which starts at one.
+
+`residual` adds what A^2-Nets would add, lightened:
 
 - What attends is a whole temporal map (C, H, W), not each of its H W positions, and a descriptor is such a map.
 - A map's scores come from its spatial means, by one linear layer for each of the two steps.
@@ -16,6 +20,7 @@ cost. The rest are our decisions, for the lightest layer of that kind:
 
 from collections.abc import Mapping
 
+import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
@@ -57,6 +62,39 @@ def _mix(weights: Tensor, maps: Tensor) -> Tensor:
     return mixed.unflatten(2, frames.shape[2:]).permute(0, 4, 1, 2, 3)
 
 
+class TemporalGate(nn.Module):
+    """x * 2 sigmoid(conv_gate(distribute(gather(conv_value(means))))): (N, C, T, H, W), dense or packed, to the same.
+
+    A clip attends to its own maps only; their order does not matter, their number may be any. Maps with the same means
+    get the same factors.
+
+    Args:
+        channels: C.
+        num_descriptors: K.
+        norm: not used.
+    """
+
+    def __init__(self, channels: int, num_descriptors: int, *, norm: Norm) -> None:
+        super().__init__()
+        values = _quarter(channels)
+        self.conv_gather = nn.Conv3d(channels, num_descriptors, 1, bias=False)  # softmax over time would take it out
+        self.conv_distribute = nn.Conv3d(channels, num_descriptors, 1)
+        self.conv_value = nn.Conv3d(channels, values, 1, bias=False)
+        self.conv_gate = nn.Conv3d(values, channels, 1)
+        self.start_at_one()
+
+    def start_at_one(self) -> None:
+        """Set conv_gate to zero: every factor is one, and the network is the one without attention."""
+        nn.init.zeros_(self.conv_gate.weight)
+        nn.init.zeros_(self.conv_gate.bias)
+
+    def forward(self, x: Clips) -> Clips:
+        means = x.mean((3, 4), keepdim=True)  # (N, C, T, 1, 1)
+        gathered = _gather(self.conv_value(means), self.conv_gather(means))
+        mixed = _distribute(gathered, self.conv_distribute(means))
+        return x * (2 * torch.sigmoid(self.conv_gate(mixed)))
+
+
 class TemporalAttention(nn.Module):
     """x + distribute(bn(conv_value(gather(x)))): (N, C, T, H, W), dense or packed, to the same.
 
@@ -82,21 +120,42 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: Clips) -> Clips:
         means = x.mean((3, 4), keepdim=True)  # (N, C, T, 1, 1)
-        gathered = per_length(x, lambda maps, scores: gather(maps, scores.flatten(2)), self.conv_gather(means))
-        descriptors = self.bn(self.conv_value(to_dense(gathered)))  # K of every clip: dense, however long the clips are
-        if isinstance(x, PackedClips):
-            descriptors = pack_dense(descriptors)
-        scores = self.conv_distribute(means)
-        return x + per_length(scores, lambda scores, maps: distribute(maps, scores.flatten(2)), descriptors)
+        descriptors = self.bn(self.conv_value(_gather(x, self.conv_gather(means))))
+        return x + _distribute(descriptors, self.conv_distribute(means))
+
+
+KINDS = {"gate": TemporalGate, "residual": TemporalAttention}  # by TEMPORAL_ATTENTION.KIND
+
+
+def _gather(x: Clips, scores: Clips) -> Tensor:
+    """`gather` for each clip: K descriptors of every clip are dense, however long the clips are."""
+    return to_dense(per_length(x, lambda maps, scores: gather(maps, scores.flatten(2)), scores))
+
+
+def _distribute(descriptors: Tensor, scores: Clips) -> Clips:
+    """`distribute` for each clip, packed where the scores are."""
+    given = pack_dense(descriptors) if isinstance(scores, PackedClips) else descriptors
+    return per_length(scores, lambda scores, maps: distribute(maps, scores.flatten(2)), given)
+
+
+def _quarter(channels: int) -> int:
+    return max(1, channels // 4)
 
 
 class PathwayAttention(nn.Module):
-    """Temporal attention behind one stage, for every pathway on its own, `pathway{p}`."""
+    """Temporal attention behind one stage, for every pathway on its own, `pathway{p}`.
 
-    def __init__(self, channels: tuple[int, ...], num_descriptors: int, *, norm: Norm) -> None:
+    Args:
+        kind: of KINDS.
+        channels: C of every pathway.
+        num_descriptors: K; 0 is a quarter of a pathway's channels.
+        norm: as everywhere in the network.
+    """
+
+    def __init__(self, kind: str, channels: tuple[int, ...], num_descriptors: int, *, norm: Norm) -> None:
         super().__init__()
         for pathway, dim in enumerate(channels):
-            self.add_module(f"pathway{pathway}", TemporalAttention(dim, num_descriptors, norm=norm))
+            self.add_module(f"pathway{pathway}", KINDS[kind](dim, num_descriptors or _quarter(dim), norm=norm))
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         return [attend(x) for attend, x in zip(self.children(), pathways, strict=True)]
@@ -114,4 +173,5 @@ def attention_after(cfg: CfgNode, channels: Mapping[str, tuple[int, ...]], norm:
     """
     attention = cfg.TEMPORAL_ATTENTION
     stages = attention.STAGES if attention.ENABLE else []
-    return {stage: PathwayAttention(channels[stage], attention.NUM_DESCRIPTORS, norm=norm) for stage in stages}
+    kind, descriptors = attention.KIND, attention.NUM_DESCRIPTORS
+    return {stage: PathwayAttention(kind, channels[stage], descriptors, norm=norm) for stage in stages}

@@ -156,10 +156,11 @@ class VideoResNet(nn.Module):
             elif isinstance(module, _BatchNorm):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
-        if zero_final_bn:
-            for module in self.modules():
-                if hasattr(module, "final_bn"):  # a residual branch
-                    nn.init.zeros_(module.final_bn.weight)
+        for module in self.modules():
+            if zero_final_bn and hasattr(module, "final_bn"):  # a residual branch
+                nn.init.zeros_(module.final_bn.weight)
+            if hasattr(module, "start_at_one"):  # a gate
+                module.start_at_one()
         nn.init.normal_(self.head.projection.weight, std=fc_std)
         nn.init.zeros_(self.head.projection.bias)
 

@@ -20,7 +20,7 @@ from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.reproduce.runner import read_result, run_once, write_json
 from slowfast_atfr.reproduce.runtime_table import runtime_table
-from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, result_table
+from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, printed_table, ratio_table, result_table
 from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table, on_lists
 from slowfast_atfr.reproduce.train_benchmark import seconds_of_a_clip
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
@@ -99,16 +99,21 @@ def _rows_of(table: Table, text: str) -> Table:
 
 
 def _tell_costs(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
-    told = [table for table in tables if table.rows or table.key == A1.key]
-    print("\n\n".join(_costs(table, configs, args.pairs) for table in told))
+    texts = []
+    for table in (table for table in tables if table.rows or not args.only):
+        texts += [printed_table(table)] if table.printed else []
+        if table.key == A1.key:
+            texts.append(_architecture(configs, args.pairs))
+        elif table.key == A2.key:
+            texts.append(ratio_table(table))
+        else:
+            texts.append(cost_table(table, [load_cfg(str(configs / row.config), args.pairs) for row in table.rows]))
+    print("\n\n".join(texts))
 
 
-def _costs(table: Table, configs: Path, pairs: Sequence[str]) -> str:
-    if table.key == A1.key:
-        row = TABLES["A.3"].rows[1]
-        summary = model_summary(load_cfg(str(configs / row.config), pairs))
-        return f"Table {table.key}: {table.title}\n\n{summary}"
-    return cost_table(table, [load_cfg(str(configs / row.config), pairs) for row in table.rows])
+def _architecture(configs: Path, pairs: Sequence[str]) -> str:
+    config = TABLES["A.3"].rows[1].config
+    return f"The same of {config}, counted by us\n\n{model_summary(load_cfg(str(configs / config), pairs))}"
 
 
 def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
@@ -128,14 +133,14 @@ def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace)
     texts, told = [], {}
     for table in tables:
         if table.key == A1.key:
-            texts.append(_costs(table, configs, args.pairs))
+            texts += [printed_table(table), _architecture(configs, args.pairs)]
         elif table.key == A2.key:
             texts.append(runtime_table(table, configs, args.pairs))
         elif table.rows:
             chosen = [plan for row in table.rows for plan in plans if plan.row.name == row.name]
             results = [[read_result(cfg) for cfg in plan.cfgs] for plan in chosen]
             text, told[table.key] = result_table(table, [plan.cfgs[0] for plan in chosen], results)
-            texts.append(text)
+            texts += [text, *([printed_table(table)] if table.printed else [])]
             draw_accuracy(args.out / f"table_{table.key}.png", f"Table {table.key}", told[table.key])
     text = "\n\n".join(texts) + "\n"
     (args.out / "tables.md").write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """Published figures and ours side by side, in markdown, as data for JSON, and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from slowfast_atfr.reproduce.implied_maps import implied_maps
 from slowfast_atfr.reproduce.tables import Row, Table
 
 MAPS = "active_bins_s2"
+PUBLISHED = ("published top-1 %", "published top-5 %", "published GFLOPs")
 
 
 def markdown(title: str, rows: Sequence[Sequence[str]]) -> str:
@@ -23,13 +24,27 @@ def markdown(title: str, rows: Sequence[Sequence[str]]) -> str:
 
 
 def cost_table(table: Table, cfgs: Sequence[CfgNode]) -> str:
-    """What each row of a table costs a clip with all maps, and the mean maps that the published figure implies."""
-    rows = [["network", "config", "GFLOPs, all maps", "published", "implied mean maps", "of"]]
+    """Our count of each row with all maps, what is published, and the mean maps that the published cost implies."""
+    rows = [["network", "config", "GFLOPs, all maps, our count", *PUBLISHED, "implied mean maps", "of"]]
     for row, cfg in zip(table.rows, cfgs, strict=True):
         implied = str(implied_maps(cfg, row.gflops)) if cfg.SGS.ENABLE and row.gflops else ""
-        cost = f"{model_summary(cfg).gflops:.2f}"
-        rows.append([row.name, row.config, cost, row.gflops, implied, str(cfg.DATA.NUM_FRAMES)])
+        cost, published = f"{model_summary(cfg).gflops:.2f}", [row.top1, row.top5, row.gflops]
+        rows.append([row.name, row.config, cost, *published, implied, str(cfg.DATA.NUM_FRAMES)])
     return markdown(f"Table {table.key}: {table.title}", rows)
+
+
+def printed_table(table: Table) -> str:
+    """A table as it is printed in the supplement."""
+    return markdown(f"Table {table.key} as printed: {table.title}", table.printed)
+
+
+def ratio_table(table: Table, ours: Mapping[str, str] | None = None) -> str:
+    """What table A.2's published figures come to, ATFR over base, beside our ratios where there are any."""
+    rows = [["ATFR over base", "ratio", "of the published", *(["ours"] if ours else [])]]
+    for name, (atfr, base) in table.ratios.items():
+        ratio = float(atfr.rstrip("h")) / float(base.rstrip("h"))
+        rows.append([name, f"{ratio:.2f}", f"{atfr} / {base}", *([ours[name]] if ours else [])])
+    return markdown("Derived from these figures, and from the batches of 208 and 256 clips that fit", rows)
 
 
 def result_table(
@@ -44,18 +59,19 @@ def result_table(
     Returns:
         markdown, and for each row a dict: name, config, splits (the figures as they are) and their means.
     """
-    share = "of the cost with all maps"
-    rows = [["network", "top-1 %", "GFLOPs", share, "published", share, "difference", "mean maps", "of", "clips/s"]]
+    share = "of all maps' cost"
+    rows = [["network", "top-1 %", "top-5 %", "GFLOPs", share, *PUBLISHED, f"{share}, our count", "difference"]]
+    rows[0] += ["mean maps", "of", "clips/s"]
     told = []
     for row, cfg, splits in zip(table.rows, cfgs, results, strict=True):
         means = _means(splits)
         cost, maps = means["gflops_per_clip"], f"{means[MAPS]:.1f}" if MAPS in means else ""
         ours = cost / _cost_of_a_test_clip(cfg)
-        theirs = float(row.gflops) / float(table.full_gflops) if row.gflops else None
+        theirs = float(row.gflops) / table.counted_gflops if row.gflops else None
         compared = ("", "") if theirs is None else (f"{theirs:.2f}", f"{ours - theirs:+.2f}")
-        top1, speed = f"{means['top1_acc']:.1f}", f"{means['clips_per_second']:.3g}"
-        rows.append([row.name, top1, f"{cost:.4g}", f"{ours:.2f}", row.gflops, *compared, maps])
-        rows[-1] += [str(cfg.DATA.NUM_FRAMES), speed]
+        accuracies = (f"{means[key]:.1f}" for key in ("top1_acc", "top5_acc"))
+        rows.append([row.name, *accuracies, f"{cost:.4g}", f"{ours:.2f}", row.top1, row.top5, row.gflops, *compared])
+        rows[-1] += [maps, str(cfg.DATA.NUM_FRAMES), f"{means['clips_per_second']:.3g}"]
         told.append(_told(row, cfg, means, splits))
     return markdown(f"Table {table.key}: {table.title}", rows), told
 
@@ -81,7 +97,8 @@ def _is_number(value: Any) -> bool:
 def _told(row: Row, cfg: CfgNode, means: dict[str, float], splits: Sequence[dict[str, Any]]) -> dict[str, Any]:
     data = {"dataset": cfg.TEST.DATASET, "lists": cfg.DATA.PATH_TO_DATA_DIR, "output": cfg.OUTPUT_DIR}
     bins = {"num_bins": list(cfg.SGS.NUM_BINS), "test_num_bins": list(cfg.SGS.TEST_NUM_BINS)} if cfg.SGS.ENABLE else {}
-    published = {"published_gflops": float(row.gflops)} if row.gflops else {}
+    figures = {"top1": row.top1, "top5": row.top5, "gflops": row.gflops}
+    published = {"published": {key: float(figure) for key, figure in figures.items() if figure}}
     return {"name": row.name, "config": row.config, **data, **bins, **published, "mean": means, "splits": list(splits)}
 
 

@@ -1,7 +1,7 @@
-"""The tables of the paper's supplement as runs of this package, with the figures that are published for them.
+"""The tables of the paper's supplement as runs of this package, with every figure that it publishes for them.
 
 Source: Fayyaz et al., 3D CNNs with Adaptive Temporal Feature Resolutions, CVPR 2021, supplement, Tables A.1 to A.6.
-Accuracies of A.3 to A.6 are not given here: docs/reproducing.md says which figures these are and where they come from.
+Figures are strings as printed. What is derived from them or counted by us is not published, and its name says so.
 """
 
 import os
@@ -18,11 +18,12 @@ VIEWS = ("TEST.NUM_ENSEMBLE_VIEWS", "TEST.NUM_SPATIAL_CROPS")
 class Row:
     """A row of a table: a network, trained and tested.
 
-    name: as the table has it.
+    name: as we call it.
     config: file in configs/.
     bins: share of the clip's maps that SGS has bins; None without SGS, or where the config says it.
     test_bins: the same at test only.
     weights: name of a row of any table whose weights are tested; "" trains its own.
+    top1, top5: published accuracy in per cent, as printed; "" where none is.
     gflops: published multiply-adds x 1e-9 of a clip, as printed: its digits tell how far it is rounded.
     """
 
@@ -31,6 +32,8 @@ class Row:
     bins: float | None = None
     test_bins: float | None = None
     weights: str = ""
+    top1: str = ""
+    top5: str = ""
     gflops: str = ""
 
 
@@ -42,74 +45,105 @@ class Table:
     title: what is compared.
     rows: networks to train or test; none in A.1 and A.2.
     splits: whether each row is the mean over the official splits of its data set.
-    full_gflops: published cost of a clip with all maps.
-    facts: other published figures, by what they are of.
+    counted_gflops: our count of a clip with all maps, not published; published costs are told as shares of it.
+    printed: the table as printed, its columns' names first, where it has more than the rows run here.
+    ratios: by name, two published figures that we divide, that with SGS first.
     """
 
     key: str
     title: str
     rows: tuple[Row, ...] = ()
     splits: bool = False
-    full_gflops: float = 0.0
-    facts: dict[str, float] = field(default_factory=dict)
+    counted_gflops: float = 0.0
+    printed: tuple[tuple[str, ...], ...] = ()
+    ratios: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 R18, X3D = "Mini_Kinetics/3DRESNET18", "Mini_Kinetics/X3D_S"
 FULL = "3DResNet-18 + ATFR, B = T"
-A1 = Table("A.1", "the architecture of 3DResNet-18 with SGS behind res2")
+A1 = Table(
+    "A.1",
+    "the architecture of 3DResNet-18; SGS follows res2",
+    printed=(
+        ("stage", "layer", "output size"),
+        ("raw", "-", "32x244x224"),  # as printed: 224 x 224, of which conv1 makes 112 x 112
+        ("conv1", "5x7x7, 8, stride 1, 2, 2", "32x112x112"),
+        ("pool1", "1x3x3, max, stride 1, 2, 2", "32x56x56"),
+        ("res2", "[3x1x1, 8; 1x3x3, 8; 1x1x1, 32] x 2", "32x56x56"),
+        ("res3", "[1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 2", "32x28x28"),
+        ("res4", "[1x1x1, 128; 1x3x3, 128; 1x1x1, 512] x 2", "32x14x14"),
+        ("res5", "[3x1x1, 256; 1x3x3, 256; 1x1x1, 1024] x 2", "32x7x7"),
+        ("", "global average pool, fc", "1x1x1"),
+    ),
+)
 A2 = Table(
     "A.2",
-    "runtime of X3D-S, ATFR over base",
-    facts={
-        "training step, time": 0.92,
-        "training step, memory": 0.81,
-        "inference, clips/s": 4295 / 2834,
-        "largest batch of inference": 256 / 208,
+    "runtime of X3D-S on Kinetics",
+    printed=(
+        ("Model", "Train", "Inference (fps)"),
+        ("X3D-S", "131h", "2834"),
+        ("X3D-S+ATFR", "121h", "4295"),
+    ),
+    ratios={
+        "training, time": ("121h", "131h"),
+        "inference, fps": ("4295", "2834"),
+        "memory of a clip": ("208", "256"),  # both from one sentence: batches of 256 instead of 208 fit
+        "largest batch": ("256", "208"),
     },
 )
 A3 = Table(
     "A.3",
     "number of bins in training and at test, 3DResNet-18, Mini-Kinetics",
     (
-        Row("3DResNet-18", f"{R18}.yaml", gflops="18.06"),
-        Row(FULL, f"{R18}_ATFR.yaml", bins=1, gflops="14.0"),
-        Row("3DResNet-18 + ATFR, B = T/2", f"{R18}_ATFR.yaml", bins=1 / 2, gflops="5.5"),
-        Row("3DResNet-18 + ATFR, B = T/4", f"{R18}_ATFR.yaml", bins=1 / 4, gflops="4.2"),
-        Row("3DResNet-18 + ATFR, B = T/8", f"{R18}_ATFR.yaml", bins=1 / 8, gflops="3.5"),
+        Row("3DResNet-18", f"{R18}.yaml"),
+        Row(FULL, f"{R18}_ATFR.yaml", 1, top1="69.6", top5="88.8", gflops="14.0"),
+        Row("3DResNet-18 + ATFR, B = T/2", f"{R18}_ATFR.yaml", 1 / 2, top1="64.7", top5="86.2", gflops="5.5"),
+        Row("3DResNet-18 + ATFR, B = T/4", f"{R18}_ATFR.yaml", 1 / 4, top1="64.7", top5="85.8", gflops="4.2"),
+        Row("3DResNet-18 + ATFR, B = T/8", f"{R18}_ATFR.yaml", 1 / 8, top1="61.4", top5="86.3", gflops="3.5"),
     ),
-    full_gflops=18.06,
+    counted_gflops=18.06,
 )
 A4 = Table(
     "A.4",
     "number of bins at test only, trained with B = T, 3DResNet-18, Mini-Kinetics",
     (
-        Row("3DResNet-18 + ATFR, B = T at test", f"{R18}_ATFR.yaml", 1, 1, FULL, "14.0"),
-        Row("3DResNet-18 + ATFR, B = T/2 at test", f"{R18}_ATFR.yaml", 1, 1 / 2, FULL, "8.0"),
-        Row("3DResNet-18 + ATFR, B = T/4 at test", f"{R18}_ATFR.yaml", 1, 1 / 4, FULL, "5.0"),
-        Row("3DResNet-18 + ATFR, B = T/8 at test", f"{R18}_ATFR.yaml", 1, 1 / 8, FULL, "3.5"),
+        Row("3DResNet-18 + ATFR, B = T at test", f"{R18}_ATFR.yaml", 1, 1, FULL, "69.6", "88.8", "14.0"),
+        Row("3DResNet-18 + ATFR, B = T/2 at test", f"{R18}_ATFR.yaml", 1, 1 / 2, FULL, "64.4", "85.5", "8.0"),
+        Row("3DResNet-18 + ATFR, B = T/4 at test", f"{R18}_ATFR.yaml", 1, 1 / 4, FULL, "61.4", "83.5", "5.0"),
+        Row("3DResNet-18 + ATFR, B = T/8 at test", f"{R18}_ATFR.yaml", 1, 1 / 8, FULL, "51.1", "75.1", "3.5"),
     ),
-    full_gflops=18.06,
+    counted_gflops=18.06,
 )
 A5 = Table(
     "A.5",
     "UCF101 and HMDB51, mean of three splits, 3DResNet-50",
     (
         Row("UCF101, 3DResNet-50", "UCF101/3DRESNET50.yaml"),
-        Row("UCF101, 3DResNet-50 + ATFR", "UCF101/3DRESNET50_ATFR.yaml"),
+        Row("UCF101, 3DResNet-50 + ATFR", "UCF101/3DRESNET50_ATFR.yaml", top1="97.9", gflops="22.2"),
         Row("HMDB51, 3DResNet-50", "HMDB51/3DRESNET50.yaml"),
-        Row("HMDB51, 3DResNet-50 + ATFR", "HMDB51/3DRESNET50_ATFR.yaml"),
+        Row("HMDB51, 3DResNet-50 + ATFR", "HMDB51/3DRESNET50_ATFR.yaml", top1="76.7", gflops="23.1"),
     ),
     splits=True,
+    counted_gflops=31.27,
+    printed=(
+        ("model", "backbone", "UCF101", "HMDB51"),
+        ("C3D", "RenNet18", "89.8", "62.1"),  # as printed: ResNet18
+        ("RGB-I3D", "Inception V1", "95.6", "74.8"),
+        ("R(2+1)D", "ResNet50", "96.8", "74.5"),
+        ("DynamoNet", "ResNet101", "96.6", "74.9"),
+        ("HATNet", "ResNet50", "97.8", "76.5"),
+        ("3DResNet+ATFR", "ResNet50", "97.9", "76.7"),
+    ),
 )
 A6 = Table(
     "A.6",
     "SGS against temporal attention, X3D-S, Mini-Kinetics",
     (
-        Row("X3D-S", f"{X3D}.yaml", gflops="1.96"),
-        Row("X3D-S + ATFR", f"{X3D}_ATFR.yaml", gflops="1.09"),
-        Row("X3D-S + temporal attention", f"{X3D}_TEMPORAL_ATTENTION.yaml"),
+        Row("X3D-S", f"{X3D}.yaml", top1="77.9", gflops="1.9"),
+        Row("X3D-S + ATFR", f"{X3D}_ATFR.yaml", top1="78.0", gflops="1.1"),
+        Row("X3D-S + temporal attention", f"{X3D}_TEMPORAL_ATTENTION.yaml", top1="78.3", gflops="1.9"),
     ),
-    full_gflops=1.96,
+    counted_gflops=1.96,
 )
 TABLES = {table.key: table for table in (A1, A2, A3, A4, A5, A6)}
 

@@ -44,7 +44,7 @@ def assign_bins(coordinates: Coordinates, real: Tensor, num_bins: Tensor) -> tup
     Returns:
         offset (N, T, K), u minus the centre of the frame's own bin, in [-1, 1]; bin (N, T, K) int32, NON_FINITE
         throughout a block that has a value that is not finite, NO_FRAME where no frame is.
-    Source: Fayyaz et al., CVPR 2021, section 3.2, and the supplement's Eq. 1.
+    Source: Fayyaz et al., CVPR 2021, section 4.2, and the supplement's Eq. 1, read as cells of a grid.
     """
     values = coordinates.values.masked_fill(~real[..., None], 0)
     largest = values.amax(dim=1, keepdim=True)

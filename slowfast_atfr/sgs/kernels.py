@@ -32,7 +32,7 @@ def linear(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
         grad_scale: not used, the gradient is the true one.
     Returns:
         (N, B', T) weights in [0, 1].
-    Source: Fayyaz et al., CVPR 2021, section 3.2. The release adds 1e-7 to every member's weight; we do not.
+    Source: Fayyaz et al., CVPR 2021, section 4.2. The release adds 1e-7 to every member's weight; we do not.
     """
     return _triangle(offset) * members
 

@@ -19,6 +19,7 @@ from slowfast_atfr.utils.precision import full_precision_matmul
 from slowfast_atfr.utils.upload import to_device, upload
 
 Clips = Tensor | PackedClips
+INIT_STD = 0.01  # of the embedding's linear layers
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,11 @@ class Sampled:
 
 
 class Embedding(nn.Module):
-    """Embedding of each frame from its spatial mean: Linear C -> C/2, ReLU, Linear -> L, norm over all frames."""
+    """Embedding of each frame from its spatial mean: Linear C -> C/2, ReLU, Linear -> L, norm over all frames.
+
+    Weights start at N(0, 0.01^2) and the bias at zero, as in the release. The norm divides their scale out, but a step
+    of the optimizer turns weights that start small further than those of torch's default.
+    """
 
     def __init__(self, channels: int, embed_dim: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -54,6 +59,9 @@ class Embedding(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.fc2 = nn.Linear(hidden, embed_dim, bias=False)  # the norm behind it has one
         self.bn = norm(embed_dim)
+        for layer in (self.fc1, self.fc2):
+            nn.init.normal_(layer.weight, std=INIT_STD)
+        nn.init.zeros_(self.fc1.bias)
 
     def forward(self, means: Tensor, lengths: Sequence[int] = ()) -> Tensor:
         """(S, C) -> (S, L); lengths: frames of each clip, for a norm over parts of the batch."""

@@ -55,7 +55,7 @@ def magnitude(embeddings: Tensor, real: Tensor) -> Coordinates:
         real: (N, T) which frames exist; here it changes nothing.
     Returns:
         K = 1; the gradient at a zero vector is zero.
-    Source: Fayyaz et al., CVPR 2021, section 3.2.
+    Source: Fayyaz et al., CVPR 2021, section 5.2.1.
     """
     return Coordinates(embeddings.norm(dim=-1, keepdim=True))
 
@@ -69,7 +69,7 @@ def mean_l2(embeddings: Tensor, real: Tensor) -> Coordinates:
     Args: as for `magnitude`; the mean is over real frames.
     Returns:
         K = 1; the gradient at the mean is zero.
-    Source: the supplement of Fayyaz et al., section D.
+    Source: the release of Fayyaz et al., CVPR 2021.
     """
     return Coordinates(_from_mean(embeddings, real).norm(dim=-1, keepdim=True))
 
@@ -90,7 +90,7 @@ def mean_cosine(embeddings: Tensor, real: Tensor) -> Coordinates:
     Args: as for `magnitude`; the mean is over real frames.
     Returns:
         K = 1.
-    Source: the release of Fayyaz et al., CVPR 2021, and the supplement, section D.
+    Source: the release of Fayyaz et al., CVPR 2021.
     """
     mean = _mean(embeddings, real)
     (unit, has_direction), (mean_unit, mean_has_direction) = _unit(embeddings), _unit(mean)
@@ -109,7 +109,7 @@ def mean_mahalanobis(embeddings: Tensor, real: Tensor) -> Coordinates:
     Args: as for `magnitude`; mean and covariance are over real frames.
     Returns:
         K = 1; a static block is at distance zero throughout.
-    Source: the supplement of Fayyaz et al., section D; shrinkage after Ledoit and Wolf, 2004.
+    Source: the release of Fayyaz et al., CVPR 2021; shrinkage after Ledoit and Wolf, 2004.
     """
     apart = _from_mean(embeddings, real)
     unit = apart.detach().abs().amax(dim=(1, 2), keepdim=True)
@@ -155,7 +155,8 @@ def cartesian(embeddings: Tensor, real: Tensor) -> Coordinates:
     Args: as for `magnitude`.
     Returns:
         K = L: bins are cells of an L-dimensional grid.
-    Source: the supplement of Fayyaz et al., section D; the offset is ours, since coordinates can be negative.
+    Source: the supplement of Fayyaz et al., section D, names these coordinates and has their bins, Eq. 1; the offset is
+        ours, since coordinates can be negative.
     """
     smallest = embeddings.masked_fill(~real[..., None], float("inf")).amin(dim=1, keepdim=True)
     values = _without_noise(embeddings - smallest, _largest(embeddings))
@@ -175,7 +176,7 @@ def spherical(embeddings: Tensor, real: Tensor, *, coordinates: str = "all") -> 
         embeddings, real: as for `magnitude`; L >= 2, except for "radial".
         coordinates: "all" is (r, phi_1, ..), K = L; "angular" the angles, K = L - 1; "radial" r alone, K = 1, which is
             `magnitude`.
-    Source: the supplement of Fayyaz et al., section D.
+    Source: the supplement of Fayyaz et al., section D; the fixed ranges of the angles are ours.
     """
     radius = embeddings.norm(dim=-1, keepdim=True)
     if coordinates == "radial":

@@ -220,7 +220,7 @@ def test_networks_of_others_with_sgs_pay_together_what_each_clip_pays_alone(name
     model(clips)
     together = clip_macs(model, clips)
     assert together.tolist() == [clip_macs(model, clip[None]).item() for clip in clips]
-    assert together[1] < together[0]
+    assert len(set(together.tolist())) > 1  # clips that cost the same would show nothing
 
 
 def test_what_runs_once_per_length_is_counted_for_the_clips_of_that_length():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast_atfr.analysis.figure_a1 import draw_figure_a1
+from slowfast_atfr.analysis.figure_a1 import PICTURES
 from slowfast_atfr.analysis.merging import COLORS, ClipMerging, LayerMerging
 from slowfast_atfr.analysis.merging_page import merging_page, page_data
 from slowfast_atfr.sgs import SGS, record
@@ -26,8 +26,9 @@ def make_layer(name, maps=16, **options):
     clip = log[""][0]
     lengths = np.bincount(clip.block)
     bins = tuple(int(length) if layer.num_bins == -1 else layer.num_bins for length in lengths)
-    merged = out.data[0].mean(0).numpy()
-    return LayerMerging(name, clip, np.linspace(0, 15, maps).astype(int), bins, x[0].mean(0).numpy(), merged)
+    x, merged = x[0].numpy(), out.data[0].numpy()
+    frames = np.linspace(0, 15, maps).astype(int)
+    return LayerMerging(name, clip, frames, bins, x.mean(0), merged.mean(0), x[:4], merged[:4])
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +92,10 @@ def test_a_browser_shows_the_records_numbers(clip, tmp_path):
 
 
 @pytest.mark.parametrize("maps", [3, 40])
-def test_the_picture_is_drawn(clip, tmp_path, maps):
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_picture_is_drawn(clip, tmp_path, maps, kind):
     pytest.importorskip("matplotlib")
     layer = make_layer("s2_sgs.pathway0", maps)
     alone = ClipMerging(clip.video, 0, 1, clip.frames, clip.best, 1, 2, (layer,))
-    draw_figure_a1(tmp_path / "a.png", alone)
+    PICTURES[kind](tmp_path / "a.png", alone)
     assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -49,7 +49,7 @@ def test_sgs_with_all_its_bins_costs_the_base_and_its_embedding(repo):
 
 
 def test_each_map_of_3dresnet18_is_worth_0_482_gflops(repo):
-    """Figures of the supplement: 18.06 GFLOPs with 32 maps; 14.0 and 5.5 are those of 23.5 and 5.9 maps."""
+    """Our count is 18.06 GFLOPs with 32 maps; the supplement's 14.0 and 5.5 are those of 23.6 and 5.9 maps."""
     cfg = load(repo, "Mini_Kinetics/3DRESNET18_ATFR")
     gflops = [model_summary(cfg, [active]).gflops for active in (32, 24, 23, 6)]
     assert gflops[0] == pytest.approx(18.06, abs=0.005)

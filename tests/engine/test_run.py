@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine import test as testing
 from slowfast_atfr.engine import train as training
 from slowfast_atfr.engine.run import build_network, build_run, enter_phase
@@ -135,6 +136,24 @@ def test_a_run_says_whether_there_is_tf32_before_it_builds_anything(tiny_cfg, mo
     with pytest.raises(Told) as told:
         begin(tiny_cfg(ALLOW_TF32=allowed), ALONE)
     assert told.value.args == (allowed, ALONE.device)
+
+
+@pytest.mark.parametrize(
+    "config, pairs, warned",
+    [
+        ("SSv2/SLOWFAST_8x8_R50_ATFR.yaml", [], 1),
+        ("SSv2/SLOWFAST_8x8_R50_ATFR.yaml", ["SGS.KERNEL", "linear_mean"], 0),
+        ("SSv2/SLOWFAST_8x8_R50_ATFR.yaml", ["SGS.PATHWAYS", "[1]"], 0),
+        ("SSv2/SLOWFAST_8x8_R50_ATFR_RECOMMENDED.yaml", [], 0),
+        ("SSv2/SLOWFAST_8x8_R50.yaml", ["SGS.BLOCK_SIZE", "[2]"], 0),
+        ("Kinetics/SLOW_8x8_R50_ATFR.yaml", ["SGS.BLOCK_SIZE", "[2]"], 1),
+        ("Kinetics/SLOW_8x8_R50_ATFR.yaml", [], 0),
+    ],
+)
+def test_blocks_of_2_that_lose_a_frame_are_told(repo, caplog, config, pairs, warned):
+    small = ["BN.NORM_TYPE", "batchnorm", "RESNET.WIDTH_PER_GROUP", "16", "NUM_GPUS", "0"]
+    build_network(load_cfg(str(repo / "configs" / config), [*small, *pairs]), ALONE)
+    assert sum("the frame of larger similarity weighs 0" in text for text in caplog.messages) == warned
 
 
 @pytest.mark.parametrize("reverse, bgr, warned", [(False, False, 0), (True, False, 1), (True, True, 0)])

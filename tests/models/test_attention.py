@@ -1,4 +1,7 @@
-"""Temporal attention: a softmax over time gathers, a softmax over descriptors distributes, and a clip is on its own."""
+"""Temporal attention: a softmax over time gathers, a softmax over descriptors distributes, and a clip is on its own.
+
+The gate multiplies by what is distributed, the residual adds it.
+"""
 
 import pytest
 import torch
@@ -7,13 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.models.attention import TemporalAttention, distribute, gather
+from slowfast_atfr.models.attention import KINDS, distribute, gather
 from slowfast_atfr.packed import lengths_of, pack_dense, unpack
 from slowfast_atfr.packed.clips import packed_strides
 from tests.alone import assert_each_as_alone
 
 ATTENTION = "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION.yaml"
-ENABLE = ("TEMPORAL_ATTENTION.ENABLE", "True")
+ENABLE = ("TEMPORAL_ATTENTION.ENABLE", "True", "TEMPORAL_ATTENTION.KIND")
 NETWORKS = ["Kinetics/SLOWFAST_8x8_R50.yaml", "Kinetics/SLOW_8x8_R50.yaml", "Kinetics/X3D_S.yaml"]
 NETWORKS += ["Mini_Kinetics/3DRESNET18.yaml"]
 
@@ -22,14 +25,19 @@ def channels_last(*shape):
     return torch.randn(*shape, dtype=torch.float64).to(memory_format=torch.channels_last_3d)
 
 
-@pytest.fixture
-def layer():
-    """One whose norm has statistics and a weight of its own."""
-    layer = TemporalAttention(6, 3, norm=nn.BatchNorm3d).double()
-    for value in layer.bn.state_dict().values():
-        if value.is_floating_point():
-            value.uniform_(0.5, 2)
+def make_layer(kind):
+    """One that does something: its norm has statistics and a weight of its own, its gate is not one."""
+    layer = KINDS[kind](8, 3, norm=nn.BatchNorm3d).double()
+    for part in (layer.conv_gate,) if kind == "gate" else (layer.bn,):
+        for value in part.state_dict().values():
+            if value.is_floating_point():
+                value.uniform_(0.5, 2)
     return layer.eval()
+
+
+@pytest.fixture(params=sorted(KINDS))
+def layer(request):
+    return make_layer(request.param)
 
 
 def test_gather_and_distribute_by_hand():
@@ -60,15 +68,15 @@ def test_gradients(fn):
 
 
 def test_the_layout_is_kept(layer):
-    x = channels_last(2, 6, 5, 4, 4)
+    x = channels_last(2, 8, 5, 4, 4)
     results = [gather(x, x[:, :3, :, 0, 0]), distribute(x[:, :, :3], x[:, :3, :, 0, 0]), layer(x)]
     assert all(result.is_contiguous(memory_format=torch.channels_last_3d) for result in results)
     packed = layer(pack_dense(x)).data
     assert packed.stride() == packed_strides(packed.shape)
 
 
-def test_the_layer_by_hand(layer):
-    x = channels_last(2, 6, 5, 4, 4)
+def test_the_residual_by_hand():
+    layer, x = make_layer("residual"), channels_last(2, 8, 5, 4, 4)
     means = x.mean((3, 4), keepdim=True)
     to_gather, to_distribute = layer.conv_gather(means)[..., 0, 0], layer.conv_distribute(means)[..., 0, 0]
     back = torch.zeros_like(x)
@@ -84,26 +92,56 @@ def test_the_layer_by_hand(layer):
     torch.testing.assert_close(layer(x), x + back)
 
 
+def test_the_gate_by_hand():
+    layer, x = make_layer("gate"), channels_last(2, 8, 5, 4, 4)
+    means = x.mean((3, 4), keepdim=True)
+    values, to_gather, to_distribute = (
+        conv(means)[..., 0, 0] for conv in (layer.conv_value, layer.conv_gather, layer.conv_distribute)
+    )
+    assert values.shape[1] == 2  # a quarter of the channels
+    for n in range(2):
+        descriptors = [(values[n] * to_gather[n, k].softmax(0)).sum(1) for k in range(3)]
+        for t in range(5):
+            back = sum(w * d for w, d in zip(to_distribute[n, :, t].softmax(0), descriptors, strict=True))
+            factor = 2 * torch.sigmoid(layer.conv_gate.weight.flatten(1) @ back + layer.conv_gate.bias)
+            torch.testing.assert_close(layer(x)[n, :, t], factor[:, None, None] * x[n, :, t])
+
+
+def test_a_gate_that_starts_at_one_changes_nothing():
+    layer, x = make_layer("gate"), channels_last(2, 8, 5, 4, 4)
+    layer.start_at_one()
+    assert torch.equal(layer(x), x)
+
+
+def test_the_gate_weighs_equal_maps_equally():
+    x = channels_last(2, 8, 1, 4, 4).expand(-1, -1, 5, -1, -1)
+    factors = make_layer("gate")(x) / x
+    torch.testing.assert_close(factors, factors[:, :, :1, :1, :1].expand_as(factors))
+
+
 def test_frames_in_another_order_come_out_in_that_order(layer):
-    x, order = channels_last(2, 6, 5, 4, 4), torch.randperm(5)
+    x, order = channels_last(2, 8, 5, 4, 4), torch.randperm(5)
     torch.testing.assert_close(layer(x[:, :, order]), layer(x)[:, :, order])
     assert (layer(x) - x).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("lengths", [(5, 1, 5, 8), (4, 4), (3,)])
 def test_a_clip_does_not_feel_its_neighbours(layer, lengths):
-    clips = [torch.randn(6, frames, 3, 3, dtype=torch.float64, requires_grad=True) for frames in lengths]
+    clips = [torch.randn(8, frames, 3, 3, dtype=torch.float64, requires_grad=True) for frames in lengths]
     together = assert_each_as_alone(layer, clips, multiple=2)
     assert lengths_of(together) == lengths and together.multiple == 2
 
 
 def test_in_training_packed_clips_of_one_length_are_the_dense_batch(layer):
-    x = channels_last(3, 6, 4, 2, 2)
+    x = channels_last(3, 8, 4, 2, 2)
     torch.testing.assert_close(torch.stack(unpack(layer.train()(pack_dense(x)))), layer.train()(x))
 
 
-# 13 maps of 24 channels and 40 x 40 in 4 descriptors: scores, the convolution of the descriptors, there and back
-ATTENTION_MACS = 2 * 4 * 13 * 24 + 4 * 40 * 40 * 24 * 24 + 2 * 4 * 13 * 40 * 40 * 24
+# 13 maps of 24 channels and 40 x 40. Gate: values, scores of 6 descriptors, factors; there and back
+GATE_MACS = 13 * 24 * (6 + 6 + 6 + 6) + 2 * 6 * 13 * 6
+# Residual, 4 descriptors: scores, the convolution of the descriptors, there and back
+RESIDUAL_MACS = 2 * 4 * 13 * 24 + 4 * 40 * 40 * 24 * 24 + 2 * 4 * 13 * 40 * 40 * 24
+RESIDUAL = ("TEMPORAL_ATTENTION.KIND", "residual", "TEMPORAL_ATTENTION.NUM_DESCRIPTORS", "4")
 
 
 def counted(model, *args):
@@ -115,18 +153,19 @@ def counted(model, *args):
 def test_it_costs_less_than_a_hundredth_of_x3d_s(repo):
     with torch.device("meta"):
         clip = torch.empty(1, 3, 13, 160, 160)
-        base, attention = (
-            counted(build_model(load_cfg(str(repo / "configs" / name))).eval(), [clip])
-            for name in ("Mini_Kinetics/X3D_S.yaml", ATTENTION)
+        base, gate, residual = (
+            counted(build_model(load_cfg(str(repo / "configs" / name), pairs)).eval(), [clip])
+            for name, pairs in (("Mini_Kinetics/X3D_S.yaml", ()), (ATTENTION, ()), (ATTENTION, RESIDUAL))
         )
-    assert attention - base == ATTENTION_MACS < 0.01 * base
-    assert attention * 1e-9 == pytest.approx(1.970, abs=5e-4)
+    assert gate - base == GATE_MACS < 1e-5 * base
+    assert residual - base == RESIDUAL_MACS < 0.01 * base
 
 
 @pytest.mark.parametrize("config", NETWORKS)
-def test_at_first_the_network_is_the_one_without_attention(thin_cfg, to_pathways, moving_clips, config):
+@pytest.mark.parametrize("kind", KINDS)
+def test_at_first_the_network_is_the_one_without_attention(thin_cfg, to_pathways, moving_clips, config, kind):
     cfg = thin_cfg(config)
-    base, model = build_model(cfg).eval(), build_model(thin_cfg(config, *ENABLE)).eval()
+    base, model = build_model(cfg).eval(), build_model(thin_cfg(config, *ENABLE, kind)).eval()
     missing, unexpected = model.load_state_dict(base.state_dict(), strict=False)
     pathways = {0, 1} if "SLOWFAST" in config else {0}
     assert {name.partition(".pathway")[0] for name in missing} == {"s2_attention"} and not unexpected
@@ -139,20 +178,19 @@ def test_at_first_the_network_is_the_one_without_attention(thin_cfg, to_pathways
 @pytest.mark.parametrize("config", NETWORKS)
 @pytest.mark.parametrize("sgs", [(), ("SGS.ENABLE", "True", "SGS.KERNEL", "linear_mean")])
 @pytest.mark.parametrize("zero", [True, False])
-def test_a_training_step(thin_cfg, to_pathways, moving_clips, config, sgs, zero):
-    keys = (*ENABLE, "TEMPORAL_ATTENTION.STAGES", "[res2, res3]", "MODEL.DROPOUT_RATE", "0.0")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_step(thin_cfg, to_pathways, moving_clips, config, sgs, zero, kind):
+    keys = (*ENABLE, kind, "TEMPORAL_ATTENTION.STAGES", "[res2, res3]", "MODEL.DROPOUT_RATE", "0.0")
     cfg = thin_cfg(config, *keys, *sgs, "RESNET.ZERO_INIT_FINAL_BN", str(zero))
     model = build_model(cfg).train()
     scores = model(to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES)))
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
     without = {name for name, parameter in model.named_parameters() if not parameter.grad.any()}
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
-    if not zero:
-        assert not without
-        return
-    attention = {name for name, _ in model.named_parameters() if "_attention." in name}
-    # what stands before a norm whose weight is zero gets its gradient from the second step on
-    assert attention & without == {name for name in attention if ".conv_" in name}
+    # what stands before a norm or a gate whose weight is zero gets its gradient from the second step on
+    waits = {name for name, _ in model.named_parameters() if "_attention." in name and ".conv_" in name}
+    waits = {name for name in waits if ".conv_gate." not in name} if kind == "gate" or zero else set()
+    assert {name for name in without if "_attention." in name or not zero} == waits
 
 
 @pytest.mark.parametrize("stages", ["[conv1]", "[res2]", "[res3]"])

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.attention import TemporalGate
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 
@@ -16,13 +17,15 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs"
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("config", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")))
 def test_a_step_reaches_every_parameter_and_a_clip_is_its_own(to_pathways, moving_clips, config):
-    # zero-initialised norms keep what is before them from a gradient in the first step, so they start at one here;
+    # zeros keep what is before them from a gradient in the first step, so final norms and gates start otherwise here;
     # under a softmax a bias of phi adds the same to all scores of a position, which changes nothing
     pairs = ["RESNET.ZERO_INIT_FINAL_BN", "False", "MODEL.DROPOUT_RATE", "0.0", "BN.NORM_TYPE", "batchnorm"]
     cfg = load_cfg(str(FOLDER / config), pairs)
     model = build_model(cfg).train()
     for norm in (module for module in model.modules() if isinstance(module, _BatchNorm)):
         norm.momentum = 1.0  # far from the clips' own statistics the products of non-local blocks would overflow
+    for gate in (module for module in model.modules() if isinstance(module, TemporalGate)):
+        torch.nn.init.normal_(gate.conv_gate.weight)
     clips = moving_clips(2, cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE)
     scores = model(to_pathways(cfg, clips))
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3])).backward()

@@ -177,9 +177,9 @@ def count_gflops(cfg, crop):
         return (clip_macs(model, inputs) * 1e-9).tolist()
 
 
-# Multiply-adds as published: SlowFast in Feichtenhofer et al., ICCV 2019 at 256; 3D ResNets in the SGS supplement; Slow
-# 8x8 (54.52), C2D (25.89) and I3D (37.53) in PyTorchVideo's model zoo at 256, of which the last two count five for each
-# of the 85.3 million values that go through a batch norm; X3D-S in PySlowFast's (1.96) at 160. The rest are our count.
+# Multiply-adds as published: SlowFast in Feichtenhofer et al., ICCV 2019 at 256; Slow 8x8 (54.52), C2D (25.89) and I3D
+# (37.53) in PyTorchVideo's model zoo at 256, of which the last two count five for each of the 85.3 million values that
+# go through a batch norm; X3D-S in PySlowFast's (1.96) at 160. The rest, 3D ResNets among them, are our count.
 @pytest.mark.parametrize(
     ("config", "crop", "gflops"),
     [

@@ -7,6 +7,7 @@ import torch
 
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.models import MODEL_REGISTRY, build_model
+from slowfast_atfr.models.attention import TemporalGate
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.packed import PackedClips, unpack
 from slowfast_atfr.sgs import record
@@ -52,9 +53,12 @@ def test_every_yaml_builds_and_takes_a_clip(repo, to_pathways, config):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_clips, config):
-    # zero-initialised norms keep what is before them from a gradient in the first step, so they start at one here
+    # zeros keep what is before them from a gradient in the first step, so final norms and gates start otherwise here
     cfg = thin_cfg(config, "RESNET.ZERO_INIT_FINAL_BN", "False", "MODEL.DROPOUT_RATE", "0.0")
     model = build_model(cfg).train()
+    for module in model.modules():
+        if isinstance(module, TemporalGate):
+            torch.nn.init.normal_(module.conv_gate.weight)
     scores = model(to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES)))
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
     grads = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -89,10 +93,10 @@ def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways
 
 @pytest.mark.parametrize("config", ATFR)
 def test_clips_of_a_batch_have_lengths_of_their_own(thin_cfg, to_pathways, moving_clips, config):
-    cfg = thin_cfg(config)
+    cfg = thin_cfg(config, "BN.MOMENTUM", "1.0")
     model, clips = build_model(cfg), to_pathways(cfg, moving_clips(12, cfg.DATA.NUM_FRAMES))
     with torch.no_grad():
-        model.train()(clips)  # gives the norms statistics of their own
+        model.train()(clips)  # gives the norms the statistics of this batch
     with torch.inference_mode(), record(model.eval()) as log:
         model(clips)
     last = [clip.num_active for clip in list(log.layers.values())[-1]]

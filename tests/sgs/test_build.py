@@ -24,6 +24,16 @@ def test_every_key_reaches_its_layer(repo):
     assert layer.similarity.func is spherical and layer.similarity.keywords == {"coordinates": "angular"}
 
 
+@pytest.mark.parametrize("config", ["Kinetics/SLOWFAST_4x16_R50_ATFR.yaml", "Kinetics/X3D_S_ATFR.yaml"])
+def test_the_embedding_starts_as_the_releases(repo, config):
+    """Whatever the network's own initialisation does."""
+    for sampler in build_model(load_cfg(str(repo / "configs" / config))).s2_sgs.children():
+        embed = sampler.embed
+        for weight in (embed.fc1.weight, embed.fc2.weight):
+            assert weight.std().item() == pytest.approx(0.01, rel=0.25) and abs(weight.mean().item()) < 0.004
+        assert not embed.fc1.bias.any() and not embed.bn.bias.any() and (embed.bn.weight == 1).all()
+
+
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
