@@ -89,7 +89,7 @@ def test_a_step_of_evaluation_waits_for_bins(gpu, cfg_of, monkeypatch):
     run, _ = run_module.build_run(cfg, RANK)
     val = train_module.ValMeter(len(run.val_loader), cfg)
     with run_module.watch_cost(run.network, cfg) as cost:
-        watch = train_module.Watch(cfg, None, val, None, train_module.SkipLog(), None, cost, None, None)
+        watch = train_module.Watch(cfg, None, val, None, train_module.SkipLog(), None, cost, RANK.stop, None)
         waits = waits_of(gpu, monkeypatch, lambda: train_module.eval_epoch(run, 0, watch), train_module)
     assert waits == times(2, EVALUATION)
 

@@ -20,10 +20,16 @@ CONFIGS = ["Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", "Kinetics/X3D_S_ATFR.yaml", "K
 
 
 @pytest.fixture
-def pairs(thin_cfg, to_pathways, moving_clips, monkeypatch):
-    """A network, the same one with compiled stages, and clips; the code is made without a C++ compiler."""
+def backend():
+    """Of torch.compile, none of them with a C++ compiler; this one keeps torch's own functions and gradients."""
+    return "eager"
+
+
+@pytest.fixture
+def pairs(thin_cfg, to_pathways, moving_clips, monkeypatch, backend):
+    """A network, the same one with compiled stages, and clips."""
     for kind in (CompiledStages, CompiledFrames):
-        monkeypatch.setattr(video_resnet, kind.__name__, partial(kind, backend="aot_eager"))
+        monkeypatch.setattr(video_resnet, kind.__name__, partial(kind, backend=backend))
     torch._dynamo.reset()
 
     def make(config, *changes, frames=None):
@@ -57,10 +63,15 @@ def unlike(ours, theirs):
     return [name for name, value in ours.items() if not torch.equal(value, theirs[name])]
 
 
+CHECKPOINTED, REPLICATED = ["MODEL.ACT_CHECKPOINT", "True"], ["MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]"]
+LONG = [(config, more) for config in CONFIGS for more in ([], CHECKPOINTED, REPLICATED)][:-1]  # SLOW has none to pad
+
+
+@pytest.mark.parametrize("backend", ["aot_eager"])  # makes functions and gradients of its own
 @pytest.mark.parametrize(
     ("config", "more"),
-    [(config, more) for config in CONFIGS for more in ([], ["MODEL.ACT_CHECKPOINT", "True"])]
-    + [(config, ["MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]"]) for config in CONFIGS[:2]],
+    [("Mini_Kinetics/3DRESNET18_ATFR.yaml", [*CHECKPOINTED, *REPLICATED]), (CONFIGS[2], CHECKPOINTED)]
+    + [pytest.param(*each, marks=pytest.mark.slow) for each in LONG],
 )
 def test_all_is_the_same(pairs, config, more):
     eager, compiled, inputs = pairs(config, *more)

@@ -17,6 +17,7 @@ def test_what_matters_most_comes_first(repo):
     assert not any("compiled" in name for name in names[: len(names) // 2])
 
 
+@pytest.mark.slow
 def test_a_network_is_measured_in_every_way(repo, monkeypatch):
     monkeypatch.setattr(gpu_benchmark, "SUBJECTS", {"X3D-S": Subject("Kinetics/X3D_S.yaml", (2, 4), paper=("1", "2"))})
     monkeypatch.setattr(gpu_benchmark, "REPEATS", 1)

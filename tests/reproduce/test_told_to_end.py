@@ -70,7 +70,10 @@ def command(repo, tmp_path):
     return of
 
 
-@pytest.mark.parametrize("tool", ["run_splits", "reproduce_tables", "study_accuracy"])
+SLOW = [pytest.param(tool, marks=pytest.mark.slow) for tool in ("reproduce_tables", "study_accuracy")]
+
+
+@pytest.mark.parametrize("tool", ["run_splits", *SLOW])
 def test_a_series_of_runs_ends_within_seconds(repo, command, tmp_path, tool):
     told = command(tool)
     for _ in range(2):  # the second time it goes on from what the first one saved
