@@ -63,10 +63,11 @@ class Job:
         while True:
             state = self.show("JobState")
             seen.append(state)
-            if state in states and set(seen[-4:]) == {state} and len(seen) >= 4:
-                return state  # a job that is about to queue again has failed for a moment
+            queues_again = "DUE TO JOB REQUEUE" in self.text()[-200:]  # and has failed for a moment
+            if state in states and set(seen[-4:]) == {state} and len(seen) >= 4 and not queues_again:
+                return state
             assert time.monotonic() < deadline, f"job is {state}: {self.text()[-3000:]}"
-            if hurry and state == "PENDING":
+            if hurry and seen[-4:] == ["PENDING"] * 4:  # sooner, nodes take it for the job that they have just ended
                 self.call("scontrol", "update", f"jobid={self.number}", "StartTime=now")
             time.sleep(1.5)
 
@@ -168,7 +169,8 @@ def test_losses_are_those_of_one_process(submit, repo, tiny_pairs, tmp_path, nod
     job = submit("together", nodes=nodes, tasks=2 // nodes, TRAIN__BATCH_SIZE=12 // nodes, **shared)
     assert job.wait_until("COMPLETED", "FAILED") == "COMPLETED", job.text()[-3000:]
     losses = [[entry["loss"] for entry in stats_of(out, "train_iter")] for out in (tmp_path / "alone", job.out)]
-    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=2e-6)  # before rounding has gone through a step
 
 
 def test_a_task_that_is_killed_ends_the_job(submit):
@@ -202,9 +204,20 @@ def test_a_job_that_cannot_start_fails_once_and_says_why_last(submit, cluster, c
     assert "the first failure: error: " in final and told in final and "--shard_id" not in final
 
 
-def test_a_job_whose_time_is_shorter_than_the_signals_lead_ends(submit):
-    """Slurm gives the signal at once, before the processes have met, and once for all starts of a job."""
-    job = submit("hurried", options=["--time=1", "--signal=TERM@300"], SOLVER__MAX_EPOCH=10**6)
-    assert job.wait_until("COMPLETED", "FAILED", "TIMEOUT", seconds=400) in ("FAILED", "TIMEOUT")
-    assert int(job.show("Restarts")) <= 1
-    assert "the run was told to end (SIGTERM" in job.text()
+SLOW_START = """#!{python}
+import os, signal, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # what comes is kept, as it is while torch is imported
+time.sleep(35)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_a_job_whose_time_is_shorter_than_the_signals_lead_ends(submit, tmp_path):
+    """Slurm sends the signal within half a minute, here before the run has begun to train."""
+    python = tmp_path / "python"
+    python.write_text(SLOW_START.format(python=sys.executable))
+    python.chmod(0o755)
+    job = submit("hurried", options=["--time=2", "--signal=TERM@300"], env={"PYTHON": str(python)})
+    assert job.wait_until("COMPLETED", "FAILED", "TIMEOUT", seconds=300) == "FAILED", job.text()[-3000:]
+    assert int(job.show("Restarts")) == 1
+    assert "another start would not help: give the run more time" in job.text().strip().splitlines()[-1]

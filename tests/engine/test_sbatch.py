@@ -79,6 +79,17 @@ def test_the_first_failure_is_the_last_line(slurm, tmp_path, capfd):
     assert "the first failure: error: unknown key SOLVER.X" in capfd.readouterr().err.strip().splitlines()[-1]
 
 
+def test_a_task_that_fails_while_others_stop_fails_the_job(slurm, tmp_path, capfd):
+    """As at the second start without progress: the main process says so, the others only that they were told to end."""
+    task = tmp_path / "task"
+    failed = "echo 'error: give the run more time'; exit 1"
+    task.write_text(f'#!/bin/bash\nif [ "$SLURM_PROCID" = 0 ]; then {failed}; fi\nexit {EXIT_STATUS}\n')
+    task.chmod(0o755)
+    assert slurm("--cfg", "x", PYTHON=str(task)).wait(30) == 1
+    assert "the first failure: error: give the run more time" in capfd.readouterr().err.strip().splitlines()[-1]
+    assert not slurm.requeued.exists()
+
+
 def test_the_script_runs_from_any_folder(slurm, tmp_path, repo):
     task = tmp_path / "task"
     task.write_text(f'#!/bin/bash\necho "$1" >> {tmp_path}/tasks.log\n')
