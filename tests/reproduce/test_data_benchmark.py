@@ -114,7 +114,7 @@ def test_every_figure_is_told(monkeypatch, tmp_path):
     threads = torch.get_num_threads()
     figures = benchmark_data(tmp_path, rounds=1, device=torch.device("cpu"))
     assert torch.get_num_threads() == threads
-    assert len(figures) == len({figure.name for figure in figures}) == 2 * 4 + 2 + 6 + 5
+    assert len(figures) == len({figure.name for figure in figures}) == 2 * 5 + 2 + 6 + 5
     assert [figure.target for figure in figures if figure.target] == [3, 8, 5] * 2 + [5] * 5
     assert all(np.isfinite(figure.median) and figure.median > 0 for figure in figures)
 
