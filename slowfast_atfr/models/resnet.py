@@ -8,12 +8,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import _get_current_function_mode_stack
 
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
 from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames, with_one_gap
+from slowfast_atfr.packed.spaced import flat
 
 Clips = Tensor | PackedClips
 
@@ -189,7 +191,7 @@ class Stretch:
 
 
 def stretches_of(layers: Sequence[nn.Module]) -> tuple[Stretch, ...]:
-    """Cut before each layer that looks at whole clips; none if there is one of which that is not known."""
+    """Cut before each layer that looks at whole clips; no stretches if there is a layer of an unknown kind."""
     cuts, known = [0], True
     for index, layer in enumerate(layers):
         if isinstance(layer, SqueezeExcitation | nn.Conv3d) and not isinstance(layer, FramesConv3d):
@@ -202,7 +204,7 @@ def stretches_of(layers: Sequence[nn.Module]) -> tuple[Stretch, ...]:
 
 
 def is_watched(layer: nn.Module) -> bool:
-    """Whether somebody sees a layer run, other than by hooks that take frames as well as clips."""
+    """Whether a layer has hooks other than those that take frames as well as clips."""
     if not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks):
         return False
     hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
@@ -228,19 +230,21 @@ class ResBlock(nn.Module):
         self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
         self.relu = nn.ReLU(inplace=inplace_relu)
         self.compiled: Callable[..., Tensor] | None = None  # `run_frames` as compiled code
-        self._cut: tuple[tuple[nn.Module, ...], tuple[Stretch, ...]] = (
-            (),
-            (),
-        )  # layers of the branch, and their stretches
+        self._cut: tuple[tuple[nn.Module, ...], tuple[Stretch, ...]] = ((), ())  # all layers, the stretches
 
     def forward(self, x: Clips) -> Clips:
-        x = keep_apart(x, self.branch2.gap)
+        learns = self._learns_statistics()  # which are of clips, not of gaps
+        x = flat(x) if learns else keep_apart(x, self.branch2.gap)
         if isinstance(x, PackedClips):
             stretches = self._stretches()
             if stretches:
-                return self._by_stretches(x, stretches)
+                return self._by_stretches(x, stretches, learns)
         branch = self.branch2(x)  # first, as in the stretches: norms of several processes must come in one order
         return self._join(branch, self.branch1_bn(self.branch1(x)) if "branch1" in self._modules else x)
+
+    def _learns_statistics(self) -> bool:
+        layers = (*self._modules.values(), *self.branch2._modules.values())
+        return any(layer.training and isinstance(layer, _BatchNorm) for layer in layers)
 
     def _join(self, branch: Clips, shortcut: Clips) -> Clips:
         relu = self.relu
@@ -255,14 +259,14 @@ class ResBlock(nn.Module):
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
         return () if any(map(is_watched, layers)) else self._cut[1]
 
-    def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch]) -> PackedClips:
+    def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch], learns: bool) -> PackedClips:
         """Everything between two layers that look at whole clips in one call, on all frames as a plain tensor."""
         branch, *_, last = x, *stretches
         run = run_frames if self.compiled is None or not can_compile(self) else self.compiled
         for stretch in stretches:
             factors = None
             if stretch.first is not None and not isinstance(stretch.first, SqueezeExcitation):
-                branch = stretch.first(branch)
+                branch = flat(stretch.first(branch)) if learns else stretch.first(branch)
             if stretch is last:
                 branch, x = with_one_gap(branch, x)
             if isinstance(stretch.first, SqueezeExcitation):
@@ -275,7 +279,7 @@ class ResBlock(nn.Module):
     def run_frames(
         self, stretch: Stretch, lengths: Sequence[int], factors: Tensor | None, frames: Tensor, x: Tensor | None = None
     ) -> Tensor:
-        """A stretch on (S, C, H, W) frames, and, given those of the input, what is behind the last one."""
+        """A stretch on (S, C, H, W) frames; given the frames of the input, also what follows the last stretch."""
         frames = stretch.run(lengths, factors, frames)
         if x is None:
             return frames
@@ -288,7 +292,7 @@ run_frames = ResBlock.run_frames
 
 
 def can_compile(block: ResBlock) -> bool:
-    """Whether nothing but frames matters to a block's stretches, and nobody listens to torch's functions."""
+    """Whether a block's stretches depend on frames alone, and no torch function mode is active."""
     norms = (layer for part in (block, block.branch2) for layer in part._modules.values())
     counted = any(isinstance(norm, CountedBatchNorm) and norm.needs_others for norm in norms)
     return not counted and not _get_current_function_mode_stack()

@@ -99,3 +99,13 @@ def test_clips_that_may_not_be_written_to_meet_a_branch_with_gaps(networks):
     with torch.inference_mode():
         assert block(x).gap == 0
         torch.testing.assert_close(block(x).data, other(x).data, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("pairs", [[], SPLITS])
+def test_norms_that_learn_without_gradients_see_clips_alone(networks, pairs):
+    """No gaps between them, as blocks with channelwise convolutions keep for inference."""
+    ours, watched, clips = networks(CONFIGS[1], *pairs)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.train()(clips), watched.train()(clips), rtol=1e-10, atol=1e-12)
+    for (name, mine), theirs in zip(ours.named_buffers(), watched.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: f"{n}: {text}")
