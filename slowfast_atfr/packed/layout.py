@@ -73,7 +73,7 @@ class Steps:
     def __init__(self, layout: "Layout", window: Window, op: str) -> None:
         where = slots(layout.lengths, window, op, layout.multiple)
         self.before = Placement(layout.lengths, where.starts, where.total)
-        self.out = layout.of(where.lengths_out)
+        self.lengths_out = where.lengths_out  # no layout, which might be the one that keeps these steps
         # what the op makes of the buffer's end may be longer than the last result
         self.after = Placement(where.lengths_out, where.starts_out, window.windows_in(where.total))
 
@@ -139,7 +139,7 @@ class Layout(Indices):
 
     def groups(self, others: tuple["Layout", ...] = ()) -> list[tuple[list[int], list[Placement]]]:
         """Clips of one length here, and of one in each of the others: their indices, and where each layout has them."""
-        return self.keep(("groups", others), lambda: _groups((self, *others)))
+        return self.keep(("groups", *(other.lengths for other in others)), lambda: _groups((self, *others)))
 
     def from_groups(self, order: tuple[int, ...], lengths: tuple[int, ...]) -> Placement:
         """Where clips of these lengths stand in a row that has them in another order."""

@@ -64,7 +64,8 @@ def amax(input: PackedClips, dim: int | Sequence[int] = (), keepdim: bool = Fals
     per_frame = frames.amax(inner, keepdim=True) if inner else frames
     if 2 not in dims:
         return input.with_frames(per_frame)
-    stacked = place(per_frame, input.layout.stacked(), float("-inf")).unflatten(0, (len(input), -1))
+    least = float("-inf") if input.dtype.is_floating_point else torch.iinfo(input.dtype).min
+    stacked = place(per_frame, input.layout.stacked(), least).unflatten(0, (len(input), -1))
     return _dense(stacked.amax(1), dims, keepdim)
 
 

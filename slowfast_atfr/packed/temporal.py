@@ -80,7 +80,7 @@ def over_time(
     steps = x.layout.steps(window, name)
     buffer = place(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    return x.with_frames(take(result, steps.after), steps.out)
+    return x.with_frames(take(result, steps.after), x.layout.of(steps.lengths_out))
 
 
 def _stays_apart(x: PackedClips, window: Window) -> bool:

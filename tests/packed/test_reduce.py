@@ -112,3 +112,8 @@ def test_an_adaptive_pool_may_keep_the_frames_of_x(check_alone, make_clips, pool
     x, other = pack(make_clips(LENGTHS)), pack(make_clips(LENGTHS[::-1]))
     with pytest.raises(TypeError, match=r"pool to \(5, 1, 5, 2\) frames is not defined for clips of \(2, 5, 1, 5\)"):
         pool(x, (other.size(2), 1, 1))
+
+
+def test_the_largest_of_whole_numbers_is_of_each_clip():
+    clips = [torch.tensor([-5, -3]).view(1, 2, 1, 1), torch.tensor([-7]).view(1, 1, 1, 1)]
+    assert pack(clips).amax((2, 3, 4)).tolist() == [[-3], [-7]]
