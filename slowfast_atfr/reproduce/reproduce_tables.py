@@ -26,6 +26,9 @@ from slowfast_atfr.reproduce.train_benchmark import seconds_of_a_clip
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.logging import setup_logging
+from slowfast_atfr.utils.stop import stopped_by_signals
+
+AGAIN = "start it again to go on; rows that are done are kept"
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,16 @@ def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace)
         first = plans[0].cfgs[0]
         clips = {plan.row.name: _clips_left(plan) for plan in plans}  # what cannot be read is told before anything runs
         if first.NUM_SHARDS == 1 and "RANK" not in os.environ and torch.cuda.device_count() >= first.NUM_GPUS:
-            _tell_how_long(plans, clips)  # others would wait for this process
+            with stopped_by_signals(AGAIN):
+                _tell_how_long(plans, clips)  # others would wait for this process
         launch(partial(_run_rows, plans), first, args.init_method)
         if first.SHARD_ID or int(os.environ.get("RANK", 0)):
             return  # the first process tells the results
+    with stopped_by_signals(AGAIN):
+        _write_tables(tables, plans, configs, args)
+
+
+def _write_tables(tables: Sequence[Table], plans: Sequence[Plan], configs: Path, args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     texts, told = [], {}
     for table in tables:
