@@ -1,7 +1,7 @@
 """The supplement's Figure A.1 for any clip: frames, the maps behind a stage, the maps that SGS makes of them.
 
-As printed it has 8 of the frames, their maps' first 4 channels, and those of the maps that go on; the printed one is of
-3DResNet-50 with 32 bins and the kernel `linear`. The other picture has all frames and the means over all channels.
+The printed figure shows 8 frames, the first 4 channels of their maps and of the merged maps, for 3DResNet-50 with 32
+bins and the kernel `linear`. The other picture shows all frames, and maps as means over their channels.
 """
 
 from collections.abc import Callable, Sequence

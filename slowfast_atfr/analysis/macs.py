@@ -46,7 +46,7 @@ class MacCounter(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.paused, self._depth = False, 0
-        self.lengths: tuple[int, ...] | None = None  # of the packed clips of which a block of ours takes the frames
+        self.lengths: tuple[int, ...] | None = None  # of the clips in a block that runs on plain frames
         self._begun, self._running = False, False
         self._num_clips = 0
         self._clips: tuple[int, ...] | None = None  # of the batch, those that dense tensors hold; None: all

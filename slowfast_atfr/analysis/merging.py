@@ -21,7 +21,7 @@ class LayerMerging:
     maps: (T, h, w) what comes in, mean over the channels.
     merged: (B', h, w) what goes on, likewise.
     channels: (C', T, h, w) the first channels of what comes in.
-    merged_channels: (C', B', h, w) and of what goes on.
+    merged_channels: (C', B', h, w) the same channels of the merged maps.
     """
 
     name: str

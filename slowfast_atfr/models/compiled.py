@@ -1,8 +1,8 @@
-"""Stages as compiled code (`torch.compile`), where their inputs are dense and nobody watches what happens inside.
+"""Stages as compiled code (`torch.compile`), where their inputs are dense and no hooks are registered inside.
 
-Behind SGS clips have lengths of their own, and each new tuple of lengths would compile anew: there what treats every
-frame on its own is compiled, and sees so many frames, whatever clips they are of. A stage or block with hooks inside
-runs as it is, since compiled code does not call those that were added after it was made.
+After SGS clips differ in length, and compiling whole stages would recompile for each new set of lengths. There only the
+frame-wise layers are compiled, for any number of frames. A stage or block with hooks inside runs uncompiled, since
+compiled code does not call hooks that were added after compilation.
 """
 
 import os
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.models.resnet import ResBlock, Stretch, run_frames
+from slowfast_atfr.models.resnet import ResBlock, Stretch, has_hooks, run_frames
 
 Pathways = list[Tensor]
 
@@ -93,13 +93,10 @@ def check_compiler(device: torch.device) -> None:
 
 
 def is_watched(stage: nn.Module) -> bool:
-    """Whether somebody sees each module or function of a stage run: by a hook, or a mode for torch functions."""
+    """Whether a stage has hooks on any of its modules, or a torch function mode is active."""
     if _get_current_function_mode_stack():
         return True
-    return any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-        for module in stage.modules()
-    )
+    return any(map(has_hooks, stage.modules()))
 
 
 def _function_of(name: str) -> Callable[[Callable[[Any], Any], Any], Any]:

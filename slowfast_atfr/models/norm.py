@@ -106,7 +106,7 @@ class CountedBatchNorm(_BatchNorm):
     """Batch norm over the values of `group_size` processes together, or over each of `num_splits` parts of a batch.
 
     However many values a process or a part has, each value weighs the same. torch's own sync batch norm counts as well,
-    but runs on GPUs only; there its kernels do the work. PySlowFast's gives every process the same weight: 900 values
+    but runs on GPUs only, where its kernels are used. PySlowFast's gives every process the same weight: 900 values
     of mean 1 here and 100 of mean -1 there have mean 0.8, it says 0. Parts are made of whole clips, clip i being in
     part i % num_splits, whatever their lengths; running statistics then are those that a batch of a part's size would
     leave. In eval mode, and with one process and one part, this is plain batch norm. State-dict keys are those of
@@ -138,7 +138,7 @@ class CountedBatchNorm(_BatchNorm):
 
     @property
     def needs_others(self) -> bool:
-        """Whether statistics are over other processes as well, or over parts of the clips."""
+        """Whether statistics span several processes, or parts of the clips."""
         return self.training and not self.group_size == self.num_splits == 1
 
     def forward(self, x: Tensor | PackedClips, lengths: Sequence[int] | None = None) -> Tensor | PackedClips:

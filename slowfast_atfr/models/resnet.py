@@ -203,9 +203,14 @@ def stretches_of(layers: Sequence[nn.Module]) -> tuple[Stretch, ...]:
     return stretches if known else ()
 
 
+def has_hooks(layer: nn.Module) -> bool:
+    """Whether hooks are registered on a module itself."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+
+
 def is_watched(layer: nn.Module) -> bool:
     """Whether a layer has hooks other than those that take frames as well as clips."""
-    if not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks):
+    if not has_hooks(layer):
         return False
     hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
     return not all(hasattr(hook, "takes_frames") for of_kind in hooks for hook in of_kind.values())

@@ -1,7 +1,7 @@
-"""How packed clips lie, and the index tensors that follow from it: made once, and kept with the clips.
+"""Lengths of packed clips, and the index tensors that are derived from them: built once, and kept with the clips.
 
-What moves, adds up or spreads clips does it for all of them at once, by these tensors, so that a GPU is asked for as
-much work for many clips as for few. All of them are integers of the host: nobody waits for the device to make them.
+Copies, sums and expansions use these tensors for all clips at once, so a GPU launches as many kernels for many clips as
+for few. They are computed on the host, so building them never waits for the device.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -68,7 +68,7 @@ class Placement(Indices):
 
 
 class Steps:
-    """A temporal op on clips: where they stand in its buffer, its results in the output, and how these lie alone."""
+    """Positions for a temporal op: of the clips in its buffer, and of the results in its output."""
 
     def __init__(self, layout: "Layout", window: Window, op: str) -> None:
         where = slots(layout.lengths, window, op, layout.multiple)
@@ -79,7 +79,7 @@ class Steps:
 
 
 class Layout(Indices):
-    """Clips end to end: their lengths, and all that follows from these alone.
+    """Clips end to end: their lengths, and all that is derived from the lengths alone.
 
     Args:
         lengths: frames of each clip.

@@ -206,7 +206,7 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"{machine(args.device)}; medians of {args.rounds} rounds; float32\n")
+    print(f"{machine(args.device)}; medians of {args.rounds} rounds; float32 where no type is named\n")
     return exit_status(lambda: _measure(configs, args, share))
 
 
@@ -215,7 +215,8 @@ def _measure(configs: Path, args: argparse.Namespace, busy: float | None) -> Non
     told = {}
     for name in args.names:
         if name == "all":  # which prints each line of its table when it is known
-            figures = benchmark_all(configs, minutes=args.minutes, device=args.device, tell=partial(print, flush=True))
+            given = {"minutes": args.minutes, "rounds": args.rounds, "device": args.device}
+            figures = benchmark_all(configs, **given, tell=partial(print, flush=True))
             print()
         else:
             figures = BENCHMARKS[name](configs, rounds=args.rounds, device=args.device)

@@ -1,4 +1,4 @@
-"""All that one wants to know of a GPU, in one table, what matters most first: a table that is cut off is still one."""
+"""One table for a GPU, the most important rows first, so that an incomplete table is still useful."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,6 @@ from slowfast_atfr.reproduce.model_benchmark import LOCAL_NORMS, random_inputs
 from slowfast_atfr.reproduce.train_benchmark import BF16, MOST, TrainingStep, fits, free_memory, keep_bins, largest
 from slowfast_atfr.utils.precision import allow_tf32
 
-REPEATS = 5  # of each time, of which the median counts
 COMPILED = ("MODEL.COMPILE", "True")
 
 
@@ -72,12 +71,19 @@ class Pair:
 
 
 def benchmark_all(
-    configs: Path, *, minutes: float, device: torch.device, tell: Callable[[str], None], pairs: Sequence[str] = ()
+    configs: Path,
+    *,
+    minutes: float,
+    rounds: int,
+    device: torch.device,
+    tell: Callable[[str], None],
+    pairs: Sequence[str] = (),
 ) -> list[Pair]:
-    """Measure as much as the minutes allow, a line after the other.
+    """Measure as much as the minutes allow, one line after the other.
 
     Args:
-        minutes: after which nothing new begins; what is left out is told.
+        minutes: after which no new measurement starts; those left out are listed.
+        rounds: measurements of each time; the median is reported.
         tell: receives each line of the table as soon as it is known.
         pairs: KEY VALUE pairs for all configs.
     """
@@ -85,7 +91,7 @@ def benchmark_all(
     for line in (Pair.COLUMNS.keys(), Pair.COLUMNS.values()):
         tell(f"| {' | '.join(line)} |")
     left_out = []
-    for name, measure in tasks(configs, device, pairs):
+    for name, measure in tasks(configs, device, pairs, rounds):
         if time.monotonic() > deadline:
             left_out.append(name)
             continue
@@ -104,20 +110,20 @@ def benchmark_all(
 Task = tuple[str, Callable[[], Iterator[Pair]]]
 
 
-def tasks(configs: Path, device: torch.device, pairs: Sequence[str]) -> Iterator[Task]:
+def tasks(configs: Path, device: torch.device, pairs: Sequence[str], rounds: int) -> Iterator[Task]:
     """What there is to measure, by name, what matters most first."""
-    yield "memory formats", partial(memory_formats, device)
+    yield "memory formats", partial(memory_formats, device, rounds)
     for compiled, types in ((False, ("float32", "bfloat16")), (True, ("bfloat16", "float32"))):
         for kind in types:
             for name, subject in SUBJECTS.items():
                 title = f"{name}, {kind}, {'compiled' if compiled else 'eager'}"
                 own = (*pairs, *TYPES[kind], *(COMPILED if compiled else ()))
-                given = title, subject, configs, own, device
+                given = title, subject, configs, own, device, rounds
                 yield f"{title}, inference", partial(inference, *given)
                 yield f"{title}, training", partial(training, *given)
 
 
-def memory_formats(device: torch.device) -> Iterator[Pair]:
+def memory_formats(device: torch.device, rounds: int) -> Iterator[Pair]:
     """X3D's channelwise convolutions, forward and backward, of contiguous clips and of those with channels last."""
     batch, side = (32, 40) if device.type == "cuda" else (1, 20)
     seconds = []
@@ -129,12 +135,12 @@ def memory_formats(device: torch.device) -> Iterator[Pair]:
         def step(conv: nn.Module = conv, x: torch.Tensor = x) -> None:
             conv(x).backward(x.detach())
 
-        seconds.append(1e3 * _median(step, device))
+        seconds.append(1e3 * _median(step, device, rounds))
     yield Pair("X3D-S's channelwise convolution and its gradients: contiguous, channels_last_3d", *seconds, unit="ms")
 
 
 def inference(
-    title: str, subject: Subject, configs: Path, pairs: Sequence[str], device: torch.device
+    title: str, subject: Subject, configs: Path, pairs: Sequence[str], device: torch.device, rounds: int
 ) -> Iterator[Pair]:
     """Clips a second at the largest batch that fits (on a CPU: a small one), norms folded."""
     figures = []
@@ -154,7 +160,7 @@ def inference(
             return forward
 
         batch = _largest(run, subject, device)
-        figures.append((batch / _median(run(batch), device), batch))
+        figures.append((batch / _median(run(batch), device, rounds), batch))
         del network
         free_memory()
     (base, most), (atfr, most_atfr) = figures
@@ -162,7 +168,9 @@ def inference(
     yield Pair(f"{title}: clips of these batches", most, most_atfr, paper=subject.paper[1])
 
 
-def training(title: str, subject: Subject, configs: Path, pairs: Sequence[str], device: torch.device) -> Iterator[Pair]:
+def training(
+    title: str, subject: Subject, configs: Path, pairs: Sequence[str], device: torch.device, rounds: int
+) -> Iterator[Pair]:
     """Milliseconds of a step, its peak memory, and the largest batch that fits."""
     on_gpu, figures = device.type == "cuda", []
     batch = subject.batch[on_gpu]
@@ -171,7 +179,7 @@ def training(title: str, subject: Subject, configs: Path, pairs: Sequence[str], 
         _prepare(load_cfg(str(path), [*LOCAL_NORMS, *pairs]), device)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
-        seconds = _median(make(batch), device)
+        seconds = _median(make(batch), device, rounds)
         peak = torch.cuda.max_memory_allocated(device) / 2**30 if on_gpu else 0
         free_memory()
         most = largest(lambda size, make=make: fits(lambda: make(size)()), start=2 * batch) if on_gpu else 0
@@ -200,7 +208,7 @@ def _largest(run: Callable[[int], Callable[[], None]], subject: Subject, device:
     return largest(lambda size: fits(lambda: run(size)()), start=subject.batch[1])
 
 
-def _median(task: Callable[[], None], device: torch.device) -> float:
+def _median(task: Callable[[], None], device: torch.device, rounds: int) -> float:
     """Seconds, after one call that warms up."""
     task()
-    return float(np.median([seconds_of(task, device) for _ in range(REPEATS)]))
+    return float(np.median([seconds_of(task, device) for _ in range(rounds)]))

@@ -45,7 +45,7 @@ class Table:
     title: what is compared.
     rows: networks to train or test; none in A.1 and A.2.
     splits: whether each row is the mean over the official splits of its data set.
-    counted_gflops: our count of a clip with all maps, not published; published costs are told as shares of it.
+    counted_gflops: our count for a clip with all maps, not published; published costs are reported as shares of it.
     printed: the table as printed, its columns' names first, where it has more than the rows run here.
     ratios: by name, two published figures that we divide, that with SGS first.
     """
@@ -66,7 +66,7 @@ A1 = Table(
     "the architecture of 3DResNet-18; SGS follows res2",
     printed=(
         ("stage", "layer", "output size"),
-        ("raw", "-", "32x244x224"),  # as printed: 224 x 224, of which conv1 makes 112 x 112
+        ("raw", "-", "32x244x224"),  # as printed; the 112 x 112 after conv1 imply 224 x 224
         ("conv1", "5x7x7, 8, stride 1, 2, 2", "32x112x112"),
         ("pool1", "1x3x3, max, stride 1, 2, 2", "32x56x56"),
         ("res2", "[3x1x1, 8; 1x3x3, 8; 1x1x1, 32] x 2", "32x56x56"),

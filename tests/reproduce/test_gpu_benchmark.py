@@ -11,7 +11,7 @@ TINY = ["DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "DATA.NUM_FRA
 
 
 def test_what_matters_most_comes_first(repo):
-    names = [name for name, _ in tasks(repo / "configs", CPU, ())]
+    names = [name for name, _ in tasks(repo / "configs", CPU, (), 1)]
     assert names[:3] == ["memory formats", "X3D-S, float32, eager, inference", "X3D-S, float32, eager, training"]
     assert len(names) == len(set(names)) == 1 + 2 * 2 * 2 * len(gpu_benchmark.SUBJECTS)
     assert not any("compiled" in name for name in names[: len(names) // 2])
@@ -20,10 +20,9 @@ def test_what_matters_most_comes_first(repo):
 @pytest.mark.slow
 def test_a_network_is_measured_in_every_way(repo, monkeypatch):
     monkeypatch.setattr(gpu_benchmark, "SUBJECTS", {"X3D-S": Subject("Kinetics/X3D_S.yaml", (2, 4), paper=("1", "2"))})
-    monkeypatch.setattr(gpu_benchmark, "REPEATS", 1)
     monkeypatch.setattr(gpu_benchmark, "COMPILED", ())  # as it is, without a compiler
     lines = []
-    found = benchmark_all(repo / "configs", minutes=8, device=CPU, tell=lines.append, pairs=TINY)
+    found = benchmark_all(repo / "configs", minutes=8, rounds=1, device=CPU, tell=lines.append, pairs=TINY)
     assert len(found) == 1 + 4 * 3 and all(pair.first > 0 and pair.second > 0 for pair in found)
     assert len(lines) == 2 + len(found) and all(line.count("|") == 6 for line in lines)
     assert found[1].what == "X3D-S, float32, eager: inference, clips/s" and found[1].paper == "1"
@@ -45,7 +44,7 @@ def test_time_runs_out_and_failures_are_told(repo, monkeypatch):
     planned = [("fails", failing), ("works", last), ("late", failing)]
     monkeypatch.setattr(gpu_benchmark, "tasks", lambda *_: iter(planned))
     lines = []
-    found = benchmark_all(repo, minutes=1, device=CPU, tell=lines.append)
+    found = benchmark_all(repo, minutes=1, rounds=1, device=CPU, tell=lines.append)
     assert [pair.what for pair in found] == ["first", "second"] and ended == [1]
     assert lines[2:] == [
         "| first | 2 ms | 1 ms | 0.5 |  |",
@@ -56,7 +55,7 @@ def test_time_runs_out_and_failures_are_told(repo, monkeypatch):
 
 
 def test_memory_formats():
-    (pair,) = memory_formats(CPU)
+    (pair,) = memory_formats(CPU, 1)
     assert pair.first > 0 and pair.second > 0 and pair.unit == "ms"
 
 
