@@ -17,6 +17,7 @@ NETWORKS = {  # config, and what makes it thin; all have the depth of the real o
 SMALL = ["DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "MODEL.NUM_CLASSES", "4"]
 LOCAL = ["BN.NORM_TYPE", "batchnorm"]
 TWICE = ["SGS.STAGES", "[res2, res3]"]
+SEGMENTS = ["SGS.GROUPING", "segments", "SGS.TARGET_MAPS", "[2]", "SGS.FEATURES", "grid"]
 MORE = 8  # kernels that 64 clips may take beyond those of 8
 
 
@@ -53,7 +54,7 @@ def step_kernels(gpu, network, cfg, batch):
     return gpu.kernels
 
 
-@pytest.mark.parametrize("stages", [(), TWICE], ids=["one stage", "two stages"])
+@pytest.mark.parametrize("stages", [(), TWICE, SEGMENTS], ids=["one stage", "two stages", "segments"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_kernels_do_not_grow_with_the_batch(gpu, repo, name, stages):
     network, cfg = network_of(name, repo, *stages)

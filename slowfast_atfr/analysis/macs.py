@@ -29,9 +29,9 @@ from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.resnet import FramesConv3d, ResBlock
 from slowfast_atfr.packed import PackedClips, per_length
-from slowfast_atfr.sgs import SGS
+from slowfast_atfr.sgs import TemporalSampler
+from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.sgs.record import observed
-from slowfast_atfr.sgs.sampler import PathwaySGS
 
 OWN_PRODUCTS = (Nonlocal, TemporalAttention)  # modules of ours that multiply matrices by themselves
 KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose other modules leave that to the layers inside them
@@ -83,6 +83,7 @@ class MacCounter(TorchFunctionMode):
     def add(self, macs: float, lengths: tuple[int, ...] | None = None) -> None:
         """Add the multiply-adds of each frame of clips of these lengths, or those of all clips in dense tensors.
 
+        Of what does not go by frames, the lengths may be multiply-adds of each clip, once.
         Clips in a dense tensor are of one length, so they share. Sums are kept as few numbers until they are taken.
         """
         if not self._running:
@@ -154,7 +155,7 @@ def has_stages(model: nn.Module) -> bool:
 
 def scopes(model: nn.Module) -> list[nn.Module]:
     """The modules in which a counter listens; none of them lies within another, an SGS layer or a compiled stage."""
-    if isinstance(model, (SGS, PathwaySGS)):
+    if isinstance(model, (TemporalSampler, PathwaySGS)):
         return []
     known = type(model).__module__.startswith(KNOWN) and not isinstance(model, OWN_PRODUCTS)
     has_matrix = any(parameter.ndim > 1 for parameter in model.parameters(recurse=False)) or is_parametrized(model)
@@ -193,7 +194,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
         if isinstance(layer, torch.jit.ScriptModule) and any(parameter.ndim > 1 for parameter in layer.parameters()):
             what = name or type(model).__name__
             raise TypeError(f"{what} is TorchScript, whose functions nobody hears; count the network it is made from")
-    samplers = [layer for layer in layers.values() if isinstance(layer, (SGS, PathwaySGS))]
+    samplers = [layer for layer in layers.values() if isinstance(layer, (TemporalSampler, PathwaySGS))]
     with ExitStack() as stack:
         stack.callback(counter.close)
         begin = model.register_forward_pre_hook(lambda _, *inputs: counter.begin(_num_clips(inputs)), with_kwargs=True)
@@ -215,7 +216,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
             count = partial(_see_compiled, counter, {})
             compiled.observers.append(count)
             stack.callback(compiled.observers.remove, count)
-        see = observed(model, lambda name, seen: counter.add(sgs_macs(layers[name]), seen.measured.lengths))
+        see = observed(model, lambda name, seen: counter.add(1, sgs_macs(layers[name], seen.measured.blocks)))
         stack.enter_context(see)
         stack.callback(model.register_forward_hook(lambda *_: counter.end()).remove)  # the last hook
         yield counter
@@ -306,6 +307,6 @@ def _num_clips(inputs: Any) -> int:
     raise TypeError("the network was called with no tensor, so its clips cannot be counted")
 
 
-def sgs_macs(module: SGS) -> int:
-    """Multiply-adds of SGS for each frame that comes in: those of its embedding."""
-    return module.embed.fc1.weight.numel() + module.embed.fc2.weight.numel()
+def sgs_macs(sampler: TemporalSampler, clips: Sequence[Sequence[int]]) -> tuple[float, ...]:
+    """Multiply-adds with which SGS measures clips, given the lengths of the blocks of each."""
+    return tuple(float(sampler.macs(blocks)) for blocks in clips)

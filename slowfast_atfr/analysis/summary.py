@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.resnet import ResBlock, SqueezeExcitation
 from slowfast_atfr.packed import lengths_of
-from slowfast_atfr.sgs import SGS
-from slowfast_atfr.sgs.sampler import PathwaySGS
+from slowfast_atfr.sgs import TemporalSampler
+from slowfast_atfr.sgs.bins import block_lengths
+from slowfast_atfr.sgs.pathways import PathwaySGS
 
 COLUMNS = ("layer", "pathway", "kernel", "output", "GFLOPs", "parameters")
 
@@ -106,7 +108,7 @@ def _replace_sgs(module: nn.Module, limits: Sequence[int]) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, PathwaySGS):
             setattr(module, name, _FirstMaps(child, limits))
-        elif isinstance(child, SGS):
+        elif isinstance(child, TemporalSampler):
             setattr(module, name, _First(child, limits[0]))
         else:
             _replace_sgs(child, limits)
@@ -126,12 +128,17 @@ class _FirstMaps(nn.Module):
 
 
 class _First(nn.Module):
-    def __init__(self, sampler: SGS, limit: int) -> None:
+    def __init__(self, sampler: TemporalSampler, limit: int) -> None:
         super().__init__()
         self.sampler, self.limit = sampler, limit
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :, : self.limit]
+
+
+def _count_sampler(counter: MacCounter, first: _First, inputs: tuple[Tensor], _: Tensor) -> None:
+    blocks = block_lengths(lengths_of(inputs[0]), first.sampler.block_size)
+    counter.add(1, sgs_macs(first.sampler, blocks))
 
 
 def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
@@ -145,7 +152,7 @@ def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
     with count_macs(model) as counter:
         for layer in model.modules():
             if isinstance(layer, _First):
-                layer.register_forward_hook(lambda m, x, _: counter.add(sgs_macs(m.sampler), lengths_of(x[0])))
+                layer.register_forward_hook(partial(_count_sampler, counter))
         for _, _, parts in groups:
             for part in parts:
                 _watch(part, counter, macs, outputs)

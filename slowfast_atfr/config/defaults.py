@@ -156,6 +156,13 @@ def _sgs(cfg: CfgNode) -> None:
     cfg.SGS.GRAD_SCALE = 1.0  # factor of a kernel's straight-through gradient
     cfg.SGS.BATCHING = "packed"  # packed; padded, as the paper's release: to the longest clip of the batch
     cfg.SGS.PACK_MULTIPLE = 1  # rounds the temporal buffers of packed clips up to a multiple
+    cfg.SGS.GROUPING = "bins"  # bins of SIMILARITY, as in the paper; segments: neighbouring frames that lose least
+    cfg.SGS.TARGET_MAPS = []  # per pathway; segments of a block on average, more where more happens; empty: NUM_BINS
+    cfg.SGS.TEST_TARGET_MAPS = []  # per pathway, outside training; empty is as in training
+    cfg.SGS.SIZE_PENALTY = 0.0  # of segments: draws them to equal length; without limit it is uniform pooling
+    cfg.SGS.FEATURES = "mean"  # of segments: mean of each map, or grid: means over its 4 x 4 cells
+    cfg.SGS.ALIGN_PATHWAYS = False  # segments: cut slow and fast pathway at the same times
+    cfg.SGS.WEIGHTED_HEAD = False  # weigh each map by the frames that it stands for where the head averages over time
     cfg.SGS.FUSION_PAD = "center"  # center, end: where the shorter pathway is zero padded for lateral fusion
 
 

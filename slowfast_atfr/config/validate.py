@@ -70,6 +70,8 @@ def _choices(cfg: CfgNode) -> None:
     _one_of(cfg, "SGS.COORDINATES", ("all", "angular", "radial"))
     _one_of(cfg, "SGS.BATCHING", ("packed", "padded"))
     _one_of(cfg, "SGS.FUSION_PAD", ("center", "end"))
+    _one_of(cfg, "SGS.GROUPING", ("bins", "segments"))
+    _one_of(cfg, "SGS.FEATURES", ("mean", "grid"))
     _one_of(cfg, "DATA.DECODING_BACKEND", ("pyav", "torchcodec", "torchvision"))
     _one_of(cfg, "DATA.ENSEMBLE_METHOD", ("sum", "max"))
     _one_of(cfg, "TRAIN.CHECKPOINT_TYPE", ("pytorch", "caffe2"))
@@ -184,6 +186,52 @@ def _sgs(cfg: CfgNode) -> None:
     _fail_unless(sgs.EMBED_DIM >= 2 or not angles, "SGS.EMBED_DIM", sgs.EMBED_DIM, rule)
     _fail_unless(math.isfinite(sgs.GRAD_SCALE), "SGS.GRAD_SCALE", sgs.GRAD_SCALE, "it is a finite number")
     _fail_unless(sgs.PACK_MULTIPLE >= 1, "SGS.PACK_MULTIPLE", sgs.PACK_MULTIPLE, "it is at least 1")
+    _segments(cfg)
+
+
+def _segments(cfg: CfgNode) -> None:
+    """Rules on SGS.GROUPING segments and on sizes of maps."""
+    pathways, sgs = num_pathways(cfg), cfg.SGS
+    segments = sgs.GROUPING == "segments"
+    for leaf in ("TARGET_MAPS", "TEST_TARGET_MAPS"):
+        value = sgs[leaf]
+        rule = f"it is empty, or takes one entry, or one for each of the {pathways} pathway(s) (slow, fast)"
+        _fail_unless(len(value) in (0, 1, pathways), f"SGS.{leaf}", value, rule)
+        fits = all(type(entry) in (int, float) and 1 <= entry < math.inf for entry in value)
+        _fail_unless(fits, f"SGS.{leaf}", value, "entries are numbers from 1 on")
+    own = {
+        "TARGET_MAPS": bool(sgs.TARGET_MAPS),
+        "TEST_TARGET_MAPS": bool(sgs.TEST_TARGET_MAPS),
+        "SIZE_PENALTY": sgs.SIZE_PENALTY != 0,
+        "FEATURES": sgs.FEATURES != "mean",
+        "ALIGN_PATHWAYS": sgs.ALIGN_PATHWAYS,
+    }
+    for leaf, is_set in own.items():
+        _fail_unless(segments or not is_set, f"SGS.{leaf}", sgs[leaf], "it is read where SGS.GROUPING is segments")
+    _fail_unless(0 <= sgs.SIZE_PENALTY < math.inf, "SGS.SIZE_PENALTY", sgs.SIZE_PENALTY, "it is a number from 0 on")
+    both = pathways == 2 and {0, 1} <= set(sgs.PATHWAYS)
+    rule = f"it takes a network of two pathways, both of them in SGS.PATHWAYS; {cfg.MODEL.ARCH} has {pathways}"
+    _fail_unless(both or not sgs.ALIGN_PATHWAYS, "SGS.ALIGN_PATHWAYS", sgs.ALIGN_PATHWAYS, rule)
+    if sgs.ALIGN_PATHWAYS:
+        slow, fast = per_pathway(cfg, "SGS.BLOCK_SIZE")
+        rule = "with SGS.ALIGN_PATHWAYS the fast pathway's is SLOWFAST.ALPHA times the slow one's, which decides"
+        _fail_unless(fast == cfg.SLOWFAST.ALPHA * slow, "SGS.BLOCK_SIZE", sgs.BLOCK_SIZE, rule)
+    _weighted_head(cfg)
+
+
+def _weighted_head(cfg: CfgNode) -> None:
+    """Sizes of maps are known at the head only where nothing behind SGS changes the number of maps."""
+    sgs = cfg.SGS
+    if not sgs.WEIGHTED_HEAD:
+        return
+    rule = "padded clips have maps of no frames; choose False, or SGS.BATCHING packed"
+    _fail_unless(sgs.BATCHING == "packed", "SGS.WEIGHTED_HEAD", True, rule)
+    rule = "lateral fusion may pad the slow pathway; choose False, or SGS.ALIGN_PATHWAYS True, or SGS.PATHWAYS [1]"
+    padded = num_pathways(cfg) == 2 and 0 in sgs.PATHWAYS and not sgs.ALIGN_PATHWAYS
+    _fail_unless(not padded, "SGS.WEIGHTED_HEAD", True, rule)
+    pooled = cfg.MODEL.ARCH in ("c2d", "i3d") and "conv1" in sgs.STAGES
+    rule = f"{cfg.MODEL.ARCH} pools maps behind res2; choose False, or SGS.STAGES behind it"
+    _fail_unless(not pooled, "SGS.WEIGHTED_HEAD", True, rule)
 
 
 def _temporal_attention(cfg: CfgNode) -> None:

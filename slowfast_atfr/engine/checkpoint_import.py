@@ -22,7 +22,7 @@ from slowfast_atfr.engine.checkpoint_names import (
     without,
     without_ddp,
 )
-from slowfast_atfr.sgs import SGS
+from slowfast_atfr.sgs import TemporalSampler
 
 logger = logging.getLogger(__name__)
 # Share of the network's values that must be in the file. Values, not tensors: four of five tensors are the vectors of
@@ -32,7 +32,8 @@ MIN_SHARE = 0.5
 MAX_NAMED = 6  # weights that a message names
 HEAD = "head.projection."
 COUNTER = "num_batches_tracked"  # no weight: no norm with a momentum reads it, and Caffe2 has none
-BUFFERS = ("running_mean", "running_var")
+THRESHOLDS = (".spread", ".gain_quantiles")  # of SegmentSGS, which does without
+BUFFERS = ("running_mean", "running_var", *THRESHOLDS)
 RELEASE_ORDER = (
     "%s is of the paper's release, which samples before the last ReLU of a stage; here it is behind: the same weights "
     "give other bins, so train on from them"
@@ -74,8 +75,9 @@ class LoadReport:
 
     @property
     def complete(self) -> bool:
-        """Whether file and network have the same weights."""
-        return not (self.missing or self.unexpected or self.mismatched)
+        """Whether file and network have the same weights; thresholds of segments may be missing."""
+        missing = [name for name in self.missing if not name.endswith(THRESHOLDS)]
+        return not (missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
         layers = {name.rpartition(".embed.")[0] for name in self.of_sgs}
@@ -134,6 +136,9 @@ def load_weights(
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
     fitting = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
+    if strict and report.missing:
+        text = "%s has no thresholds of segments: every clip gets as many as SGS.TARGET_MAPS, if that is set, says"
+        logger.warning(text, file.path)
     if report.share == 1 and not report.unexpected:
         logger.info("loaded %s: %s", file.path, report)
     else:
@@ -221,7 +226,7 @@ def _count(weights: Mapping[str, Tensor], names: Iterable[str]) -> int:
 
 def _sgs_layers(network: nn.Module) -> list[str]:
     """Prefixes of the names of SGS's weights."""
-    return [f"{name}." for name, module in network.named_modules() if isinstance(module, SGS)]
+    return [f"{name}." for name, module in network.named_modules() if isinstance(module, TemporalSampler)]
 
 
 def _hint(report: LoadReport, own: Mapping[str, Tensor]) -> str:

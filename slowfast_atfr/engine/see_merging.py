@@ -15,8 +15,8 @@ from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.predict import Predictor
 from slowfast_atfr.engine.run import watch_cost
 from slowfast_atfr.packed import unpack
-from slowfast_atfr.sgs import SGS, record
-from slowfast_atfr.sgs.sampler import PathwaySGS
+from slowfast_atfr.sgs import TemporalSampler, record
+from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.utils.errors import RunError
 
 CHANNELS = 4  # of the maps, as the supplement's Figure A.1 shows
@@ -89,6 +89,6 @@ def _frames_of(maps: int, frames: int) -> np.ndarray:
     return np.linspace(0, frames - 1, maps).astype(int)
 
 
-def _num_bins(layer: SGS, block: np.ndarray) -> tuple[int, ...]:
+def _num_bins(layer: TemporalSampler, block: np.ndarray) -> tuple[int, ...]:
     lengths = np.bincount(block)
     return tuple(int(length if layer.test_num_bins == -1 else layer.test_num_bins) for length in lengths)

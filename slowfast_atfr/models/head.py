@@ -1,10 +1,13 @@
 """The classifier: pool each pathway over the clip's own frames, concatenate, drop out, project."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_atfr.models.resnet import Clips
+from slowfast_atfr.packed import weighted_by_size
 
 
 class Head(nn.Module):
@@ -18,18 +21,21 @@ class Head(nn.Module):
         pool_size: (height, width) of the last maps at the training crop.
         dropout_rate: before the projection.
         act: softmax or sigmoid, applied in evaluation only.
+        weighted: whether each map counts as many times as it stands for frames, where SGS has merged some.
     """
 
     projection: nn.Linear
 
-    def __init__(self, *, pool_size: tuple[int, int], dropout_rate: float, act: str) -> None:
+    def __init__(self, *, pool_size: tuple[int, int], dropout_rate: float, act: str, weighted: bool = False) -> None:
         super().__init__()
-        self.pool_size = pool_size
+        self.pool_size, self.weighted = pool_size, weighted
         self.dropout = nn.Dropout(dropout_rate)
         self.act = nn.Softmax(dim=-1) if act == "softmax" else nn.Sigmoid()
 
     def pool(self, pathways: list[Clips]) -> Tensor:
         """One (N, C, T, H, W) for each pathway -> (N, sum of C, 1, H', W'), a map for each position of the window."""
+        if self.weighted:
+            pathways = [weighted_by_size(x) for x in pathways]
         means = [F.adaptive_avg_pool3d(x, (1, None, None)) for x in pathways]  # (N, C, 1, H, W), dense from here on
         maps = torch.cat(means, dim=1)
         if self.training:
@@ -46,10 +52,8 @@ class Head(nn.Module):
 class ResNetBasicHead(Head):
     """Class scores of clips with dims channels in each pathway; the options are those of Head."""
 
-    def __init__(
-        self, dims: tuple[int, ...], num_classes: int, *, pool_size: tuple[int, int], dropout_rate: float, act: str
-    ) -> None:
-        super().__init__(pool_size=pool_size, dropout_rate=dropout_rate, act=act)
+    def __init__(self, dims: tuple[int, ...], num_classes: int, **options: Any) -> None:
+        super().__init__(**options)
         self.projection = nn.Linear(sum(dims), num_classes)
 
     def forward(self, pathways: list[Clips]) -> Tensor:

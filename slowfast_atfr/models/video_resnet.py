@@ -83,7 +83,12 @@ class VideoResNet(nn.Module):
                     if isinstance(block, ResBlock):
                         block.compiled = frames
         side = math.ceil(cfg.DATA.TRAIN_CROP_SIZE / SPATIAL_STRIDE)
-        head_options = {"pool_size": (side, side), "dropout_rate": cfg.MODEL.DROPOUT_RATE, "act": cfg.MODEL.HEAD_ACT}
+        head_options = {
+            "pool_size": (side, side),
+            "dropout_rate": cfg.MODEL.DROPOUT_RATE,
+            "act": cfg.MODEL.HEAD_ACT,
+            "weighted": cfg.SGS.WEIGHTED_HEAD,
+        }
         self.head = self.make_head(cfg, stages[-1], norm, **head_options)
         self._init_weights(cfg.MODEL.FC_INIT_STD, cfg.RESNET.ZERO_INIT_FINAL_BN)
 

@@ -16,7 +16,10 @@ from slowfast_atfr.packed.convert import (
     pack_dense,
     pad_lengths,
     per_length,
+    sizes_of,
     to_dense,
+    weighted_by_size,
+    with_sizes,
 )
 from slowfast_atfr.packed.spaced import keep_apart, with_one_gap
 from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
@@ -35,8 +38,11 @@ __all__ = [
     "pad_lengths",
     "per_length",
     "shortest_native_clip",
+    "sizes_of",
     "to_dense",
     "to_frames",
     "unpack",
+    "weighted_by_size",
     "with_one_gap",
+    "with_sizes",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.overrides import handle_torch_function
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.copies import place, spread, take
 from slowfast_atfr.packed.dispatch import handles, name_of
-from slowfast_atfr.packed.layout import starts_of
+from slowfast_atfr.packed.layout import Layout, starts_of
 from slowfast_atfr.packed.spaced import flat, with_gaps, with_one_gap
 
 
@@ -36,6 +37,31 @@ def to_dense(x: Tensor | PackedClips) -> Tensor:
 def pack_dense(x: Tensor, *, multiple: int = 1) -> PackedClips:
     """Pack a dense (N, C, T, H, W): a view when it is channels_last_3d, else one copy."""
     return from_frames(*to_frames(x), multiple=multiple)
+
+
+def with_sizes(x: PackedClips, sizes: Sequence[float]) -> PackedClips:
+    """The same clips, whose frames stand for so many frames of the video each; ops that keep the lengths keep them.
+
+    Args:
+        sizes: (S,), all clips end to end, > 0.
+    """
+    if len(sizes) != sum(x.lengths):
+        raise ValueError(f"{len(sizes)} sizes for {sum(x.lengths)} frames")
+    return x.with_frames(to_frames(x)[0], Layout(x.lengths, x.multiple, tuple(sizes)))
+
+
+def sizes_of(x: Tensor | PackedClips) -> np.ndarray | None:
+    """(S,) frames of the video that each frame stands for, all clips end to end; None: one each, or not known."""
+    sizes = x.layout.sizes if isinstance(x, PackedClips) else None
+    return None if sizes is None else np.array(sizes)
+
+
+def weighted_by_size(x: Tensor | PackedClips) -> Tensor | PackedClips:
+    """Frames times their share of the clip, so that the mean over time is that over the frames of the video."""
+    if sizes_of(x) is None:
+        return x
+    frames, _ = to_frames(x)
+    return x.with_frames(frames * x.layout.shares(frames.device).to(frames.dtype)[:, None, None, None])
 
 
 def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwargs: Any) -> Tensor | PackedClips:

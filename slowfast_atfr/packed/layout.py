@@ -84,13 +84,15 @@ class Layout(Indices):
     Args:
         lengths: frames of each clip.
         multiple: that buffers of temporal ops are rounded up to.
+        sizes: frames of the video that each frame stands for, all clips end to end; None: one each. Layouts that differ
+            in nothing else are equal.
 
     Its tensors: the clip of each frame; where each clip begins, and the last one ends; the lengths.
     """
 
-    def __init__(self, lengths: tuple[int, ...], multiple: int = 1) -> None:
+    def __init__(self, lengths: tuple[int, ...], multiple: int = 1, sizes: tuple[float, ...] | None = None) -> None:
         super().__init__()
-        self.lengths, self.multiple = lengths, multiple
+        self.lengths, self.multiple, self.sizes = lengths, multiple, sizes
         self.is_even = len(set(lengths)) == 1  # whether all clips have one length
         self._kept: dict[Hashable, Any] = {}
 
@@ -101,7 +103,7 @@ class Layout(Indices):
         return hash((self.lengths, self.multiple))
 
     def __reduce__(self) -> tuple:
-        return Layout, (self.lengths, self.multiple)  # copies make their tensors anew
+        return Layout, (self.lengths, self.multiple, self.sizes)  # copies make their tensors anew
 
     def __repr__(self) -> str:
         return f"Layout({self.lengths}, multiple={self.multiple})"
@@ -117,7 +119,7 @@ class Layout(Indices):
         return self._kept[key]
 
     def of(self, lengths: tuple[int, ...]) -> "Layout":
-        """That of as many clips of other lengths, itself if they are its own."""
+        """That of as many clips of other lengths, whose sizes are not known; itself if they are its own."""
         return self if lengths == self.lengths else self.keep(lengths, lambda: Layout(lengths, self.multiple))
 
     def steps(self, window: Window, op: str) -> Steps:
@@ -136,6 +138,16 @@ class Layout(Indices):
         """Every clip in a place of its own that is as long as the longest."""
         longest, count = max(self.lengths), len(self.lengths)
         return self.placed(tuple(range(0, longest * count, longest)), longest * count)
+
+    def shares(self, device: torch.device) -> Tensor:
+        """(S,) times its clip's frames, what part of the clip each frame stands for: 1 where sizes are equal."""
+
+        def make() -> Tensor:
+            sizes = np.ones(sum(self.lengths)) if self.sizes is None else np.array(self.sizes)
+            means = np.add.reduceat(sizes, starts_of(self.lengths)) / np.array(self.lengths)
+            return upload([(sizes / np.repeat(means, self.lengths)).astype(np.float32)], device)[0]
+
+        return self.keep(("shares", device), make)
 
     def groups(self, others: tuple["Layout", ...] = ()) -> list[tuple[list[int], list[Placement]]]:
         """Clips of one length here, and of one in each of the others: their indices, and where each layout has them."""

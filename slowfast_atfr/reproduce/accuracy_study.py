@@ -18,11 +18,11 @@ from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.cli import exit_status, train_and_test
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.reproduce.controls import register_controls
-from slowfast_atfr.reproduce.held_clips import register_held_clips
 from slowfast_atfr.reproduce.study_report import study_table
-from slowfast_atfr.reproduce.study_variants import BASE, SCRATCH, TUNED, Run, runs_of
+from slowfast_atfr.reproduce.study_variants import BASE, FREE, SCRATCH, TUNED, Run, runs_of
 from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
+from slowfast_atfr.reproduce.timed_clips import register_timed_clips
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
@@ -50,10 +50,12 @@ def main(configs: Path, argv: Sequence[str] | None = None) -> int:
 def _study(configs: Path, args: argparse.Namespace) -> None:
     """Run what is not done yet, if there are videos, and print the table of all that is."""
     register_controls()
-    register_held_clips()
-    runs = [run for seed in args.seeds for run in runs_of(seed) if args.only in run.name]
+    register_timed_clips()
+    runs = [run for seed in args.seeds for run in runs_of(seed) if any(text in run.name for text in args.only)]
     if not runs:
-        raise ConfigError(f"--only {args.only!r}: no run has that in its name, such as {runs_of(0)[1].name!r}")
+        raise ConfigError(
+            f"--only {' '.join(args.only)!r}: no run has that in its name, such as {runs_of(0)[1].name!r}"
+        )
     own = sorted(key for key in args.pairs[::2] if key in OWN or key.startswith("SGS."))
     if own:
         raise ConfigError(f"{own[0]} is the study's own; leave it out (--seeds and --out choose seeds and places)")
@@ -85,7 +87,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="(default: 0 1 2)")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="runs whose name contains it, such as 'fine-tuned; path'"
+        "--only", nargs="+", default=[""], metavar="TEXT", help="runs whose name has it, such as 'fine-tuned; path'"
     )
     parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="behind --, pairs that override the recipe")
     return parser.parse_args(argv)
@@ -94,7 +96,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _config(configs: Path, data: Path, out: Path, run: Run, pairs: Sequence[str], weights: str = "") -> CfgNode:
     own = {**run.pairs(), **on_lists(str(data)), "OUTPUT_DIR": str(_folder(out, data, run, pairs))}
     if weights:
-        own["TRAIN.CHECKPOINT_FILE_PATH"] = weights
+        own["TEST.CHECKPOINT_FILE_PATH" if run.start == FREE else "TRAIN.CHECKPOINT_FILE_PATH"] = weights
     network = f"{NETWORK}_ATFR.yaml" if run.variant.sgs else f"{NETWORK}.yaml"
     return load_cfg(str(configs / network), [*(word for pair in own.items() for word in pair), *pairs])
 
@@ -119,7 +121,7 @@ def _run_all(
     """What the process does: each run that is not done, and what a run starts from before it."""
     results = out / "results.jsonl"
     for run in runs:  # other pairs are refused before hours of training
-        for needed in (run, Run(SCRATCH, BASE, run.seed)) if run.start == TUNED else (run,):
+        for needed in (run, Run(SCRATCH, BASE, run.seed)) if run.start in (TUNED, FREE) else (run,):
             _is_done(results, data, needed, pairs)
     for number, run in enumerate(runs, 1):
         told = f"{data.name}; {run.name}"
@@ -128,7 +130,7 @@ def _run_all(
             continue
         print(f"{number} of {len(runs)}: {told}", file=sys.stderr)
         weights = ""
-        if run.start == TUNED:
+        if run.start in (TUNED, FREE):
             base = Run(SCRATCH, BASE, run.seed)
             own = _config(configs, data, out, base, pairs)
             weights = os.path.join(own.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{own.SOLVER.MAX_EPOCH:05d}.pyth")
@@ -159,7 +161,7 @@ def _train_and_tell(cfg: CfgNode, rank: RankInfo, results: Path, data: Path, run
         except OSError as error:
             raise RunError(f"cannot write {results}: {error.strerror}; the checkpoints are as they were") from None
     if run != Run(SCRATCH, BASE, run.seed):  # from which others start
-        shutil.rmtree(os.path.join(cfg.OUTPUT_DIR, "checkpoints"))
+        shutil.rmtree(os.path.join(cfg.OUTPUT_DIR, "checkpoints"), ignore_errors=run.start == FREE)  # it writes none
     gc.collect()
 
 

@@ -17,7 +17,7 @@ from slowfast_atfr.analysis.timing import in_turn
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.sgs.sampler import PathwaySGS
+from slowfast_atfr.sgs.pathways import PathwaySGS
 
 BATCH = 2  # clips
 LOCAL_NORMS = ("BN.NORM_TYPE", "batchnorm")  # a benchmark is one process

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from slowfast_atfr.reproduce.tables import SCALED_DOWN
 
-SCRATCH, TUNED = "from scratch", "fine-tuned"
+SCRATCH, TUNED, FREE = "from scratch", "fine-tuned", "without training"
 FINE_TUNING = {"SOLVER.BASE_LR": "0.0003", "SOLVER.MAX_EPOCH": "30"}  # of a trained base, SGS inserted new
 
 
@@ -26,6 +26,14 @@ def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "
     return Variant(name or f"{similarity}, {kernel}, {order}", keys)
 
 
+def _segments(bins: int, name: str = "", *, mean: bool = False, **keys: str) -> Variant:
+    """Segments, `bins` of each clip, or on average; the head weighs maps by their sizes unless keys say otherwise."""
+    number = {"TARGET_MAPS": f"[{bins}]"} if mean else {"NUM_BINS": f"[{bins}]"}
+    title = f"{bins} segments on average{name}" if mean else f"{bins} segments{name}"
+    return Variant(title, {"GROUPING": "segments", "WEIGHTED_HEAD": "True", **number, **keys})
+
+
+MAPS = (2, 3, 4, 6, 8)
 BASE = Variant("base", {})
 KERNELS = ("linear", "linear_normalized", "delta_normalized", "linear_mean")
 PAPERS = tuple(_sgs("magnitude", kernel, order) for kernel in KERNELS for order in ("bin", "time"))
@@ -33,23 +41,44 @@ PATH = tuple(
     _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
-UNIFORM = tuple(
-    _sgs("uniform_time", "delta_normalized", "time", bins, f"uniform pooling to {bins}") for bins in (4, 6, 8)
-)
+EQUAL = {"SIZE_PENALTY": "1e6", "WEIGHTED_HEAD": "False"}  # which leaves nothing but equal lengths to look at
+UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
-VARIANTS = (BASE, *PAPERS, *PATH, *UNIFORM, *RANDOM)  # fine-tuned
-AT_SIX = tuple(variant for variant in (*PATH, *UNIFORM, *RANDOM) if variant.sgs["NUM_BINS"] == "[6]")
-UNIFORM_OF = {  # names: uniform pooling to as many bins
+GRID, PRICED = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}
+SEGMENTS = tuple(
+    variant
+    for bins in MAPS
+    for variant in (
+        _segments(bins),
+        _segments(bins, ", plain head", WEIGHTED_HEAD="False"),
+        _segments(bins, ", grid", **GRID),
+        _segments(bins, ", penalty 1", **PRICED),
+        _segments(bins, ", grid, penalty 1", **GRID, **PRICED),
+        _segments(bins, ", grid, penalty 4", **GRID, SIZE_PENALTY="4.0"),
+    )
+)
+ADAPTIVE = tuple(
+    variant
+    for bins in MAPS
+    for variant in (
+        _segments(bins, mean=True),
+        _segments(bins, ", grid", mean=True, **GRID),
+        _segments(bins, ", grid, penalty 1", mean=True, **GRID, **PRICED),
+    )
+)
+VARIANTS = (BASE, *PAPERS, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
+AT_SIX = tuple(v for v in (*PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE) if "[6]" in v.sgs.values())
+UNIFORM_OF = {  # names: uniform pooling to as many bins, or to the mean number
     variant.name: uniform.name
-    for variant in (*PATH, *RANDOM)
+    for variant in (*PATH, *RANDOM, *SEGMENTS, *ADAPTIVE)
     for uniform in UNIFORM
-    if variant.sgs["NUM_BINS"] == uniform.sgs["NUM_BINS"]
+    if variant.sgs.get("TARGET_MAPS", variant.sgs.get("NUM_BINS")) == uniform.sgs["NUM_BINS"]
 }
 
 
 @dataclass(frozen=True)
 class Run:
-    """A network trained and tested once. start: SCRATCH or TUNED."""
+    """A network trained and tested once. start: SCRATCH, TUNED or FREE."""
 
     start: str
     variant: Variant
@@ -67,10 +96,12 @@ class Run:
         """Keys of the config and their values, weights that it starts from left out."""
         sgs = {f"SGS.{key}": value for key, value in self.variant.sgs.items()}
         tuned = FINE_TUNING | {"TRAIN.CHECKPOINT_EPOCH_RESET": "True"} if self.start == TUNED else {}
-        return {**SCALED_DOWN, "RNG_SEED": str(self.seed), **sgs, **tuned}
+        free = {"TRAIN.ENABLE": "False"} if self.start == FREE else {}
+        return {**SCALED_DOWN, "RNG_SEED": str(self.seed), **sgs, **tuned, **free}
 
 
 def runs_of(seed: int) -> list[Run]:
     """All runs of a seed, the base that others start from before them."""
     tuned = [Run(TUNED, variant, seed) for variant in VARIANTS]
-    return [Run(SCRATCH, BASE, seed), *tuned, *(Run(SCRATCH, variant, seed) for variant in (*PAPERS, *AT_SIX))]
+    free = [Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)]  # thresholds come from training
+    return [Run(SCRATCH, BASE, seed), *free, *tuned, *(Run(SCRATCH, variant, seed) for variant in (*PAPERS, *AT_SIX))]

@@ -19,8 +19,8 @@ from slowfast_atfr.engine.step import GradientSteps, autocast
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.reproduce.model_benchmark import LOCAL_NORMS, ragged_lengths, random_inputs
-from slowfast_atfr.sgs import SGS
-from slowfast_atfr.sgs.sampler import Measured
+from slowfast_atfr.sgs import TemporalSampler
+from slowfast_atfr.sgs.temporal_sampler import Measured
 
 MIB = 2**20
 CHECKPOINTED = ("MODEL.ACT_CHECKPOINT", "True")
@@ -106,11 +106,11 @@ def keep_bins(model: nn.Module, share: float) -> None:
     What SGS makes of random clips depends on weights that nobody has trained.
     """
 
-    def add_up(layer: SGS, measured: Measured, host_bins: np.ndarray) -> Tensor | PackedClips:
-        return SGS.add_up(layer, measured, fewer_bins(host_bins, share))
+    def add_up(layer: TemporalSampler, measured: Measured, host_bins: np.ndarray) -> Tensor | PackedClips:
+        return TemporalSampler.add_up(layer, measured, fewer_bins(host_bins, share))
 
     for layer in model.modules():
-        if isinstance(layer, SGS):
+        if isinstance(layer, TemporalSampler):
             layer.add_up = partial(add_up, layer)
 
 

@@ -3,9 +3,12 @@
 from slowfast_atfr.sgs.build import sgs_after
 from slowfast_atfr.sgs.insert import insert_sgs
 from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
+from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.sgs.record import ClipRecord, Record, count_active, record
-from slowfast_atfr.sgs.sampler import SGS, PathwaySGS
+from slowfast_atfr.sgs.sampler import SGS
+from slowfast_atfr.sgs.segment_sampler import SegmentSGS
 from slowfast_atfr.sgs.similarity import SIMILARITY_REGISTRY
+from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
 
 __all__ = [
     "KERNEL_REGISTRY",
@@ -14,6 +17,8 @@ __all__ = [
     "ClipRecord",
     "PathwaySGS",
     "Record",
+    "SegmentSGS",
+    "TemporalSampler",
     "count_active",
     "insert_sgs",
     "record",

@@ -6,7 +6,10 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from slowfast_atfr.config import STAGES, num_pathways, per_pathway
-from slowfast_atfr.sgs.sampler import SGS, PathwaySGS
+from slowfast_atfr.sgs.pathways import PathwaySGS
+from slowfast_atfr.sgs.sampler import SGS
+from slowfast_atfr.sgs.segment_sampler import SegmentSGS
+from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
 
 
 def sgs_after(
@@ -30,24 +33,39 @@ def sgs_after(
             for pathway in sorted(set(cfg.SGS.PATHWAYS))
             if pathway < num_pathways(cfg)
         }
-        layers[stage] = PathwaySGS(samplers, label=f"s{STAGES.index(stage) + 1}_sgs")
+        layers[stage] = PathwaySGS(samplers, f"s{STAGES.index(stage) + 1}_sgs", aligned=cfg.SGS.ALIGN_PATHWAYS)
     return layers
 
 
-def _sampler(cfg: CfgNode, pathway: int, channels: int, norm: Callable[[int], nn.Module]) -> SGS:
-    test_num_bins = per_pathway(cfg, "SGS.TEST_NUM_BINS")
+def _sampler(cfg: CfgNode, pathway: int, channels: int, norm: Callable[[int], nn.Module]) -> TemporalSampler:
+    def own(leaf: str) -> int | float | None:
+        entries = per_pathway(cfg, f"SGS.{leaf}")
+        return entries[pathway] if entries else None
+
+    shared = {
+        "num_bins": own("NUM_BINS"),
+        "test_num_bins": own("TEST_NUM_BINS"),
+        "block_size": own("BLOCK_SIZE"),
+        "batching": cfg.SGS.BATCHING,
+        "pack_multiple": cfg.SGS.PACK_MULTIPLE,
+    }
+    if cfg.SGS.GROUPING == "segments":
+        return SegmentSGS(
+            channels,
+            target_maps=own("TARGET_MAPS"),
+            test_target_maps=own("TEST_TARGET_MAPS"),
+            size_penalty=cfg.SGS.SIZE_PENALTY,
+            features=cfg.SGS.FEATURES,
+            **shared,
+        )
     return SGS(
         channels,
-        num_bins=per_pathway(cfg, "SGS.NUM_BINS")[pathway],
-        block_size=per_pathway(cfg, "SGS.BLOCK_SIZE")[pathway],
         similarity=cfg.SGS.SIMILARITY,
         coordinates=cfg.SGS.COORDINATES,
         kernel=cfg.SGS.KERNEL,
         embed_dim=cfg.SGS.EMBED_DIM,
         order=cfg.SGS.ORDER,
-        test_num_bins=test_num_bins[pathway] if test_num_bins else None,
         grad_scale=cfg.SGS.GRAD_SCALE,
         norm=norm,
-        batching=cfg.SGS.BATCHING,
-        pack_multiple=cfg.SGS.PACK_MULTIPLE,
+        **shared,
     )

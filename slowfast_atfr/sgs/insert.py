@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, native
 from slowfast_atfr.sgs.sampler import SGS
+from slowfast_atfr.sgs.segment_sampler import SegmentSGS
+from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
 
+GROUPINGS = {"bins": SGS, "segments": SegmentSGS}
 CHILD = "sgs"  # what the layer is called in the module that it stands behind
 # Modules known to call Function.apply, which never tells packed clips that it is called.
 FRAMEWISE = ("pytorchvideo.layers.swish.Swish",)
@@ -33,6 +36,7 @@ def insert_sgs(
     *,
     channels: int | None = None,
     framewise: Collection[type[nn.Module]] = (),
+    grouping: str = "bins",
     **sgs_options: Any,
 ) -> nn.Module:
     """Put Similarity Guided Sampling behind a submodule of a 3D CNN.
@@ -56,7 +60,8 @@ def insert_sgs(
         channels: C of that output; None takes it from the last Conv3d or BatchNorm3d in the submodule.
         framewise: types of modules that mix no frames but call a `torch.autograd.Function` themselves, which would lose
             the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
-        **sgs_options: see SGS.
+        grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames.
+        **sgs_options: see SGS, or SegmentSGS for segments.
     Returns:
         model.
     Raises:
@@ -78,7 +83,9 @@ def insert_sgs(
     target = next((wrapper for *_, wrapper in wrapped if wrapper.module is target), target)
     if channels is None:
         channels = _channels_of(target, after)
-    sgs = SGS(channels, **sgs_options).train(target.training)
+    if grouping not in GROUPINGS:
+        raise ConfigError(f"grouping is {grouping!r}; choose one of {', '.join(GROUPINGS)}")
+    sgs = GROUPINGS[grouping](channels, **sgs_options).train(target.training)
     sgs.label = after
     like = next((p for p in (*target.parameters(), *model.parameters()) if p.is_floating_point()), None)
     if like is not None:
@@ -98,7 +105,7 @@ def _run_sgs(module: nn.Module, args: tuple, output: Any) -> PackedClips:
     return module.get_submodule(CHILD)(output)
 
 
-def _check_input(sgs: SGS, args: tuple, *, channels: int) -> None:
+def _check_input(sgs: TemporalSampler, args: tuple, *, channels: int) -> None:
     """Forward pre-hook: what stands before SGS is only known when it runs."""
     (x,) = args
     if not isinstance(x, Tensor | PackedClips):
@@ -127,7 +134,7 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
         entries = ", ".join(f"{name}.{entry}" for entry, _ in target.named_children()) or "none"
         kind = f"a {type(target).__name__}, in which SGS would be one more entry"
         raise ConfigError(f"{name!r} is {kind}; name one of its entries, {entries}, or a module behind it")
-    if isinstance(target, SGS) or isinstance(getattr(target, CHILD, None), SGS):
+    if isinstance(target, TemporalSampler) or isinstance(getattr(target, CHILD, None), TemporalSampler):
         raise ConfigError(f"{name!r} has SGS already; insert it once behind each submodule")
     if hasattr(target, CHILD):
         kind = type(getattr(target, CHILD)).__name__

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from slowfast_atfr.sgs.sampler import SGS, Sampled
+from slowfast_atfr.sgs.temporal_sampler import Sampled, TemporalSampler
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def record(model: nn.Module) -> Iterator[Record]:
     Similarities are copied to the host, one wait for the device per layer and forward: leave it out of timings. A layer
     that activation checkpointing runs twice is noted twice.
     """
-    log = Record({name: [] for name, module in model.named_modules() if isinstance(module, SGS)})
+    log = Record({name: [] for name, module in model.named_modules() if isinstance(module, TemporalSampler)})
     with observed(model, lambda name, sampled: log.layers[name].extend(_clips_of(sampled))):
         yield log
 
@@ -83,9 +83,9 @@ def record(model: nn.Module) -> Iterator[Record]:
 @contextmanager
 def observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[None]:
     """Have `see` called with the name of each SGS layer and what it did, while the context lasts."""
-    names = {module: name for name, module in model.named_modules() if isinstance(module, SGS)}
+    names = {module: name for name, module in model.named_modules() if isinstance(module, TemporalSampler)}
 
-    def observe(layer: SGS, sampled: Sampled) -> None:
+    def observe(layer: TemporalSampler, sampled: Sampled) -> None:
         see(names[layer], sampled)
 
     for module in names:

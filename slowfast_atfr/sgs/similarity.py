@@ -149,6 +149,20 @@ def path(embeddings: Tensor, real: Tensor) -> Coordinates:
 
 
 @SIMILARITY_REGISTRY.register()
+def uniform_time(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """The frame's time in its block, so that bins are stretches of equal length: average pooling along time.
+
+    Args:
+        embeddings: (N, T, L); only whether they are finite counts, and their gradient is zero.
+        real: (N, T) which frames exist.
+    Returns:
+        K = 1, the middle of each frame's time in [0, 1].
+    """
+    time = torch.arange(embeddings.shape[1], device=embeddings.device, dtype=embeddings.dtype)
+    return in_equal_bins(time.expand(real.shape), embeddings, real)
+
+
+@SIMILARITY_REGISTRY.register()
 def cartesian(embeddings: Tensor, real: Tensor) -> Coordinates:
     """All L coordinates of the embedding, each counted from the block's smallest: Z_tl - min_t Z_tl, in [0, max_t].
 
@@ -192,6 +206,12 @@ def spherical(embeddings: Tensor, real: Tensor, *, coordinates: str = "all") -> 
     if coordinates == "angular":
         return Coordinates(torch.cat([polar, last], -1), extents)
     return Coordinates(torch.cat([radius, polar, last], -1), (None, *extents))
+
+
+def in_equal_bins(places: Tensor, embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Places 0, 1, .. of a block's frames as shares of its length; what is not finite stays so."""
+    share = (places + 0.5) / real.sum(dim=1, keepdim=True)
+    return Coordinates(share.clamp(max=1)[..., None] + 0 * embeddings.sum(dim=-1, keepdim=True), (1.0,))
 
 
 def _angle(opposite: Tensor, adjacent: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from tests.fake_gpu import CUDA
 from tests.tiny_sets import small_pairs, write_clip
 
 RANK = RankInfo(device=CUDA)
-TRAINING = {"sgs.sampler.sample_together: cpu": 1, "engine.loss_guard.agree: tolist": 1}  # a step
-EVALUATION = {"sgs.sampler.sample_together: cpu": 1}
+TRAINING = {"sgs.temporal_sampler.on_host: cpu": 1, "engine.loss_guard.agree: tolist": 1}  # a step
+EVALUATION = {"sgs.temporal_sampler.on_host: cpu": 1}
 TESTING = {**EVALUATION, "engine.test._now: synchronize": 2, "utils.meters.update: cpu": 1}
 
 

@@ -11,10 +11,11 @@ import torch
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.reproduce import accuracy_study
 from slowfast_atfr.reproduce.accuracy_study import main, read_results
-from slowfast_atfr.reproduce.controls import random_order, register_controls, uniform_time
+from slowfast_atfr.reproduce.controls import random_order, register_controls
 from slowfast_atfr.reproduce.study_report import error_of_difference, standard_error, study_table
 from slowfast_atfr.reproduce.study_variants import SCRATCH, TUNED, VARIANTS, runs_of
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
+from slowfast_atfr.sgs.similarity import uniform_time
 from tests.tiny_sets import write_clip
 
 SMALL = [*("DATA.NUM_FRAMES", "8", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32"), "NUM_GPUS", "0"]

@@ -144,7 +144,7 @@ def test_gradients_are_finite_where_formulas_are_not(similarity, case, dtype):
     assert torch.isfinite(values).all() and torch.isfinite(z.grad).all()
 
 
-@each
+@pytest.mark.parametrize("similarity", [entry for name, entry in ALL.items() if name != "uniform_time"])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_static_clip_is_one_bin_however_its_mean_was_rounded(similarity, seed):
     z = embeddings(1, seed=seed).float().repeat(7, 1)

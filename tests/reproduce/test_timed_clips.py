@@ -5,8 +5,8 @@ import pytest
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.build import build_dataset
-from slowfast_atfr.reproduce.held_clips import MOVING, hold_outer_frames, register_held_clips
 from slowfast_atfr.reproduce.tables import on_lists
+from slowfast_atfr.reproduce.timed_clips import MOVING, hold_outer_frames, register_timed_clips
 from tests.tiny_sets import write_clips
 
 
@@ -28,7 +28,7 @@ def test_it_starts_to_move_anywhere():
 
 
 def test_a_data_set_of_such_clips(tmp_path):
-    register_held_clips()
+    register_timed_clips()
     names = [f"{n}.mp4" for n in range(6)]
     write_clips(tmp_path, [(name, 0) for name in names], frames=40)
     for part in ("train", "val"):
@@ -50,3 +50,43 @@ def test_a_data_set_of_such_clips(tmp_path):
             assert {len(set(clip)) for clip in indices} == {6}
             drawn |= {int((clip == clip[0]).sum()) for clip in indices}
     assert len(tested) > 2 and len(drawn) > 6
+
+
+def data_of(folder, name, split="test"):
+    register_timed_clips()
+    names = [f"{n}.mp4" for n in range(4)]
+    write_clips(folder, [(video, 0) for video in names], frames=40)
+    for part in ("train", "val"):
+        (folder / f"{part}.csv").write_text("".join(f"{video} {number % 2}\n" for number, video in enumerate(names)))
+    keys = on_lists(str(folder)) | {"TRAIN.DATASET": name, "TEST.DATASET": name, "DATA.NUM_FRAMES": "16"}
+    keys |= {"DATA.TRAIN_CROP_SIZE": "32", "DATA.TEST_CROP_SIZE": "32", "DATA.TRAIN_JITTER_SCALES": "[32, 32]"}
+    return build_dataset(name, load_cfg(None, [word for pair in keys.items() for word in pair]), split)
+
+
+def test_a_paused_clip_shows_the_whole_video_and_one_frame_of_it_again_and_again(tmp_path):
+    data = data_of(tmp_path, "paused")
+    with data.open(0) as video:
+        views = [data.view_indices(video)[0], data.middle_indices(video)]
+        drawn = [data.random_indices(video, np.random.default_rng(seed)) for seed in range(60)]
+    assert np.array_equal(*views)
+    pauses = set()
+    for clip in (*views, *drawn):
+        frames, times = np.unique(clip, return_counts=True)
+        assert len(clip) == 16 and list(clip) == sorted(clip) and len(frames) == 8 and times.max() == 9
+        assert frames[0] < 5 and frames[-1] >= 34  # from the first eighth of the video to its last
+        pauses.add(int(times.argmax()))
+    assert pauses == set(range(8))
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_every_video_runs_forwards_and_backwards(tmp_path, split):
+    data = data_of(tmp_path, "directed", split)
+    assert list(data.labels) == [0, 1, 2, 3, 0, 1, 2, 3] and data.path(2) == data.path(3)
+    data.cfg.defrost()
+    data.cfg.DATA.RANDOM_FLIP = False
+    forwards, backwards = data[2].frames, data[3].frames
+    if split == "train":  # each is drawn by its own number
+        assert forwards.shape == backwards.shape
+        return
+    time = 1 if split == "test" else 0
+    assert not np.array_equal(forwards, backwards) and np.array_equal(forwards, backwards.flip(time))

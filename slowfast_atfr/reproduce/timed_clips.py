@@ -1,0 +1,133 @@
+"""Data sets for the study, made of the videos of Kinetics lists: what they show needs time, or happens now and then."""
+
+import os
+import zlib
+
+import numpy as np
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from slowfast_atfr.datasets.build import DATASET_REGISTRY
+from slowfast_atfr.datasets.clip_sampling import segment_indices
+from slowfast_atfr.datasets.decoder import Video
+from slowfast_atfr.datasets.kinetics import Kinetics
+
+MOVING = 3 / 8  # of a clip's frames
+
+
+def register_timed_clips() -> None:
+    """Enter `held`, `whole`, `paused` and `directed` in DATASET_REGISTRY, for the configs of a study alone."""
+    for kind in (Held, Whole, Paused, Directed):
+        if kind.__name__ not in DATASET_REGISTRY:
+            DATASET_REGISTRY.register(kind)
+
+
+class Held(Kinetics):
+    """Kinetics' clips, of which the middle MOVING is shown, and its outer frames are held before and behind it.
+
+    When it starts to move is drawn anew for every training clip; where a clip is taken for validation or a test, the
+    name of its file decides.
+    """
+
+    def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
+        indices = super().random_indices(video, rng)
+        return hold_outer_frames(indices, float(rng.random()))
+
+    def middle_indices(self, video: Video) -> np.ndarray:
+        return hold_outer_frames(super().middle_indices(video), _share_of(video.path))
+
+    def view_indices(self, video: Video) -> np.ndarray:
+        return np.stack([hold_outer_frames(view, _share_of(video.path)) for view in super().view_indices(video)])
+
+
+class Whole(Kinetics):
+    """A clip spans the whole video: one frame of each of NUM_FRAMES equal parts, as for Something-Something."""
+
+    def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
+        return segment_indices(video.num_frames, count=self.cfg.DATA.NUM_FRAMES, rng=rng)
+
+    def middle_indices(self, video: Video) -> np.ndarray:
+        return segment_indices(video.num_frames, count=self.cfg.DATA.NUM_FRAMES)
+
+    def view_indices(self, video: Video) -> np.ndarray:
+        return self.middle_indices(video)[None]
+
+    @property
+    def num_test_clips(self) -> int:
+        return 1
+
+
+class Paused(Whole):
+    """The whole video in half of a clip's frames; for the other half it pauses, at a frame that is drawn anew.
+
+    Where a clip is taken for validation or a test, the name of its file decides.
+    """
+
+    def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
+        playing = (self.cfg.DATA.NUM_FRAMES + 1) // 2
+        indices = segment_indices(video.num_frames, count=playing, rng=rng)
+        return pause(indices, self.cfg.DATA.NUM_FRAMES, float(rng.random()))
+
+    def middle_indices(self, video: Video) -> np.ndarray:
+        playing = (self.cfg.DATA.NUM_FRAMES + 1) // 2
+        indices = segment_indices(video.num_frames, count=playing)
+        return pause(indices, self.cfg.DATA.NUM_FRAMES, _share_of(video.path))
+
+
+class Directed(Whole):
+    """Every video forwards and backwards, with twice as many classes: 2 x label, and 1 more for backwards."""
+
+    def __init__(self, cfg: CfgNode, split: str) -> None:
+        super().__init__(cfg, split)
+        self.labels = np.stack([2 * self.labels, 2 * self.labels + 1], axis=1).ravel()
+
+    def path(self, index: int) -> str:
+        return super().path(index // 2)
+
+    def _read_random(self, index: int, seed: int, crop_size: int) -> list[Tensor]:
+        clips = super()._read_random(index, seed, crop_size)
+        return [clip.flip(0) for clip in clips] if index % 2 else clips
+
+    def _read_middle(self, index: int) -> Tensor:
+        clip = super()._read_middle(index)
+        return clip.flip(0) if index % 2 else clip
+
+    def _read_views(self, index: int) -> Tensor:
+        views = super()._read_views(index)
+        return views.flip(1) if index % 2 else views
+
+
+def pause(indices: np.ndarray, frames: int, share: float) -> np.ndarray:
+    """Repeat one of some frames until there are `frames`; share, in [0, 1), says how late it is.
+
+    >>> pause(np.arange(4), 8, 0.3)
+    array([0, 1, 1, 1, 1, 1, 2, 3])
+    """
+    times = np.ones(len(indices), dtype=np.int64)
+    times[int(share * len(indices))] += frames - len(indices)
+    return np.repeat(indices, times)
+
+
+def hold_outer_frames(indices: np.ndarray, begin: float) -> np.ndarray:
+    """The middle MOVING of some frames, with its first one before and its last one behind for the rest of the time.
+
+    Args:
+        indices: (T,) frames of a video.
+        begin: in [0, 1), how late it starts to move.
+    Returns:
+        (T,) indices.
+
+    >>> hold_outer_frames(np.arange(100, 116), 0.5)
+    array([105, 105, 105, 105, 105, 105, 106, 107, 108, 109, 110, 110, 110,
+           110, 110, 110])
+    """
+    frames = len(indices)
+    moving = max(1, round(MOVING * frames))
+    held = frames - moving
+    first, before = held // 2, int(begin * (held + 1))
+    return indices[first + np.clip(np.arange(frames) - before, 0, moving - 1)]
+
+
+def _share_of(path: str) -> float:
+    """A number in [0, 1) for a file, wherever it lies."""
+    return zlib.crc32(os.path.basename(path).encode()) / 2**32

@@ -1,0 +1,32 @@
+"""Temporal samplers behind one stage of a network of several pathways."""
+
+from torch import nn
+
+from slowfast_atfr.sgs.segment_sampler import sample_aligned
+from slowfast_atfr.sgs.temporal_sampler import Clips, TemporalSampler, sample_together
+
+
+class PathwaySGS(nn.Module):
+    """SGS behind one stage of a network of several pathways; those that are not sampled pass as they are.
+
+    Args:
+        samplers: by pathway.
+        label: what errors call the layer.
+        aligned: whether the slow and the fast pathway (0 and 1) are cut at the same times, see `sample_aligned`.
+    """
+
+    def __init__(self, samplers: dict[int, TemporalSampler], label: str, *, aligned: bool = False) -> None:
+        super().__init__()
+        for pathway, sampler in samplers.items():
+            sampler.label = f"{label}.pathway{pathway}"
+            self.add_module(f"pathway{pathway}", sampler)
+        self.sampled, self.aligned = tuple(samplers), aligned
+
+    def forward(self, pathways: list[Clips]) -> list[Clips]:
+        out = list(pathways)
+        samplers = [getattr(self, f"pathway{pathway}") for pathway in self.sampled]
+        inputs = [pathways[pathway] for pathway in self.sampled]
+        sampled = sample_aligned(*samplers, *inputs) if self.aligned else sample_together(samplers, inputs)
+        for pathway, clips in zip(self.sampled, sampled, strict=True):
+            out[pathway] = clips
+        return out

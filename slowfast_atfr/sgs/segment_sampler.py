@@ -1,0 +1,227 @@
+"""SGS by segments: neighbouring frames are merged where that loses least, and cost follows what happens in a clip."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.sgs.bins import NON_FINITE
+from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty, squared_distances
+from slowfast_atfr.sgs.temporal_sampler import (
+    Clips,
+    Frames,
+    Measured,
+    TemporalSampler,
+    as_rows,
+    on_host,
+    real_frames,
+)
+from slowfast_atfr.utils.upload import upload
+
+FEATURES = ("mean", "grid")
+GRID = 4  # of the features "grid": cells along height and width
+LEVELS = 101  # quantiles of the gains that are kept
+MOMENTUM = 0.1  # of running values, as batch norm has it
+
+
+class SegmentSGS(TemporalSampler):
+    """Cut each clip into segments of neighbouring frames and go on with the mean of each.
+
+    The cuts are those that lose least: the variance of features within segments, in units of the average training
+    clip's, plus size_penalty times the sum of squared shares of the block's frames (without limit: uniform pooling).
+    Features are not learnt, and no gradient reaches them. With target_maps a clip is cut as long as a cut saves more
+    than a threshold, the same for all clips: a still clip becomes one map, a busy one many. The threshold is a running
+    quantile of what cuts save in training clips, the one at which a block has target_maps maps on average. All
+    quantiles are kept, so test_target_maps may be any other number.
+
+    Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. In evaluation a clip's result does
+    not depend on its neighbours; in training the two running values do.
+
+    Args:
+        channels: C.
+        num_bins: segments of each block, at most its frames; -1 is as many as those.
+        block_size: frames that are cut together; 0 is the whole clip. A clip's last block may be shorter.
+        target_maps: segments of a block on average, > 0; None: num_bins of each block.
+        size_penalty: >= 0.
+        features: "mean", the frame's mean over space; "grid", its means over a grid of 4 x 4 cells.
+        test_num_bins, test_target_maps: the same outside training; None is as in training.
+        batching, pack_multiple: see SGS.
+    Raises:
+        ConfigError: for a number or a name that cannot be.
+        FloatingPointError, TypeError, ValueError: in forward, as SGS.
+    Source: ours. Merging of adjacent segments at least cost is Ward, 1963; exact segmentation by dynamic programming is
+        Bellman, 1961; size-weighted merging of tokens is Bolya et al., ICLR 2023.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_bins: int = -1,
+        block_size: int = 0,
+        *,
+        target_maps: float | None = None,
+        size_penalty: float = 0.0,
+        features: str = "mean",
+        test_num_bins: int | None = None,
+        test_target_maps: float | None = None,
+        batching: str = "packed",
+        pack_multiple: int = 1,
+    ) -> None:
+        super().__init__(
+            channels, num_bins, block_size, test_num_bins=test_num_bins, batching=batching, pack_multiple=pack_multiple
+        )
+        for target in (target_maps, test_target_maps):
+            if target is not None and not 1 <= target < float("inf"):
+                raise ConfigError(f"SGS has a target of {target!r} maps; it takes a number from 1 on")
+        if not 0 <= size_penalty < float("inf"):
+            raise ConfigError(f"SGS has size_penalty {size_penalty!r}; it takes a number from 0 on")
+        if features not in FEATURES:
+            raise ConfigError(f"SGS has features {features!r}; choose one of {', '.join(FEATURES)}")
+        self.target_maps, self.size_penalty, self.features = target_maps, size_penalty, features
+        own_test = test_target_maps is not None or test_num_bins is not None
+        self.test_target_maps = test_target_maps if own_test else target_maps
+        self.register_buffer("spread", torch.zeros(()))  # running mean variance of a block's features; 0: not seen
+        self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
+
+    def measure_frames(self, batch: Frames) -> Measured:
+        """Distances between the frames of each block."""
+        with torch.no_grad():
+            features = batch.means
+            if self.features == "grid":
+                cells = F.adaptive_avg_pool2d(batch.frames.permute(0, 3, 1, 2), GRID)
+                features = cells.flatten(1).to(batch.means.dtype)
+            distances = squared_distances(as_rows(features, batch.block_layout))
+            steps = F.pad(distances.diagonal(1, 1, 2).sqrt(), (1, 0))  # (N, T) from the frame before
+            running = torch.cat([self.spread[None], self.gain_quantiles]).to(distances.dtype)
+            return Measured(batch, steps[..., None], torch.cat([running, distances.flatten()]))
+
+    def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
+        losses, bad = self.losses(measured, host)
+        return self.cut(losses, measured.batch.block_layout.lengths, host, bad)
+
+    def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each segment would lose, as a share of the average training block's variance, and which blocks are bad.
+
+        Returns:
+            (N, T + 1, T + 1) as segment_losses has them, (N,) whether features of the block are not finite.
+        """
+        batch = measured.batch
+        real = real_frames(batch.block_layout)
+        count, longest = real.shape
+        distances = host[1 + LEVELS :].reshape(count, longest, longest)
+        bad = ~np.isfinite(distances).all(axis=(1, 2))
+        sizes = real.astype(np.float64)
+        if batch.sizes is not None:
+            sizes[real] = batch.sizes
+        losses = segment_losses(np.where(bad[:, None, None], 0, distances), sizes) / sizes.sum(1)[:, None, None]
+        variance = losses[np.arange(count), 0, np.asarray(batch.block_layout.lengths)]
+        spread = float(host[0])
+        if self.training and not bad.any():
+            spread = _running(spread, variance.mean())
+            self._keep(self.spread, np.array(spread))
+        unit = spread if spread > 0 else np.where(variance > 0, variance, 1)[:, None, None]
+        return losses / unit, bad
+
+    def cut(self, losses: np.ndarray, lengths: Sequence[int], host: np.ndarray, bad: np.ndarray) -> np.ndarray:
+        """(N, T, 1) the segment of each frame, NON_FINITE throughout bad blocks; losses as `losses` gives them."""
+        lengths, longest = np.asarray(lengths), losses.shape[1] - 1
+        target = self.target_maps if self.training else self.test_target_maps
+        wanted = self.num_bins if self.training else self.test_num_bins
+        counts = lengths if wanted == -1 else np.minimum(wanted, lengths)
+        all_counts = self.training or target is not None
+        penalty = max(self.size_penalty, LEAST_PENALTY) * size_penalty(lengths, longest)
+        cuts = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
+        if all_counts:
+            saved, quantiles = gains(cuts.curve), host[1 : 1 + LEVELS].astype(np.float64)
+            if self.training and not bad.any() and longest > 1:
+                seen = saved[np.arange(1, longest) < lengths[:, None]]
+                quantiles = _running(quantiles, np.quantile(seen, np.linspace(0, 1, LEVELS)))
+                self._keep(self.gain_quantiles, quantiles)
+            if target is not None:
+                counts = _counts(saved, lengths, target, quantiles)
+        segments = cuts.segments(counts)
+        return np.where(bad[:, None], NON_FINITE, segments)[..., None]
+
+    def weigh(self, measured: Measured, members: Tensor) -> Tensor:
+        """Means of the frames of the video."""
+        batch, dtype = measured.batch, measured.batch.means.dtype
+        shares = members.to(dtype)
+        if batch.sizes is not None:
+            sizes = np.zeros(members.shape[::2])
+            sizes[real_frames(batch.block_layout)] = batch.sizes
+            shares = shares * upload([sizes], members.device)[0].to(dtype)[:, None, :]
+        return shares / shares.sum(2, keepdim=True).masked_fill(~members.any(2, keepdim=True), 1)
+
+    def macs(self, lengths: Sequence[int]) -> float:
+        """Those of the distances."""
+        features = self.channels * (GRID**2 if self.features == "grid" else 1)
+        return features * sum(length**2 for length in lengths)
+
+    def extra_repr(self) -> str:
+        return (
+            f"num_bins={self.num_bins}, target_maps={self.target_maps}, test_num_bins={self.test_num_bins}, "
+            f"test_target_maps={self.test_target_maps}, block_size={self.block_size}, "
+            f"size_penalty={self.size_penalty}, features={self.features}, batching={self.batching}"
+        )
+
+    @torch.no_grad()
+    def _keep(self, buffer: Tensor, value: np.ndarray) -> None:
+        buffer.copy_(upload([value], buffer.device)[0])
+
+
+def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_clips: Clips) -> list[Clips]:
+    """Cut both pathways of a network at the same times, so that they stay aligned: one wait for the device.
+
+    The slow one is cut as `slow` says, by what both would lose. Each of its segments is as many frames of the fast
+    one, times alpha, and these become alpha maps of equal length.
+
+    Returns:
+        packed clips, slow and fast; a clip has alpha times as many maps in the fast one.
+    Raises:
+        ValueError: if the fast pathway's blocks are not a multiple of the slow one's.
+    """
+    measured = [slow.measure(slow_clips), fast.measure(fast_clips)]
+    hosts = on_host(measured)
+    lengths, fast_lengths = (seen.batch.block_layout.lengths for seen in measured)
+    ratio = fast_lengths[0] // lengths[0]
+    if len(lengths) != len(fast_lengths) or any(ratio * n != m for n, m in zip(lengths, fast_lengths, strict=True)):
+        raise ValueError(
+            f"{slow.label} and {fast.label} are cut together, but have blocks of {lengths} and {fast_lengths} frames; "
+            "the fast pathway's must be the same multiple of the slow one's"
+        )
+    (losses, bad), (fast_losses, fast_bad) = (
+        sampler.losses(seen, host) for sampler, seen, host in zip((slow, fast), measured, hosts, strict=True)
+    )
+    both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
+    bins = slow.cut(both, lengths, hosts[0], bad)
+    fast_bins = np.where(fast_bad[:, None], NON_FINITE, _finer(bins[..., 0], ratio))[..., None]
+    return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]
+
+
+def _finer(segments: np.ndarray, ratio: int) -> np.ndarray:
+    """(N, T) segments of slow frames -> (N, ratio T) of fast ones: each is divided into `ratio` of equal length."""
+    size = (segments[:, :, None] == segments[:, None, :]).sum(2)  # frames of each frame's segment
+    begin = (segments[:, :, None] == segments[:, None, :]).argmax(2)
+    time = np.arange(segments.shape[1] * ratio)
+    slow = time // ratio
+    return ratio * segments[:, slow] + (time - ratio * begin[:, slow]) // size[:, slow]
+
+
+def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray) -> np.ndarray:
+    """(N,) segments of blocks: one, and one more for each cut that saves more than the quantile that goes with target.
+
+    Where no quantiles are known yet it is the target for every block.
+    """
+    if not quantiles.any():
+        return np.clip(round(target), 1, lengths)
+    level = 1 - (target - 1) / np.maximum(lengths - 1, 1)
+    threshold = np.interp(level, np.linspace(0, 1, LEVELS), quantiles)
+    cuts = np.arange(1, saved.shape[1] + 1) < lengths[:, None]
+    return 1 + (cuts & (saved > threshold[:, None])).sum(1)
+
+
+def _running(before: np.ndarray | float, now: np.ndarray | float) -> np.ndarray | float:
+    return before + MOMENTUM * (now - before) if np.any(before) else now

@@ -1,0 +1,108 @@
+"""Cut blocks of frames into segments of neighbours that lose least when each becomes its mean: pure functions.
+
+What a segment loses is its variance: the sum of squared distances of its frames' features from their mean, which is
+what Ward's rule adds up when it merges neighbours. The cuts that lose least in total are found exactly, by dynamic
+programming, as in change-point detection. Feature distances come from the device; the rest is on the host, in float64,
+for all blocks at once. N blocks of at most T frames; a block's own length is given beside.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEAST_PENALTY = 1e-6  # settles ties: frames that do not differ are cut into segments of equal size
+
+
+def squared_distances(features: Tensor) -> Tensor:
+    """(N, T, F) -> (N, T, T) between the frames of each block; each is computed alone, so none depends on the batch."""
+    return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def segment_losses(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """What every segment of every block would lose.
+
+    Args:
+        distances: (N, T, T) squared distances.
+        sizes: (N, T) frames that each map stands for, 0 where a block has ended.
+    Returns:
+        (N, T + 1, T + 1), entry [a, b] for the segment of maps a to b - 1: the size-weighted sum of squared distances
+        from its mean; 0 where b <= a.
+    """
+    pairs = distances.astype(np.float64) * sizes[:, :, None] * sizes[:, None, :]
+    within = np.pad(pairs.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))  # [a, b]: pairs of the first a and first b
+    ends = np.einsum("nii->ni", within)
+    total = ends[:, None, :] - within - within.transpose(0, 2, 1) + ends[:, :, None]
+    size = np.pad(sizes.astype(np.float64).cumsum(1), ((0, 0), (1, 0)))
+    size = size[:, None, :] - size[:, :, None]
+    losses = np.divide(total, 2 * size, out=np.zeros_like(total), where=size > 0)
+    return np.triu(losses.clip(min=0), 1)
+
+
+def size_penalty(lengths: np.ndarray, longest: int) -> np.ndarray:
+    """(N, T + 1, T + 1) squared share of its block's maps that each segment has: least in total for equal segments."""
+    place = np.arange(longest + 1)
+    maps = (place[None, :] - place[:, None]).clip(min=0)
+    return (maps / np.asarray(lengths)[:, None, None]) ** 2
+
+
+class Cuts:
+    """The best cuts of N blocks into 1, 2, .. segments.
+
+    Args:
+        costs: (N, T + 1, T + 1), as segment_losses has them, to be least in total.
+        losses: of the same shape, added up along the cuts that are best by the costs.
+        lengths: (N,) maps of each block.
+        most: segments to go up to; K below is this or T, whichever is less.
+    Attributes:
+        curve: (N, K) losses in total at 1 .. K segments, 0 for more segments than maps.
+    """
+
+    def __init__(self, costs: np.ndarray, losses: np.ndarray, lengths: np.ndarray, most: int) -> None:
+        self._lengths = np.asarray(lengths)
+        longest, rows = costs.shape[1] - 1, np.arange(len(costs))
+        precedes = np.triu(np.ones((longest + 1, longest + 1), dtype=bool), 1)
+        costs = np.where(precedes, costs, np.inf)
+        best, lost = costs[:, 0], losses[:, 0]  # (N, T + 1), of the first t maps in one segment
+        curve, self._starts = [lost[rows, self._lengths]], []
+        for number in range(2, min(most, longest) + 1):
+            candidates = best[:, :, None] + costs
+            starts = candidates.argmin(1)  # where the last segment of the first t maps begins
+            best = np.take_along_axis(candidates, starts[:, None], 1)[:, 0]
+            lost = np.take_along_axis(lost[:, :, None] + losses, starts[:, None], 1)[:, 0]
+            curve.append(np.where(number <= self._lengths, lost[rows, self._lengths], 0))
+            self._starts.append(starts)
+        self.curve = np.stack(curve, axis=1)
+
+    def segments(self, counts: np.ndarray) -> np.ndarray:
+        """The segment of each map.
+
+        Args:
+            counts: (N,) segments of each block, at least 1, at most K and the block's maps.
+        Returns:
+            (N, T) numbers from 0; maps beyond a block's length are in its last segment.
+        """
+        rows, ends = np.arange(len(counts)), self._lengths.copy()
+        begins = np.zeros((len(counts), max(self._lengths)), dtype=np.int64)
+        for number in range(max(counts), 1, -1):
+            cut = rows[counts >= number]
+            ends[cut] = self._starts[number - 2][cut, ends[cut]]
+            begins[cut, ends[cut]] = 1
+        return begins.cumsum(1)
+
+
+def gains(curve: np.ndarray) -> np.ndarray:
+    """What each further segment saves, evened out so that none saves more than the one before it.
+
+    Args:
+        curve: (N, K) losses at 1 .. K segments.
+    Returns:
+        (N, K - 1) steps of the curve's lower convex hull, from its first one on: cutting as long as a step is above a
+        threshold gives the number of segments at which loss + threshold x segments is least.
+    """
+    count = curve.shape[1]
+    number = np.arange(count)
+    span = number[None, :] - number[:, None]  # [i, j]: segments from i to j
+    saved = (curve[:, :, None] - curve[:, None, :]) / np.where(span > 0, span, 1)
+    most = np.maximum.accumulate(np.where(span > 0, saved, -np.inf)[:, :, ::-1], axis=2)[:, :, ::-1]
+    least = np.minimum.accumulate(np.where(span > 0, most, np.inf), axis=1)
+    return least[:, number[:-1], number[1:]].clip(min=0)

@@ -1,0 +1,217 @@
+"""A temporal sampler as a module: measure the frames of a batch, group them on the host, add up each group."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slowfast_atfr.config import MAX_BINS, ConfigError
+from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, sizes_of, to_dense, to_frames, with_sizes
+from slowfast_atfr.packed.copies import place
+from slowfast_atfr.packed.layout import Layout
+from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
+from slowfast_atfr.utils.precision import full_precision_matmul
+from slowfast_atfr.utils.upload import upload
+
+Clips = Tensor | PackedClips
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A batch as samplers see it. N blocks of at most T frames."""
+
+    frames: Tensor  # (S, H, W, C), all clips end to end
+    means: Tensor  # (S, C) over space
+    sizes: np.ndarray | None  # (S,) frames of the video that each stands for; None: one each
+    lengths: tuple[int, ...]  # frames of each clip
+    blocks: tuple[tuple[int, ...], ...]  # frames of each block of each clip
+    block_layout: Layout  # of all blocks end to end
+    finite: Tensor  # (S,) whether the frame itself is finite
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a sampler knows of a batch before it reaches the host. N blocks of at most T frames."""
+
+    batch: Frames
+    similarity: Tensor  # (N, T, K) Delta
+    for_host: Tensor  # what the host needs to group the frames
+    offset: Tensor | None = None  # (N, T, K) u minus the centre of the frame's bin, where there are bins
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return self.batch.lengths
+
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        return self.batch.blocks
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What one layer did to a batch, for those who watch it; see `record`."""
+
+    measured: Measured
+    host_bins: np.ndarray = field(repr=False)  # (N, T, K)
+    plan: BinPlan
+
+
+class TemporalSampler(nn.Module):
+    """What samplers share: blocks of frames, grouped on the host, each group added up, in packed clips.
+
+    A subclass says how: `measure_frames`, `bins_of`, `weigh` and `macs`.
+
+    Args:
+        channels: C of the frames.
+        num_bins: groups of each block; -1 is as many as the block has frames.
+        test_num_bins: the same outside training; None is as in training.
+        block_size, order, batching, pack_multiple: see SGS.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_bins: int = -1,
+        block_size: int = 0,
+        *,
+        test_num_bins: int | None = None,
+        order: str = "bin",
+        batching: str = "packed",
+        pack_multiple: int = 1,
+    ) -> None:
+        super().__init__()
+        for bins in (num_bins, test_num_bins):
+            if bins is not None and bins != -1 and not (type(bins) is int and 1 <= bins <= MAX_BINS):
+                rule = f"it takes a whole number from 1 to {MAX_BINS}, or -1 for the block's length"
+                raise ConfigError(f"SGS has {bins!r} bins; {rule}")
+        if block_size < 0:
+            raise ConfigError(f"SGS has block_size {block_size}; it takes at least 1, or 0 for the whole clip")
+        for name, value, choices in (("order", order, ("bin", "time")), ("batching", batching, ("packed", "padded"))):
+            if value not in choices:
+                raise ConfigError(f"SGS has {name} {value!r}; choose one of {', '.join(choices)}")
+        self.channels, self.num_bins, self.block_size = channels, num_bins, block_size
+        self.test_num_bins = num_bins if test_num_bins is None else test_num_bins
+        self.order, self.batching, self.pack_multiple = order, batching, pack_multiple
+        self.label = "SGS"  # what errors call this layer
+        self.observers: list[Callable[[TemporalSampler, Sampled], None]] = []
+
+    def measure_frames(self, batch: Frames) -> Measured:
+        """Measure the frames on the device, in full precision and outside of autocast; nothing waits for it."""
+        raise NotImplementedError
+
+    def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
+        """(N, T, K) the group of each frame, as K numbers; NON_FINITE throughout a block that cannot be grouped.
+
+        Args:
+            host: (for_host.numel(),) measured.for_host on the host.
+        """
+        raise NotImplementedError
+
+    def weigh(self, measured: Measured, members: Tensor) -> Tensor:
+        """(N, B', T) weights of the frames in each group; members says which are in it."""
+        raise NotImplementedError
+
+    def macs(self, lengths: Sequence[int]) -> float:
+        """Multiply-adds to measure blocks of these lengths."""
+        raise NotImplementedError
+
+    def forward(self, x: Clips) -> Clips:
+        return sample_together([self], [x])[0]
+
+    def measure(self, x: Clips) -> Measured:
+        """Measure a batch; nothing waits for the device."""
+        frames, lengths = to_frames(x)
+        self._check_input(frames)
+        blocks = block_lengths(lengths, self.block_size)
+        layout = Layout(tuple(length for clip in blocks for length in clip))
+        with torch.autocast(frames.device.type, enabled=False), full_precision_matmul():
+            total = frames.flatten(1, 2).sum(1, dtype=torch.promote_types(frames.dtype, torch.float32))
+            means = total / (frames.shape[1] * frames.shape[2])  # the backward pass of mean would fill a copy of frames
+            finite = torch.isfinite(means).all(dim=1)
+            return self.measure_frames(Frames(frames, means, sizes_of(x), lengths, blocks, layout, finite))
+
+    def add_up(self, measured: Measured, bins: np.ndarray) -> Clips:
+        """Weigh the frames of each group and add them up.
+
+        Args:
+            bins: (N, T, K), from bins_of.
+        """
+        batch = measured.batch
+        self._check_finite(batch, bins)
+        plan = plan_bins(bins, batch.blocks, self.order)
+        for observe in self.observers:
+            observe(self, Sampled(measured, bins, plan))
+        frames = batch.frames
+        with torch.autocast(frames.device.type, enabled=False):
+            output, number = upload((plan.output, np.arange(max(plan.counts))), frames.device)
+            members = output[:, None, :] == number[:, None]  # (N, B', T)
+            weights = self.weigh(measured, members).to(frames.dtype)
+            active = Layout(plan.counts).stacked()
+            added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, plan.output)
+        clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, multiple=self.pack_multiple)
+        if self.batching == "packed":
+            return with_sizes(clips, group_sizes(plan, batch.block_layout.lengths, batch.sizes))
+        return to_dense(pad_lengths(clips, [max(plan.lengths)] * len(plan.lengths), where="end"))
+
+    def __getstate__(self) -> dict:
+        """Copies of the layer are watched by nobody."""
+        return {**self.__dict__, "observers": []}
+
+    def _check_input(self, frames: Tensor) -> None:
+        channels = self.channels
+        if not frames.is_floating_point():
+            raise TypeError(f"{self.label}: frames are to be floating point, got {frames.dtype}; convert them before")
+        if frames.numel() == 0 or frames.shape[-1] != channels:
+            raise ValueError(
+                f"{self.label}: frames are to be (S, H, W, {channels}) and at least one, got {tuple(frames.shape)}"
+            )
+
+    def _check_finite(self, batch: Frames, bins: np.ndarray) -> None:
+        """A clip whose own frames are not finite is to blame before others, whose embeddings it has spoilt."""
+        bad_blocks = (bins == NON_FINITE).any(axis=(1, 2))
+        if not bad_blocks.any():
+            return
+        bad_frames = np.flatnonzero(~batch.finite.cpu().numpy())
+        if len(bad_frames):
+            clip = int(np.searchsorted(np.cumsum(batch.lengths), bad_frames[0], side="right"))
+            what, remedy = "frames that come in", "the input is not finite, or what is before has diverged"
+        else:
+            ends = np.cumsum([len(blocks) for blocks in batch.blocks])
+            clip = int(np.searchsorted(ends, np.flatnonzero(bad_blocks)[0], side="right"))
+            what, remedy = "embeddings", "the weights have diverged: lower SOLVER.BASE_LR"
+        raise FloatingPointError(
+            f"{self.label}: the {what} of clip {clip} of the batch are not finite (NaN or infinity): {remedy}"
+        )
+
+
+def sample_together(samplers: Sequence[TemporalSampler], inputs: Sequence[Clips]) -> list[Clips]:
+    """Run several samplers with a single wait for the device: what the host needs of all of them comes in one copy."""
+    measured = [sampler.measure(x) for sampler, x in zip(samplers, inputs, strict=True)]
+    triples = zip(samplers, measured, on_host(measured), strict=True)
+    return [sampler.add_up(seen, sampler.bins_of(seen, host)) for sampler, seen, host in triples]
+
+
+def on_host(measured: Sequence[Measured]) -> list[np.ndarray]:
+    """What the host needs of each, flat; one copy, and one wait for the device."""
+    host = torch.cat([seen.for_host.detach().flatten() for seen in measured]).cpu().numpy()
+    return np.split(host, np.cumsum([seen.for_host.numel() for seen in measured])[:-1])
+
+
+def group_sizes(plan: BinPlan, block_lengths: Sequence[int], sizes: np.ndarray | None) -> tuple[float, ...]:
+    """How many frames of the video each group stands for, all groups end to end."""
+    block = np.repeat(np.arange(len(block_lengths)), block_lengths)
+    first = np.cumsum(plan.counts) - plan.counts
+    own = plan.output[plan.output >= 0] + first[block]
+    return tuple(np.bincount(own, weights=sizes).tolist())
+
+
+def as_rows(values: Tensor, layout: Layout) -> Tensor:
+    """(S, L) of blocks end to end -> (N, T, L), zero where no frame is; a free view for equal lengths."""
+    return place(values, layout.stacked()).view(len(layout.lengths), max(layout.lengths), -1)
+
+
+def real_frames(layout: Layout) -> np.ndarray:
+    """(N, T) where a block has a frame."""
+    return np.arange(max(layout.lengths)) < np.asarray(layout.lengths)[:, None]
