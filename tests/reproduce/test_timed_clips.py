@@ -72,7 +72,8 @@ def test_a_paused_clip_shows_the_whole_video_and_one_frame_of_it_again_and_again
     pauses = set()
     for clip in (*views, *drawn):
         frames, times = np.unique(clip, return_counts=True)
-        assert len(clip) == 16 and list(clip) == sorted(clip) and len(frames) == 8 and times.max() == 9
+        assert len(clip) == 16 and list(clip) == sorted(clip) and times.max() >= 9
+        assert 5 <= len(frames) <= 8  # two parts may meet in the frame between them
         assert frames[0] <= 5 and frames[-1] >= 34  # from the first eighth of the video to its last
         pauses.add(int(times.argmax()))
     assert pauses == set(range(8))
