@@ -19,7 +19,7 @@ from slowfast_atfr.engine.cli import exit_status, train_and_test
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.reproduce.controls import register_controls
 from slowfast_atfr.reproduce.study_report import study_table
-from slowfast_atfr.reproduce.study_variants import BASE, FREE, SCRATCH, TUNED, Run, runs_of
+from slowfast_atfr.reproduce.study_variants import BASE, EPOCHS, FREE, SCRATCH, TUNED, Run, runs_of
 from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
 from slowfast_atfr.reproduce.timed_clips import register_timed_clips
@@ -97,6 +97,10 @@ def _config(configs: Path, data: Path, out: Path, run: Run, pairs: Sequence[str]
     own = {**run.pairs(), **on_lists(str(data)), "OUTPUT_DIR": str(_folder(out, data, run, pairs))}
     if weights:
         own["TEST.CHECKPOINT_FILE_PATH" if run.start == FREE else "TRAIN.CHECKPOINT_FILE_PATH"] = weights
+    pairs = list(pairs)
+    if run.start == TUNED:
+        epochs = dict(zip(pairs[::2], pairs[1::2], strict=False)).get(EPOCHS, own[EPOCHS])
+        pairs += [EPOCHS, str(max(1, int(epochs) // 2)) if epochs.isdecimal() else epochs]
     network = f"{NETWORK}_ATFR.yaml" if run.variant.sgs else f"{NETWORK}.yaml"
     return load_cfg(str(configs / network), [*(word for pair in own.items() for word in pair), *pairs])
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast_atfr.config import load_cfg
 from slowfast_atfr.reproduce import accuracy_study
 from slowfast_atfr.reproduce.accuracy_study import main, read_results
 from slowfast_atfr.reproduce.controls import random_order, register_controls
 from slowfast_atfr.reproduce.study_report import error_of_difference, standard_error, study_table
-from slowfast_atfr.reproduce.study_variants import SCRATCH, TUNED, VARIANTS, runs_of
+from slowfast_atfr.reproduce.study_variants import FREE, SCRATCH, TUNED, VARIANTS, runs_of
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
 from slowfast_atfr.sgs.similarity import uniform_time
 from tests.tiny_sets import write_clip
@@ -76,17 +75,17 @@ def test_embeddings_count_only_as_far_as_they_are_finite(control):
     assert torch.isnan(control(embeddings, torch.ones(2, 5, dtype=torch.bool)).values).any()
 
 
-def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo):
+def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo, data, tmp_path):
     register_controls()
     runs = [run for seed in (0, 1) for run in runs_of(seed)]
     assert len({run.name for run in runs}) == len({run.folder for run in runs}) == len(runs)
     assert {run.variant.name for run in runs if run.start == TUNED} == {variant.name for variant in VARIANTS}
     assert runs[0].name == f"{SCRATCH}; base; seed 0"
     for run in runs_of(0):
-        network = "3DRESNET18_ATFR.yaml" if run.variant.sgs else "3DRESNET18.yaml"
-        pairs = [word for pair in run.pairs().items() for word in pair]
-        cfg = load_cfg(str(repo / "configs/Mini_Kinetics" / network), pairs)
-        assert (30 if run.start == TUNED else 60) == cfg.SOLVER.MAX_EPOCH
+        for pairs, epochs in (([], 60), (["SOLVER.MAX_EPOCH", "9"], 9)):
+            cfg = accuracy_study._config(repo / "configs", data, tmp_path, run, pairs)
+            assert (epochs // 2 if run.start == TUNED else epochs) == cfg.SOLVER.MAX_EPOCH
+            assert bool(run.variant.sgs) == cfg.SGS.ENABLE and (run.start != FREE) == cfg.TRAIN.ENABLE
 
 
 def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_path, capsys, monkeypatch):
