@@ -58,20 +58,23 @@ class Whole(Kinetics):
 
 
 class Paused(Whole):
-    """The whole video in half of a clip's frames; for the other half it pauses, at a frame that is drawn anew.
+    """The whole video in a third to all of a clip's frames; for the rest it pauses, at one of them.
 
-    Where a clip is taken for validation or a test, the name of its file decides.
+    How long and where is drawn anew for every training clip; else the name of the file decides.
     """
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
-        playing = (self.cfg.DATA.NUM_FRAMES + 1) // 2
-        indices = segment_indices(video.num_frames, count=playing, rng=rng)
-        return pause(indices, self.cfg.DATA.NUM_FRAMES, float(rng.random()))
+        return self._paused(video, *rng.random(2), rng)
 
     def middle_indices(self, video: Video) -> np.ndarray:
-        playing = (self.cfg.DATA.NUM_FRAMES + 1) // 2
-        indices = segment_indices(video.num_frames, count=playing)
-        return pause(indices, self.cfg.DATA.NUM_FRAMES, _share_of(video.path))
+        share = _share_of(video.path)
+        return self._paused(video, share, share * 97 % 1)
+
+    def _paused(self, video: Video, length: float, place: float, rng: np.random.Generator | None = None) -> np.ndarray:
+        frames = self.cfg.DATA.NUM_FRAMES
+        fewest = -(-frames // 3)
+        playing = fewest + int(length * (frames - fewest + 1))
+        return pause(segment_indices(video.num_frames, count=playing, rng=rng), frames, place)
 
 
 class Directed(Whole):

@@ -69,14 +69,11 @@ def test_a_paused_clip_shows_the_whole_video_and_one_frame_of_it_again_and_again
         views = [data.view_indices(video)[0], data.middle_indices(video)]
         drawn = [data.random_indices(video, np.random.default_rng(seed)) for seed in range(60)]
     assert np.array_equal(*views)
-    pauses = set()
-    for clip in (*views, *drawn):
-        frames, times = np.unique(clip, return_counts=True)
-        assert len(clip) == 16 and list(clip) == sorted(clip) and times.max() >= 9
-        assert 5 <= len(frames) <= 8  # two parts may meet in the frame between them
-        assert frames[0] <= 5 and frames[-1] >= 34  # from the first eighth of the video to its last
-        pauses.add(int(times.argmax()))
-    assert pauses == set(range(8))
+    assert all(len(clip) == 16 and list(clip) == sorted(clip) for clip in (*views, *drawn))
+    assert all(clip[0] <= 7 and clip[-1] >= 32 for clip in (*views, *drawn))  # from the first sixth to the last
+    longest = [np.unique(clip, return_counts=True)[1].max() for clip in drawn]
+    assert min(longest) <= 2 and max(longest) >= 11  # 16 frames of the video, or 6
+    assert len({int(np.unique(clip, return_counts=True)[1].argmax()) for clip in drawn}) > 5  # anywhere
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
