@@ -23,13 +23,14 @@ logger = logging.getLogger(__name__)
 LISTS_OF_NAMES = ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "MODEL.REPLICATE_PAD_STAGES")
 
 
-def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
+def load_cfg(path: str | None = None, opts: Sequence[str] = (), *, source: str = "the command line") -> CfgNode:
     """Read a config, apply the command line's pairs, validate and freeze.
 
     Args:
         path: YAML file, or the name of a config that comes with the package, such as Kinetics/X3D_S_ATFR; a file wins.
             Its `_BASE_` is what it is a diff of: a file, relative to itself, or such a name. None: the defaults.
         opts: KEY, VALUE, KEY, VALUE, ... as on the command line, values in YAML; they win over the file.
+        source: of opts, for errors.
     Returns:
         a frozen node.
     Raises:
@@ -41,11 +42,9 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
         for key, value in flatten(_read_yaml(path)):
             _set(cfg, key, value, source=path)
     if len(opts) % 2:
-        raise ConfigError(
-            f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r}, the last, has no partner"
-        )
+        raise ConfigError(f"pairs of {source} are KEY VALUE KEY VALUE ...: {opts[-1]!r}, the last, has no partner")
     for key, text in zip(opts[::2], opts[1::2], strict=True):
-        _set(cfg, key, _parse(text), source="the command line", text=text)
+        _set(cfg, key, _parse(text), source=source, text=text)
     validate(cfg)
     cfg.freeze()
     check_rooms(cfg)
