@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.own_videos import find_videos
+from slowfast_atfr.engine.cli import CFG_HELP
 from slowfast_atfr.engine.launch import TOLD
 from slowfast_atfr.engine.predict import Prediction, Predictor
 from slowfast_atfr.engine.preflight import check_files
@@ -26,13 +27,13 @@ from slowfast_atfr.utils.logging import say
 FORMATS = ("table", "csv", "json")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
     """Run the command line.
 
     Returns:
         0; 1 where a video could not be read, and the others are told; 2 where nothing could be predicted at all.
     """
-    args = parse_args(argv)
+    args = parse_args(argv, prog)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         cfg = load_cfg(args.cfg, pairs_of(args))
@@ -61,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = FileArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
+def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse.Namespace:
+    parser = FileArgumentParser(prog=prog, description="What a trained network says of one's own videos.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add_network_arguments(parser)
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",
@@ -78,7 +79,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """--cfg, --checkpoint, --classes and --opts."""
-    parser.add_argument("--cfg", required=True, metavar="FILE", help="YAML config of the network")
+    parser.add_argument("--cfg", required=True, metavar="FILE", help=CFG_HELP)
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="its weights, or the OUTPUT_DIR of a run")
     parser.add_argument("--classes", type=Path, metavar="FILE",
                         help="names of the classes: a line for each, or JSON, a list or {name: number}")  # fmt: skip
