@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
         check_files(cfg)
         names, videos = read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
         predictor = Predictor(cfg)
-        predictions, failed = [], set()
+        predictions, failed, start = [], set(), time.perf_counter()
         with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
             for prediction in predictor(videos, args.stride):
                 bar.update(prediction.path != (predictions[-1].path if predictions else None))
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
                     failed.add(prediction.path)
                     tqdm.write(f"error: {prediction.path}: {prediction.error}", file=sys.stderr)
                 predictions.append(prediction)
+        print(times(predictions, time.perf_counter() - start), file=sys.stderr)
         text = FORMATTERS[args.format]([told(p, names, args.top) for p in predictions])
         if args.output:
             write_whole(str(args.output), text)
@@ -100,7 +102,10 @@ def _positive(text: str) -> float:
 
 
 def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, Any]:
-    """A prediction as plain data: video, seconds, classes with their probabilities in percent, cost; or the error."""
+    """A prediction as plain data: video, seconds, classes with their probabilities in percent, cost; or the error.
+
+    seconds_per_clip are the network's.
+    """
     if prediction.error:
         return {"video": prediction.path, "error": prediction.error}
     best = prediction.scores.argsort()[::-1][:top]
@@ -108,7 +113,21 @@ def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, An
     span = {"start": round(prediction.start, 3), "end": round(prediction.end, 3), "clips": prediction.num_clips}
     cost = {name: round(value, 4) for name, value in prediction.cost.items()}
     cost = {"gflops_per_clip": cost.pop("gflops_per_clip"), **cost}
-    return {"video": prediction.path, **span, "top": classes, **cost, "seconds_per_clip": round(prediction.seconds, 4)}
+    spent = {"decoding_seconds_per_clip": prediction.decoding, "seconds_per_clip": prediction.seconds}
+    return {"video": prediction.path, **span, "top": classes, **cost, **{key: round(s, 4) for key, s in spent.items()}}
+
+
+def times(predictions: Sequence[Prediction], seconds: float) -> str:
+    """How long all took, in a line: seconds, those of the network, and those of decoding, which may run beside it."""
+    clips = sum(prediction.num_clips for prediction in predictions)
+    decoding, network = (
+        sum(getattr(prediction, part) * prediction.num_clips for prediction in predictions)
+        for part in ("decoding", "seconds")
+    )
+    videos = len({prediction.path for prediction in predictions})
+    beside = " beside it" if network + decoding > seconds else ""
+    parts = f"network {network:.2f} s, decoding {decoding:.2f} s{beside}"
+    return f"{videos} video(s), {clips} clip(s) in {seconds:.2f} s: {parts}"
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
@@ -135,7 +154,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def as_table(rows: Sequence[dict[str, Any]]) -> str:
     """Aligned columns for a terminal. Videos that could not be read are left out: they have their own lines."""
-    lines = [["video", "seconds", "classes", "GFLOPs", "active bins", "ms a clip"]]
+    lines = [["video", "seconds", "classes", "GFLOPs", "active bins", "decoding ms", "network ms"]]
     for row in rows:
         if "error" in row:
             continue
@@ -147,6 +166,7 @@ def as_table(rows: Sequence[dict[str, Any]]) -> str:
                 ", ".join(f"{entry['class']} {entry['percent']:.1f}%" for entry in row["top"]),
                 f"{row['gflops_per_clip']:.4g}",
                 ", ".join(f"{name} {value:.1f}" for name, value in bins) or "-",
+                f"{row['decoding_seconds_per_clip'] * 1e3:.1f}",
                 f"{row['seconds_per_clip'] * 1e3:.1f}",
             ]
         )
