@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
 
 from slowfast_atfr import __version__
 from slowfast_atfr.config import config_names
+from slowfast_atfr.utils.stop import EXIT_STATUS
 from tests.tiny_sets import small_pairs, write_clips
 
 pytestmark = pytest.mark.slow
@@ -22,10 +24,14 @@ SOURCES = ("slowfast_atfr", "configs", "pyproject.toml", "setup.py", "README.md"
 CONFIG = "Demo/SLOWFAST_R18_ATFR"
 
 
+def clean():
+    """The environment, without a way to the checkout."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
 def done(command, folder, status=0):
     """What a command that ends with this status prints, stdout and stderr."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    run = subprocess.run([str(word) for word in command], cwd=folder, env=environment, capture_output=True, text=True)
+    run = subprocess.run([str(word) for word in command], cwd=folder, env=clean(), capture_output=True, text=True)
     assert run.returncode == status, (command, run.stdout, run.stderr)
     return run.stdout, run.stderr
 
@@ -96,6 +102,15 @@ def test_the_command_answers(command):
     error = command("train", "--cfg", "SSv2/SLOWFAST_8x8_R50_ATRF", status=1)[1]
     assert "did you mean SSv2/SLOWFAST_8x8_R50_ATFR" in error and "Traceback" not in error
     assert "Table A.1" in command("reproduce", "--gflops-only", "--tables", "A.1")[0]
+
+
+def test_a_run_that_is_told_to_end_while_it_starts_ends_in_order(programs, tmp_path):
+    """SIGTERM is held from before torch is imported until the run handles it."""
+    process = subprocess.Popen([programs / "slowfast-atfr", "demo"], cwd=tmp_path, env=clean(), stderr=subprocess.PIPE)
+    time.sleep(0.7)  # torch takes longer
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == EXIT_STATUS and b"start the demo again" in err, err
 
 
 def test_a_users_day(command, tmp_path):
