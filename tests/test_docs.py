@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from slowfast_atfr.analysis import model_summary
-from slowfast_atfr.config import load_cfg
+from slowfast_atfr.command import COMMANDS
+from slowfast_atfr.config import config_names, load_cfg
 from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.engine.cli import parse_args
 from slowfast_atfr.prepare.cli import main as prepare_data
@@ -83,6 +84,16 @@ def test_the_commands_for_data_sets_can_be_run(downloads, repo):
             assert program == "python" and script == "-c", command
             subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
     assert ran == set(RECIPES)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/getting_started.md"])
+def test_commands_and_configs_that_a_page_names_are_there(repo, page):
+    text = (repo / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"slowfast-atfr ([a-z]\w+)", text))
+    assert named and named <= set(COMMANDS)
+    used = {name for name in re.findall(r"(?:--cfg |create_model\(\")([\w./]+)", text) if name != "config.yaml"}
+    names = {name.removeprefix("configs/").removesuffix(".yaml") for name in used} - {"..."}
+    assert names and names <= set(config_names())
 
 
 def test_the_counts_on_the_page_are_those_that_the_command_prints(repo):

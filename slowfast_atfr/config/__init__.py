@@ -4,6 +4,7 @@ from slowfast_atfr.config.augmentation import MAX_MAGNITUDE, RandAugmentPolicy, 
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.load import load_cfg
+from slowfast_atfr.config.names import config_names, configs_folder
 from slowfast_atfr.config.validate import (
     ALL_STAGES,
     BLOCKS,
@@ -28,6 +29,8 @@ __all__ = [
     "STAGES",
     "ConfigError",
     "RandAugmentPolicy",
+    "config_names",
+    "configs_folder",
     "get_cfg",
     "load_cfg",
     "num_pathways",

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.foreign import OFF_IS_NONE, RENAMED, SET_BY_RUN, is_inert
+from slowfast_atfr.config.names import find_config, near_names
 from slowfast_atfr.config.rooms import check_rooms
 from slowfast_atfr.config.validate import validate
 
@@ -21,12 +23,14 @@ logger = logging.getLogger(__name__)
 LISTS_OF_NAMES = ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "MODEL.REPLICATE_PAD_STAGES")
 
 
-def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
+def load_cfg(path: str | None = None, opts: Sequence[str] = (), *, source: str = "the command line") -> CfgNode:
     """Read a config, apply the command line's pairs, validate and freeze.
 
     Args:
-        path: YAML file; its `_BASE_` is a file that it is a diff of, relative to itself. None: the defaults.
+        path: YAML file, or the name of a config that comes with the package, such as Kinetics/X3D_S_ATFR; a file wins.
+            Its `_BASE_` is what it is a diff of: a file, relative to itself, or such a name. None: the defaults.
         opts: KEY, VALUE, KEY, VALUE, ... as on the command line, values in YAML; they win over the file.
+        source: of opts, for errors.
     Returns:
         a frozen node.
     Raises:
@@ -35,23 +39,21 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     if path is not None:
-        for key, value in flatten(_read_yaml(path, seen=())):
+        for key, value in flatten(_read_yaml(path)):
             _set(cfg, key, value, source=path)
     if len(opts) % 2:
-        raise ConfigError(
-            f"the command line's pairs are KEY VALUE KEY VALUE ...: {opts[-1]!r}, the last, has no partner"
-        )
+        raise ConfigError(f"pairs of {source} are KEY VALUE KEY VALUE ...: {opts[-1]!r}, the last, has no partner")
     for key, text in zip(opts[::2], opts[1::2], strict=True):
-        _set(cfg, key, _parse(text), source="the command line", text=text)
+        _set(cfg, key, _parse(text), source=source, text=text)
     validate(cfg)
     cfg.freeze()
     check_rooms(cfg)
     return cfg
 
 
-def _read_yaml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """The nested dict of a file over that of its `_BASE_`."""
-    path = os.path.abspath(path)
+def _read_yaml(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The nested dict of a file, or of a named config, over that of its `_BASE_`; `seen`: the files that led here."""
+    path = find_config(name, os.path.dirname(seen[-1]) if seen else "")
     if path in seen:
         raise ConfigError(f"_BASE_ goes round in a circle: {' -> '.join((*seen, path))}")
     try:
@@ -59,7 +61,8 @@ def _read_yaml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
             tree = yaml.safe_load(file) or {}
     except OSError as error:
         named = f", the _BASE_ of {seen[-1]}" if seen else ""
-        raise ConfigError(f"cannot read the config {path}{named}: {error.strerror}") from None
+        remedy = f", and no config has the name {name}; {near_names(name)}" if error.errno == errno.ENOENT else ""
+        raise ConfigError(f"cannot read the config {path}{named}: {error.strerror}{remedy}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
@@ -70,9 +73,10 @@ def _read_yaml(path: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if base is None:
         return tree
     if not isinstance(base, str):
-        raise ConfigError(f"{path}: _BASE_ is {base!r}; it takes the path of a YAML file, relative to this one")
-    merged = _read_yaml(os.path.join(os.path.dirname(path), os.path.expanduser(base)), (*seen, path))
-    return _overlay(merged, tree)
+        raise ConfigError(
+            f"{path}: _BASE_ is {base!r}; it takes the path of a YAML file, relative to this one, or a name"
+        )
+    return _overlay(_read_yaml(base, (*seen, path)), tree)
 
 
 def _overlay(base: dict[str, Any], diff: dict[str, Any]) -> dict[str, Any]:

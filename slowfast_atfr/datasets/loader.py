@@ -165,7 +165,7 @@ def build_view_loader(dataset: VideoDataset, cfg: CfgNode, rank: RankInfo, *, do
 
 def _options(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     """What every DataLoader of a run is told."""
-    workers = _workers(cfg.DATA_LOADER.NUM_WORKERS, rank.local_world_size)
+    workers = num_workers(cfg.DATA_LOADER.NUM_WORKERS, rank.local_world_size)
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
@@ -228,7 +228,7 @@ def _share(section: str, size: int, processes: int) -> int:
     return size // processes
 
 
-def _workers(wanted: int, processes: int) -> int:
+def num_workers(wanted: int, processes: int) -> int:
     """Workers for one of the processes of a machine, no more than it has cores; clips do not depend on their number."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(wanted, max(1, cores // processes))

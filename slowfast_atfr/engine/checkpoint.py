@@ -22,7 +22,7 @@ from torch import nn, optim
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.engine.checkpoint_file import FILE_PATH, CheckpointFile, read_checkpoint
+from slowfast_atfr.engine.checkpoint_file import CheckpointFile, read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_size, on_main
@@ -120,6 +120,25 @@ def last_checkpoint(output_dir: str) -> CheckpointFile | None:
     return read[0] if read else read_checkpoint(path)
 
 
+def weights_at(path: str, *, key: str, expected: str | None = None) -> CheckpointFile:
+    """The file at a path, or the newest checkpoint in it where it is the OUTPUT_DIR of a run. A collective.
+
+    Args:
+        path: of a file or folder.
+        key: that the path comes from, for errors and warnings.
+        expected: as `read_checkpoint` has it.
+    Raises:
+        ConfigError: if there is no such file, it is no checkpoint, or the folder holds none.
+    """
+    if not os.path.isdir(path):
+        return read_checkpoint(path, key=key, expected=expected)
+    file = last_checkpoint(path)
+    if file is None:
+        rule = "which holds no checkpoint of a run; name a file, or a run's OUTPUT_DIR"
+        raise ConfigError(f"{key} is the folder {path!r}, {rule}")
+    return file
+
+
 def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
     """Load the weights to test and return their path. A collective.
 
@@ -129,24 +148,18 @@ def load_for_test(cfg: CfgNode, model: nn.Module) -> str:
     Raises:
         ConfigError: if there is none of them, or it does not fit the model.
     """
-    section, clear = cfg.TEST, ()
-    file = None
-    if not cfg.TEST.CHECKPOINT_FILE_PATH:
+    tested, started, clear = cfg.TEST.CHECKPOINT_FILE_PATH, cfg.TRAIN.CHECKPOINT_FILE_PATH, ()
+    if tested:
+        file = weights_at(tested, key="TEST.CHECKPOINT_FILE_PATH", expected=cfg.TEST.CHECKPOINT_TYPE)
+    else:
         file = last_checkpoint(cfg.OUTPUT_DIR)
-    elif os.path.isdir(cfg.TEST.CHECKPOINT_FILE_PATH):
-        file = last_checkpoint(cfg.TEST.CHECKPOINT_FILE_PATH)
-        if file is None:
-            found = f"TEST.CHECKPOINT_FILE_PATH is the folder {cfg.TEST.CHECKPOINT_FILE_PATH!r}"
-            raise ConfigError(f"{found}, which holds no checkpoint of a run; name a file, or a run's OUTPUT_DIR")
-    if file is None and not cfg.TEST.CHECKPOINT_FILE_PATH:
-        section, clear = cfg.TRAIN, cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
-    if file is None and not section.CHECKPOINT_FILE_PATH:
+    if file is None and not started:
         raise ConfigError(
             f"nothing to test: TEST.CHECKPOINT_FILE_PATH is empty and OUTPUT_DIR ({cfg.OUTPUT_DIR}) holds no checkpoint"
         )
     if file is None:
-        key = FILE_PATH if section is cfg.TRAIN else "TEST.CHECKPOINT_FILE_PATH"
-        file = read_checkpoint(section.CHECKPOINT_FILE_PATH, key=key, expected=section.CHECKPOINT_TYPE)
+        clear = cfg.TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN
+        file = read_checkpoint(started, expected=cfg.TRAIN.CHECKPOINT_TYPE)
     average = file.rest.get("ema_state")
     if cfg.SOLVER.EMA_DECAY and average:
         logger.info("%s has an average of weights (SOLVER.EMA_DECAY): that is tested", file.path)

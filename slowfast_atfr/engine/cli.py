@@ -1,4 +1,4 @@
-"""The command line of tools/run_net.py and its like: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
+"""The command lines that train and test: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
 
 import argparse
 import logging
@@ -21,6 +21,7 @@ from slowfast_atfr.utils.lock import OutputLock
 from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped
 
 logger = logging.getLogger(__name__)
+CFG_HELP = "YAML config, or the name of one that comes with the package, such as SSv2/SLOWFAST_8x8_R50_ATFR"
 INTERRUPTED = 128 + signal.SIGINT  # what shells report of a process that Ctrl-C has ended
 
 
@@ -31,7 +32,7 @@ def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tu
         description=description,
         epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, such as NUM_GPUS 0 OUTPUT_DIR out",
     )
-    parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help="YAML config")
+    parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help=CFG_HELP)
     parser.add_argument("--num_shards", type=int, help="machines of the job (NUM_SHARDS)")
     parser.add_argument("--shard_id", type=int, help="index of this machine, from 0 (SHARD_ID)")
     parser.add_argument(
@@ -66,16 +67,30 @@ def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
             raise
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "run_net.py") -> int:
     """Run the command line of tools/run_net.py; 0, or 1 after an error."""
     description = "Train (TRAIN.ENABLE) and test (TEST.ENABLE) the network of a config."
-    return run_command(train_and_test, argv, prog="run_net.py", description=description)
+    return run_command(train_and_test, argv, prog=prog, description=description)
 
 
-def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description: str) -> int:
-    """Launch `fn` by a command line; what the user can mend is told in a paragraph, without a traceback."""
+def test_only(argv: Sequence[str] | None = None, *, prog: str) -> int:
+    """The same without training, whatever the config and the pairs say."""
+    description = "Test the network of a config: TEST.CHECKPOINT_FILE_PATH, or the newest checkpoint of OUTPUT_DIR."
+    only = ("TRAIN.ENABLE", "False", "TEST.ENABLE", "True")
+    return run_command(train_and_test, argv, prog=prog, description=description, last=only)
+
+
+def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description: str, last: Sequence[str] = ()) -> int:
+    """Launch `fn` by a command line; what the user can mend is told in a paragraph, without a traceback.
+
+    Args:
+        fn: what each process runs.
+        argv: None: that of the process.
+        prog, description: for --help.
+        last: pairs that win over those of the command line.
+    """
     args, pairs = parse_args(argv, prog=prog, description=description)
-    return exit_status(lambda: launch(fn, load_cfg(args.cfg_file, pairs), args.init_method))
+    return exit_status(lambda: launch(fn, load_cfg(args.cfg_file, [*pairs, *last]), args.init_method))
 
 
 def exit_status(command: Callable[[], None]) -> int:

@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +10,15 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.datasets.decoder import DecodeError
+from slowfast_atfr.datasets.loader import num_workers
 from slowfast_atfr.datasets.own_videos import Look, OwnVideos
 from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.run import build_for_test, watch_cost
 from slowfast_atfr.engine.step import autocast
+from slowfast_atfr.utils.ahead import made_ahead
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.precision import allow_tf32
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Prediction:
     num_clips: clips that went through the network.
     cost: means over the clips: gflops_per_clip, and such as active_bins_s2_fast.
     seconds: that the network took for a clip.
+    decoding: seconds that it took to decode a clip, beside the network.
     error: why the video could not be read; "" where it could.
     """
 
@@ -43,6 +42,7 @@ class Prediction:
     num_clips: int = 0
     cost: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    decoding: float = 0.0
     error: str = ""
 
 
@@ -68,30 +68,35 @@ class Predictor:
         self.network, _ = build_for_test(cfg, RankInfo(0, 1, 0, 1, device))
 
     def __call__(self, paths: Sequence[str], stride: float | None = None) -> Iterator[Prediction]:
-        """Predictions in the order of the videos. The next clips are decoded while the network is at work.
+        """Predictions in the order of the videos. The next videos are decoded while the network is at work.
+
+        DATA_LOADER.NUM_WORKERS threads decode, no more than there are cores, at least one; each holds the clips of a
+        video, or WINDOWS_AT_ONCE windows of it.
 
         Args:
             paths: of video files.
             stride: None: a prediction for each video, from the test's views of it. Else one for each window: a clip's
                 duration, every so many seconds from the start to the end of the video.
         """
-        for path, look in _one_ahead(self._looks(OwnVideos(self.cfg, paths), stride)):
+        threads = max(1, num_workers(self.cfg.DATA_LOADER.NUM_WORKERS, 1))
+        for path, look, seconds in made_ahead((self._looks(path, stride) for path in paths), threads):
             if isinstance(look, DecodeError):
                 yield Prediction(path, error=look.reason)
             else:
-                yield from self._predict(path, look, whole=stride is None)
+                yield from self._predict(path, look, seconds / len(look.views), whole=stride is None)
 
-    def _looks(self, videos: OwnVideos, stride: float | None) -> Iterator[tuple[str, Look | DecodeError]]:
-        """What there is to see of each video, or why not all of it can be seen."""
-        for index in range(len(videos)):
-            path = videos.path(index)
-            try:
-                for look in [videos.look(index)] if stride is None else videos.look_along(index, stride):
-                    yield path, look
-            except DecodeError as error:
-                yield path, error
+    def _looks(self, path: str, stride: float | None) -> Iterator[tuple[str, Look | DecodeError, float]]:
+        """What there is to see of a video, or why not all of it can be seen, and the seconds that it took to decode."""
+        videos = OwnVideos(self.cfg, [path])
+        start = time.perf_counter()
+        try:
+            for look in [videos.look(0)] if stride is None else videos.look_along(0, stride):
+                yield path, look, time.perf_counter() - start
+                start = time.perf_counter()
+        except DecodeError as error:
+            yield path, error, time.perf_counter() - start
 
-    def _predict(self, path: str, look: Look, *, whole: bool) -> Iterator[Prediction]:
+    def _predict(self, path: str, look: Look, decoding: float, *, whole: bool) -> Iterator[Prediction]:
         """A prediction for the whole video, or one for each of the clips, whose views stand together."""
         scores, cost, seconds = self._scores(look.views)
         spans = [(look.spans[:, 0].min(), look.spans[:, 1].max())] if whole else look.spans
@@ -100,7 +105,7 @@ class Predictor:
             mine = slice(number * each, (number + 1) * each)
             together = scores[mine].max(0) if self.cfg.DATA.ENSEMBLE_METHOD == "max" else scores[mine].mean(0)
             means = {name: float(values[mine].mean()) for name, values in cost.items()}
-            yield Prediction(path, float(start), float(end), together, each, means, seconds)
+            yield Prediction(path, float(start), float(end), together, each, means, seconds, decoding)
 
     @torch.inference_mode()
     def _scores(self, frames: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
@@ -113,12 +118,3 @@ class Predictor:
                 costs.append(cost.take())
         seconds = (time.perf_counter() - start) / len(frames)
         return np.concatenate(scores), {name: np.concatenate([c[name] for c in costs]) for name in costs[0]}, seconds
-
-
-def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same, while a thread makes the next one."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.own_videos import find_videos
+from slowfast_atfr.engine.cli import CFG_HELP
 from slowfast_atfr.engine.launch import TOLD
 from slowfast_atfr.engine.predict import Prediction, Predictor
 from slowfast_atfr.engine.preflight import check_files
@@ -26,20 +28,20 @@ from slowfast_atfr.utils.logging import say
 FORMATS = ("table", "csv", "json")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
     """Run the command line.
 
     Returns:
         0; 1 where a video could not be read, and the others are told; 2 where nothing could be predicted at all.
     """
-    args = parse_args(argv)
+    args = parse_args(argv, prog)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         cfg = load_cfg(args.cfg, pairs_of(args))
         check_files(cfg)
         names, videos = read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
         predictor = Predictor(cfg)
-        predictions, failed = [], set()
+        predictions, failed, start = [], set(), time.perf_counter()
         with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
             for prediction in predictor(videos, args.stride):
                 bar.update(prediction.path != (predictions[-1].path if predictions else None))
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     failed.add(prediction.path)
                     tqdm.write(f"error: {prediction.path}: {prediction.error}", file=sys.stderr)
                 predictions.append(prediction)
+        print(times(predictions, time.perf_counter() - start), file=sys.stderr)
         text = FORMATTERS[args.format]([told(p, names, args.top) for p in predictions])
         if args.output:
             write_whole(str(args.output), text)
@@ -61,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = FileArgumentParser(prog="predict.py", description="What a trained network says of one's own videos.")
+def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse.Namespace:
+    parser = FileArgumentParser(prog=prog, description="What a trained network says of one's own videos.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add_network_arguments(parser)
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",
@@ -78,7 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """--cfg, --checkpoint, --classes and --opts."""
-    parser.add_argument("--cfg", required=True, metavar="FILE", help="YAML config of the network")
+    parser.add_argument("--cfg", required=True, metavar="FILE", help=CFG_HELP)
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="its weights, or the OUTPUT_DIR of a run")
     parser.add_argument("--classes", type=Path, metavar="FILE",
                         help="names of the classes: a line for each, or JSON, a list or {name: number}")  # fmt: skip
@@ -99,7 +102,10 @@ def _positive(text: str) -> float:
 
 
 def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, Any]:
-    """A prediction as plain data: video, seconds, classes with their probabilities in percent, cost; or the error."""
+    """A prediction as plain data: video, seconds, classes with their probabilities in percent, cost; or the error.
+
+    seconds_per_clip are the network's.
+    """
     if prediction.error:
         return {"video": prediction.path, "error": prediction.error}
     best = prediction.scores.argsort()[::-1][:top]
@@ -107,7 +113,21 @@ def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, An
     span = {"start": round(prediction.start, 3), "end": round(prediction.end, 3), "clips": prediction.num_clips}
     cost = {name: round(value, 4) for name, value in prediction.cost.items()}
     cost = {"gflops_per_clip": cost.pop("gflops_per_clip"), **cost}
-    return {"video": prediction.path, **span, "top": classes, **cost, "seconds_per_clip": round(prediction.seconds, 4)}
+    spent = {"decoding_seconds_per_clip": prediction.decoding, "seconds_per_clip": prediction.seconds}
+    return {"video": prediction.path, **span, "top": classes, **cost, **{key: round(s, 4) for key, s in spent.items()}}
+
+
+def times(predictions: Sequence[Prediction], seconds: float) -> str:
+    """How long all took, in a line: seconds, those of the network, and those of decoding, which may run beside it."""
+    clips = sum(prediction.num_clips for prediction in predictions)
+    decoding, network = (
+        sum(getattr(prediction, part) * prediction.num_clips for prediction in predictions)
+        for part in ("decoding", "seconds")
+    )
+    videos = len({prediction.path for prediction in predictions})
+    beside = " beside it" if network + decoding > seconds else ""
+    parts = f"network {network:.2f} s, decoding {decoding:.2f} s{beside}"
+    return f"{videos} video(s), {clips} clip(s) in {seconds:.2f} s: {parts}"
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
@@ -134,7 +154,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def as_table(rows: Sequence[dict[str, Any]]) -> str:
     """Aligned columns for a terminal. Videos that could not be read are left out: they have their own lines."""
-    lines = [["video", "seconds", "classes", "GFLOPs", "active bins", "ms a clip"]]
+    lines = [["video", "seconds", "classes", "GFLOPs", "active bins", "decoding ms", "network ms"]]
     for row in rows:
         if "error" in row:
             continue
@@ -146,6 +166,7 @@ def as_table(rows: Sequence[dict[str, Any]]) -> str:
                 ", ".join(f"{entry['class']} {entry['percent']:.1f}%" for entry in row["top"]),
                 f"{row['gflops_per_clip']:.4g}",
                 ", ".join(f"{name} {value:.1f}" for name, value in bins) or "-",
+                f"{row['decoding_seconds_per_clip'] * 1e3:.1f}",
                 f"{row['seconds_per_clip'] * 1e3:.1f}",
             ]
         )

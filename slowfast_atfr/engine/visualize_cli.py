@@ -24,10 +24,10 @@ def _output_name(text: str) -> Path:
     return Path(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "visualize_sgs.py") -> int:
     """Run the command line; 0, or 1 after an error."""
     parser = FileArgumentParser(
-        prog="visualize_sgs.py", description="What SGS merges in a clip of a video: a picture, and a page of HTML."
+        prog=prog, description="What SGS merges in a clip of a video: a picture, and a page of HTML."
     )
     parser.add_argument("video", metavar="VIDEO")
     add_network_arguments(parser)

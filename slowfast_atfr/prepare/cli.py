@@ -14,6 +14,7 @@ from slowfast_atfr.prepare.request import Request
 from slowfast_atfr.utils.arguments import FileArgumentParser
 from slowfast_atfr.utils.errors import RunError
 
+PROG = "prepare_data.py"
 SIDE = 256
 EXAMPLES = {
     "kinetics400": "prepare_data.py kinetics400 k400 --resize --check --drop-bad",
@@ -28,7 +29,7 @@ EXAMPLES = {
 WRONG, UNWRITABLE, INTERRUPTED = 2, 1, 130  # exit statuses; 1 is also: there are bad videos in the lists
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = PROG) -> int:
     """Prepare a data set.
 
     Returns:
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     try:
-        return 0 if prepare(parse(argv)) else 1
+        return 0 if prepare(parse(argv, prog)) else 1
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG
@@ -48,20 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def parse(argv: Sequence[str] | None) -> Request:
+def parse(argv: Sequence[str] | None, prog: str = PROG) -> Request:
     """The request of a command line; argparse ends the program, with status 2, for one that is none."""
     text = argparse.RawDescriptionHelpFormatter
-    examples = "examples:\n" + "\n".join(f"  {example}" for example in EXAMPLES.values())
+    example_of = {name: example.replace(PROG, prog) for name, example in EXAMPLES.items()}
+    examples = "examples:\n" + "\n".join(f"  {example}" for example in example_of.values())
     parser = FileArgumentParser(
-        prog="prepare_data.py",
+        prog=prog,
         description="Make a downloaded data set ready to train on; docs/datasets.md has what to download.",
-        epilog=f"{examples}\n\nprepare_data.py NAME --help tells the options of each.",
+        epilog=f"{examples}\n\n{prog} NAME --help tells the options of each.",
         formatter_class=text,
     )
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True, help=", ".join(RECIPES))
     for name, recipe in RECIPES.items():
         one = names.add_parser(
-            name, description=f"Prepare {recipe.title}.", epilog=f"example:\n  {EXAMPLES[name]}", formatter_class=text
+            name, description=f"Prepare {recipe.title}.", epilog=f"example:\n  {example_of[name]}", formatter_class=text
         )
         one.add_argument("folder", metavar="FOLDER", help="what was downloaded, unpacked")
         one.add_argument("--out", help=f"receives lists and copies of the videos (default FOLDER/{PREPARED})")

@@ -171,13 +171,13 @@ def _device(text: str) -> torch.device:
 BUSY = 0.1  # share of the processors that others may have in use
 
 
-def main(configs: Path, argv: Sequence[str] | None = None) -> int:
+def main(configs: Path, argv: Sequence[str] | None = None, *, prog: str = "benchmark.py") -> int:
     """The command line of tools/benchmark.py.
 
     Returns:
         0; 1 where the machine is busy with something else or a benchmark fails, 2 where the arguments are wrong.
     """
-    parser = argparse.ArgumentParser(prog="benchmark.py", description="Ratios of times, all measured in one run.")
+    parser = argparse.ArgumentParser(prog=prog, description="Ratios of times, all measured in one run.")
     names = [*BENCHMARKS, "all"]
     text = f"{', '.join(BENCHMARKS)}; all: a table of what matters on a GPU, in the order in which it matters"
     parser.add_argument("names", nargs="+", metavar="NAME", choices=names, help=text)

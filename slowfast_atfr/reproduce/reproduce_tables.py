@@ -44,15 +44,15 @@ class Plan:
     cfgs: tuple[CfgNode, ...]
 
 
-def main(configs: Path, argv: Sequence[str] | None = None) -> int:
+def main(configs: Path, argv: Sequence[str] | None = None, *, prog: str = "reproduce_tables.py") -> int:
     """The command line of tools/reproduce_tables.py; 0, 1 after an error, 2 where the arguments are wrong."""
-    args = _parse(argv)
+    args = _parse(argv, prog)
     return exit_status(lambda: (_tell_costs if args.gflops_only else _reproduce)(args.tables, configs, args))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="reproduce_tables.py",
+        prog=prog,
         description="Train and test the networks of the paper's tables, and set the figures beside the paper's.",
         epilog="Whatever follows as KEY VALUE ... overrides every row's config. What is done is not done again.",
     )

@@ -5,14 +5,17 @@ import io
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.predict import Predictor
-from slowfast_atfr.engine.predict_cli import main
+from slowfast_atfr.datasets.own_videos import OwnVideos
+from slowfast_atfr.engine.predict import Prediction, Predictor
+from slowfast_atfr.engine.predict_cli import main, times
 from slowfast_atfr.engine.test import test as run_test
 from slowfast_atfr.models import build_model
 from slowfast_atfr.reproduce.data_benchmark import counted_frames
@@ -97,6 +100,7 @@ def test_the_span_is_that_of_the_frames_in_every_form(argv, folder, tmp_path, ca
         assert main([str(folder / "b.mp4"), *options]) == 0
         told[form] = capsys.readouterr().out
     (row,), (line,) = json.loads(told["json"]), csv.DictReader(io.StringIO(told["csv"]))
+    assert min(row["decoding_seconds_per_clip"], row["seconds_per_clip"]) > 0 and "decoding ms" in told["table"]
     assert (row["start"], row["end"]) == (0, 0.8) == (float(line["start"]), float(line["end"]))  # of 3 s
     assert "0.0 to 0.8" in told["table"]
 
@@ -152,6 +156,61 @@ def test_windows_take_one_pass_over_any_container(make_cfg, tmp_path, monkeypatc
     assert len(windows) == 79 and not any(window.error for window in windows)
     assert windows[-1].end == pytest.approx(windows[-1].start + 8 / 25) == pytest.approx(15.92)
     assert count[0] <= 400
+
+
+def test_videos_are_decoded_beside_the_network(make_cfg, folder, monkeypatch):
+    """The network works on a video until the next ones, as many as there are threads, are being decoded."""
+    begun, lock = [], threading.Condition()
+    look, scores, waited = OwnVideos.look, Predictor._scores, []
+
+    def look_and_tell(self, index):
+        with lock:
+            begun.append(self.path(index))
+            lock.notify_all()
+        return look(self, index)
+
+    def wait_and_score(self, frames):
+        waited.append(None)
+        with lock:
+            assert lock.wait_for(lambda: len(begun) >= min(len(waited) + 2, len(paths)), 20)
+        return scores(self, frames)
+
+    monkeypatch.setattr(OwnVideos, "look", look_and_tell)
+    monkeypatch.setattr(Predictor, "_scores", wait_and_score)
+    monkeypatch.setattr("slowfast_atfr.engine.predict.num_workers", lambda wanted, processes: min(wanted, 2))
+    paths = [str(folder / name) for name in LENGTHS] * 2
+    found = list(Predictor(make_cfg(DATA_LOADER__NUM_WORKERS=8))(paths))
+    assert [prediction.path for prediction in found] == paths and len(waited) == len(paths)
+    for first, again in zip(found[:3], found[3:], strict=True):
+        np.testing.assert_array_equal(first.scores, again.scores)
+
+
+@pytest.mark.parametrize("stride", [None, 0.4])
+def test_decoding_and_network_are_timed_apart(make_cfg, folder, monkeypatch, stride):
+    look, look_along, scores = OwnVideos.look, OwnVideos.look_along, Predictor._scores
+
+    def slowly(self, index):
+        time.sleep(0.3)
+        return look(self, index)
+
+    def slowly_along(self, index, stride):
+        time.sleep(0.3)
+        yield from look_along(self, index, stride)
+
+    monkeypatch.setattr(OwnVideos, "look", slowly)
+    monkeypatch.setattr(OwnVideos, "look_along", slowly_along)
+    predictor, path = Predictor(make_cfg(TEST__DATASET="kinetics")), str(folder / "b.mp4")
+    predictions = list(predictor([path], stride))
+    assert sum(prediction.decoding * prediction.num_clips for prediction in predictions) >= 0.3
+    monkeypatch.setattr(Predictor, "_scores", lambda self, frames: (*scores(self, frames)[:2], 5.0))
+    slow = list(predictor([path], stride))
+    assert {prediction.seconds for prediction in slow} == {5.0} and max(p.decoding for p in slow) < 5
+
+
+def test_times_of_all_are_told_in_a_line():
+    some = [Prediction("a.mp4", num_clips=2, seconds=0.5, decoding=0.25), Prediction("b.mp4", error="damaged")]
+    assert times(some, 1.2) == "2 video(s), 2 clip(s) in 1.20 s: network 1.00 s, decoding 0.50 s beside it"
+    assert times(some[:1], 1.6) == "1 video(s), 2 clip(s) in 1.60 s: network 1.00 s, decoding 0.50 s"
 
 
 def test_windows_of_a_video_with_fewer_frames_than_packets(make_cfg, real_clips):

@@ -1,0 +1,1 @@
+"""Runs: processes, training, testing, checkpoints, predictions, and their command lines."""
