@@ -137,6 +137,8 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     if cfg.MODEL.COMPILE:
         check_compiler(rank.device)
     network = build_model(cfg).to(rank.device)
+    if rank.local_rank == 0:
+        _warn_of_ends(cfg, network)
     if cfg.LOG_MODEL_INFO and rank.rank == 0:
         logger.info("Model:\n%s", network)
         logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
@@ -163,6 +165,19 @@ def _warn_of_blocks_of_2(cfg: CfgNode) -> None:
             "linear_mean loses no frame, and SGS.BLOCK_SIZE [0] takes whole clips",
             sgs.BLOCK_SIZE,
             sgs.KERNEL,
+        )
+
+
+def _warn_of_ends(cfg: CfgNode, network: nn.Module) -> None:
+    """Segments go by how much frames differ, and zeros beyond a clip's ends make frames differ."""
+    stages = network.zero_padded_before_sgs() if cfg.SGS.GROUPING == "segments" else []
+    if stages:
+        logger.warning(
+            "SGS.GROUPING is segments, and %s pad clips with zeros in time: frames near the ends of a clip differ from "
+            "others whatever they show, and a still clip is cut there. MODEL.REPLICATE_PAD_STAGES [%s] repeats the "
+            "outer frames instead; weights fit both",
+            " and ".join(stages),
+            ", ".join(stages),
         )
 
 

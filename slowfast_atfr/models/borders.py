@@ -46,6 +46,12 @@ class ReplicateStemConv3d(ReplicateConv3d, StemConv3d):
         return super().convolve(x)
 
 
+def meets_zeros(module: nn.Module) -> bool:
+    """Whether a convolution of a module pads clips with zeros in time."""
+    convs = (layer for layer in module.modules() if isinstance(layer, nn.Conv3d))
+    return any(conv.padding[0] > 0 and not isinstance(conv, ReplicateConv3d) for conv in convs)
+
+
 REPLICATING = {nn.Conv3d: ReplicateConv3d, StemConv3d: ReplicateStemConv3d}
 
 

@@ -156,6 +156,22 @@ def test_blocks_of_2_that_lose_a_frame_are_told(repo, caplog, config, pairs, war
     assert sum("the frame of larger similarity weighs 0" in text for text in caplog.messages) == warned
 
 
+@pytest.mark.parametrize(
+    "config, pairs, warned",
+    [
+        ("SSv2/SLOWFAST_8x8_R50_ATFR_RECOMMENDED.yaml", [], 0),
+        ("SSv2/SLOWFAST_8x8_R50_ATFR_RECOMMENDED.yaml", ["MODEL.REPLICATE_PAD_STAGES", "[res2]"], 1),
+        ("Kinetics/X3D_S_ATFR.yaml", ["SGS.GROUPING", "segments"], 1),
+        ("Kinetics/X3D_S_ATFR.yaml", [], 0),
+        ("Kinetics/SLOW_8x8_R50_ATFR.yaml", ["SGS.GROUPING", "segments"], 0),  # no kernels in time before SGS
+    ],
+)
+def test_zeros_beyond_the_ends_of_clips_that_are_cut_into_segments_are_told(repo, caplog, config, pairs, warned):
+    small = ["BN.NORM_TYPE", "batchnorm", "RESNET.WIDTH_PER_GROUP", "16", "NUM_GPUS", "0"]
+    build_network(load_cfg(str(repo / "configs" / config), [*small, *pairs]), ALONE)
+    assert sum("pad clips with zeros in time" in text for text in caplog.messages) == warned
+
+
 @pytest.mark.parametrize("reverse, bgr, warned", [(False, False, 0), (True, False, 1), (True, True, 0)])
 def test_pyslowfasts_key_for_bgr_frames_is_answered(tiny_cfg, caplog, reverse, bgr, warned):
     keys = {"DATA__REVERSE_INPUT_CHANNEL": reverse, "DATA__BGR_INPUT": bgr, "LOG_MODEL_INFO": False}
