@@ -48,7 +48,7 @@ FRAME_DIM = {1: 3, 3: 1, 4: 2}  # where C, H and W of (N, C, T, H, W) stand in (
 
 
 def packed_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides of packed data of shape (1, C, S, H, W): those of contiguous (S, H, W, C) frames."""
+    """Strides of joined clips of shape (1, C, S, H, W): those of contiguous (S, H, W, C) frames."""
     _, channels, num_frames, height, width = shape
     return num_frames * height * width * channels, 1, height * width * channels, width * channels, channels
 
@@ -63,33 +63,33 @@ class PackedClips:
     """Clips of different lengths laid end to end along time.
 
     Args:
-        data: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
+        joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
             takes a batch of one with another batch stride for a contiguous tensor.
         lengths: frames of each clip, all >= 1; their sum is S.
         multiple: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
     layout: both, with the index tensors that are made of them; results of one layout share it.
     Raises:
-        ValueError: if the lengths do not tile the data, or the strides are others (`pack`, `from_frames` lay out).
+        ValueError: if the lengths do not tile them, or the strides are others (`pack`, `from_frames` lay out).
     """
 
-    data: Tensor
+    joined: Tensor
     lengths: tuple[int, ...]
     multiple: int = field(default=1, kw_only=True)
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        shape = tuple(self.data.shape)
+        shape = tuple(self.joined.shape)
         if not isinstance(self.lengths, tuple) or any(type(length) is not int for length in self.lengths):
             raise ValueError(f"lengths must be a tuple of ints, got {self.lengths!r}")
         tiled = len(shape) == 5 and shape[0] == 1 and sum(self.lengths) == shape[2] > 0
         if not tiled or any(length < 1 for length in self.lengths):
             raise ValueError(
-                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile data of shape "
+                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile clips of shape "
                 f"{shape}, which is to be (1, C, sum, H, W)"
             )
-        if self.data.stride() != packed_strides(shape):
+        if self.joined.stride() != packed_strides(shape):
             raise ValueError(
-                f"data of shape {shape} has strides {self.data.stride()} where packed clips have "
+                f"joined clips of shape {shape} have strides {self.joined.stride()} where packed ones have "
                 f"{packed_strides(shape)}; pack and from_frames lay frames out"
             )
         if type(self.multiple) is not int or self.multiple < 1:
@@ -131,6 +131,7 @@ class PackedClips:
     device = property(lambda self: self.rows.device)
     is_cuda = property(lambda self: self.rows.is_cuda)
     requires_grad = property(lambda self: self.rows.requires_grad)
+    data = property(lambda self: self.detach())
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
@@ -141,13 +142,13 @@ class PackedClips:
     @property
     def rows(self) -> Tensor:
         """What functions that mix no frames run on, (1, C, frames, H, W); see SpacedClips."""
-        return self.data
+        return self.joined
 
     def like(self, rows: Tensor) -> "PackedClips":
         """These clips with other rows: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
-        if rows is self.data:
+        if rows is self.joined:
             return self
-        fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.data.shape[2]
+        fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.joined.shape[2]
         if fits and rows.stride() == packed_strides(rows.shape):
             return _unchecked(rows, self.layout)  # the lengths are ours, which have been checked
         return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
@@ -173,17 +174,17 @@ class PackedClips:
 
 
 def flatten(x: PackedClips) -> tuple[list[Tensor], Layout]:
-    return [x.data], x.layout
+    return [x.joined], x.layout
 
 
-def _unchecked(data: Any, layout: Layout) -> PackedClips:
+def _unchecked(joined: Any, layout: Layout) -> PackedClips:
     x = object.__new__(PackedClips)
-    x.__dict__.update(data=data, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
+    x.__dict__.update(joined=joined, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
     return x
 
 
 def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
-    """Rebuild without the checks: a tree_map may put anything in the place of the data."""
+    """Rebuild without the checks: a tree_map may put anything in the place of the tensor."""
     return _unchecked(next(iter(leaves)), context)
 
 
@@ -201,7 +202,7 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
         gaps (SpacedClips).
     """
     if isinstance(x, PackedClips):
-        return x.data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
+        return x.joined.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
     if x.ndim != 5:
         raise ValueError(f"expected packed clips or a dense (N, C, T, H, W), got a tensor of shape {tuple(x.shape)}")
     return x.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous(), (x.shape[2],) * x.shape[0]
@@ -216,25 +217,25 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     Raises:
         ValueError: if the lengths do not tile the frames.
     """
-    return PackedClips(_data_of(frames), tuple(int(length) for length in lengths), multiple=multiple)
+    return PackedClips(_joined(frames), tuple(int(length) for length in lengths), multiple=multiple)
 
 
 def _of_layout(frames: Tensor, layout: Layout) -> PackedClips:
     """Packed clips of (S, H, W, C) frames whose layout is known."""
     if len(frames) != sum(layout.lengths):
         raise ValueError(f"lengths {layout.lengths} do not tile {len(frames)} frames")
-    return _unchecked(_data_of(frames), layout)
+    return _unchecked(_joined(frames), layout)
 
 
-def _data_of(frames: Tensor) -> Tensor:
+def _joined(frames: Tensor) -> Tensor:
     """(S, H, W, C) as (1, C, S, H, W), a view when they are contiguous."""
     if frames.ndim != 4:
         raise ValueError(f"expected frames of shape (S, H, W, C), got {tuple(frames.shape)}")
     frames = frames.contiguous()
-    data = frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
-    if data.stride() != packed_strides(data.shape):  # dimensions of size one may carry any stride
-        data = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
-    return data
+    joined = frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
+    if joined.stride() != packed_strides(joined.shape):  # dimensions of size one may carry any stride
+        joined = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
+    return joined
 
 
 def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:

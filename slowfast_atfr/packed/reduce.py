@@ -28,7 +28,7 @@ def mean(input: PackedClips, dim: Dims = None, keepdim: bool = False, *, dtype: 
 @handles(torch.sum, Tensor.sum)
 def sum_(input: PackedClips, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor | PackedClips:
     if dim is None:
-        return input.data.sum(dtype=dtype)
+        return input.joined.sum(dtype=dtype)
     return _reduce("sum", input, dim, keepdim, dtype)
 
 

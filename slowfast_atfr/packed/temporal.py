@@ -74,7 +74,7 @@ def over_time(
         lengths_out = window.lengths_out(x.lengths, name)
         if x.layout.is_even:
             return x.with_frames(to_frames(op(to_dense(x), window.before))[0], x.layout.of(lengths_out))
-        bytes_per_clip = x.data.numel() * x.data.element_size() / len(x)
+        bytes_per_clip = x.joined.numel() * x.joined.element_size() / len(x)
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)

@@ -101,8 +101,8 @@ def test_what_has_no_rule_is_refused(make_clips, op, message):
 def test_comparisons_are_elementwise_and_what_has_no_rule_is_refused():
     x = pack([torch.randn(4, t, 3, 3) for t in (2, 5)])
     last = x.permute(0, 2, 3, 4, 1)
-    assert torch.equal((last == last).permute(0, 4, 1, 2, 3).data, torch.ones_like(x.data, dtype=torch.bool))
-    assert torch.equal(torch.permute(x, dims=(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3).data, x.data)
+    assert torch.equal((last == last).permute(0, 4, 1, 2, 3).joined, torch.ones_like(x.joined, dtype=torch.bool))
+    assert torch.equal(torch.permute(x, dims=(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3).joined, x.joined)
     for call in (bool, lambda y: y[0], lambda y: operator.iadd(y, 1), lambda y: y.permute(0, 7, 8, 9, 6)):
         with pytest.raises(TypeError):
             call(last)

@@ -47,9 +47,9 @@ def test_every_function_in_every_place_where_torch_has_it():
             assert functions, name
             for function in functions:
                 x = pack([torch.rand(4, 2, 3, 3) + 0.1, torch.rand(4, 1, 3, 3) + 0.1])
-                data = x.data.clone()
+                data = x.joined.clone()
                 expected, result = function(data, *arguments), call(function, x, *arguments)
-                assert torch.equal(result.data, expected), name
+                assert torch.equal(result.joined, expected), name
                 assert (result is x) == (expected is data), f"{name}: in place or not, as torch does"
 
 
@@ -104,8 +104,8 @@ def test_arithmetic(check_alone, op):
 )
 def test_in_place_ops_return_the_same_clips(check_alone, op):
     x = pack([torch.randn(4, 2, 3, 3), torch.randn(4, 1, 3, 3)])
-    before = x.data.clone()
-    assert op(x) is x and not torch.equal(x.data, before)
+    before = x.joined.clone()
+    assert op(x) is x and not torch.equal(x.joined, before)
     check_alone(lambda x: op(x * 1), LENGTHS)
 
 
@@ -170,7 +170,7 @@ def test_operands_with_one_entry_per_clip(x, shape):
 def test_packed_operands_may_broadcast_over_channels_and_space(x):
     attention = x.mean(1, keepdim=True).sigmoid()
     assert (x * attention).shape[1] == (attention * x).shape[1] == 4
-    assert (x * x.mean((3, 4), keepdim=True)).data.stride() == x.data.stride()
+    assert (x * x.mean((3, 4), keepdim=True)).joined.stride() == x.joined.stride()
 
 
 @pytest.mark.parametrize(
@@ -200,17 +200,17 @@ def test_packed_clips_are_not_written_into_a_tensor(x):
     with pytest.raises(TypeError, match="torch.add cannot write"):
         torch.add(x, x, out=tensor)
     tensor += x  # Python falls back on tensor = tensor + x
-    assert torch.equal(tensor.data, x.data + 1)
+    assert torch.equal(tensor.joined, x.joined + 1)
 
 
 def test_comparisons(x):
     for op in (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge):
-        assert torch.equal(op(x, 0.5).data, op(x.data, 0.5))
-    for result, expected in [(x == x, x.data == x.data), (x != x, x.data != x.data), (x < 0, x.data < 0)]:
-        assert isinstance(result, PackedClips) and torch.equal(result.data, expected)
-    assert torch.equal((x >= 0).data, (x.data >= 0)) and torch.equal(torch.le(x, 0).data, x.data <= 0)
-    assert (x <= x).data.all() and not (x > x).data.any() and len({x, x}) == 1
-    assert x.isfinite().data.all() and not torch.isnan(x).data.any() and not torch.isinf(x).data.any()
+        assert torch.equal(op(x, 0.5).joined, op(x.joined, 0.5))
+    for result, expected in [(x == x, x.joined == x.joined), (x != x, x.joined != x.joined), (x < 0, x.joined < 0)]:
+        assert isinstance(result, PackedClips) and torch.equal(result.joined, expected)
+    assert torch.equal((x >= 0).joined, (x.joined >= 0)) and torch.equal(torch.le(x, 0).joined, x.joined <= 0)
+    assert (x <= x).joined.all() and not (x > x).joined.any() and len({x, x}) == 1
+    assert x.isfinite().joined.all() and not torch.isnan(x).joined.any() and not torch.isinf(x).joined.any()
 
 
 def test_casts_and_copies(x):
@@ -222,7 +222,7 @@ def test_casts_and_copies(x):
         (x.clone(memory_format=torch.contiguous_format), torch.float64), (x.to("meta"), torch.float64),
     ]:  # fmt: skip
         assert other.dtype == dtype and other.lengths == x.lengths
-        assert other.data.stride() == packed_strides(other.data.shape)
+        assert other.joined.stride() == packed_strides(other.joined.shape)
     assert x.contiguous() is x.contiguous(memory_format=torch.channels_last_3d) is x
     x.requires_grad_()
     assert (x * 2).requires_grad and not x.detach().requires_grad
@@ -230,8 +230,8 @@ def test_casts_and_copies(x):
 
 def test_dropout_drops_single_values(x):
     dropped = F.dropout(torch.ones_like(x), 0.5)
-    assert set(dropped.data.unique().tolist()) == {0.0, 2.0}
-    assert 0.3 < (dropped.data == 0).double().mean() < 0.7
+    assert set(dropped.joined.unique().tolist()) == {0.0, 2.0}
+    assert 0.3 < (dropped.joined == 0).double().mean() < 0.7
 
 
 def test_prelu(check_alone):

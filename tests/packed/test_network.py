@@ -96,7 +96,7 @@ def on_lists(module, clips):
 
 def test_training_step_equals_clip_by_clip(net, clips):
     reference = copy.deepcopy(net)
-    data = pack(clips).data.requires_grad_()
+    data = pack(clips).joined.requires_grad_()
     alone = [clip[None].requires_grad_() for clip in clips]
     together = net(PackedClips(data, LENGTHS))
     expected = torch.cat(on_lists(reference, alone))

@@ -31,9 +31,9 @@ def test_batch_norm_in_training_is_that_of_all_real_frames(make_clips):
     norms = [batch_norms(training=True)]
     norms.append(nn.BatchNorm2d(4).double())
     norms[1].load_state_dict(norms[0].state_dict())
-    packed = pack(clips).data.requires_grad_()
+    packed = pack(clips).joined.requires_grad_()
     frames = torch.cat([clip.transpose(0, 1) for clip in clips]).requires_grad_()  # (S, C, H, W)
-    results = [norms[0](PackedClips(packed, LENGTHS)).data[0].transpose(0, 1), norms[1](frames)]
+    results = [norms[0](PackedClips(packed, LENGTHS)).joined[0].transpose(0, 1), norms[1](frames)]
     torch.testing.assert_close(*results)
 
     weight = torch.randn_like(results[0])
@@ -131,12 +131,12 @@ def test_dropout3d_has_one_mask_per_clip():
             masks.append(clip[:, 0, 0, 0])
             torch.testing.assert_close(masks[-1].unique(), torch.tensor([0, 1 / 0.75]))
         assert len({tuple(mask.tolist()) for mask in masks}) == len(LENGTHS)
-    assert torch.equal(nn.Dropout3d(0.25).eval()(x).data, x.data)
+    assert torch.equal(nn.Dropout3d(0.25).eval()(x).joined, x.joined)
 
 
 def test_dropout3d_in_place_changes_the_clips(x):
     assert nn.Dropout3d(0.9, inplace=True)(x) is x
-    assert (x.data == 0).any()
+    assert (x.joined == 0).any()
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_dropout3d_in_place_changes_the_clips(x):
         (lambda x: torch.cat([x, x]), "cat along dimension 0"),
         (lambda x: torch.cat([x, x], 2), "cat along dimension 2"),
         (lambda x: torch.cat([x, x], 5), "cat along dimension 5"),
-        (lambda x: torch.cat([x, x.data], 1), "cat got packed and dense clips together.*pack_dense"),
-        (lambda x: torch.cat([x.data, x], 1), "cat got packed and dense clips together"),
+        (lambda x: torch.cat([x, x.joined], 1), "cat got packed and dense clips together.*pack_dense"),
+        (lambda x: torch.cat([x.joined, x], 1), "cat got packed and dense clips together"),
         (lambda x: torch.cat([x, pack(unpack(x)[::-1])], 1), r"\(2, 5, 1, 5\) and \(5, 1, 5, 2\).*pad_lengths"),
         (lambda x: x.chunk(2), "chunk along dimension 0"),
         (lambda x: torch.split(x, 1, 2), "split along dimension 2"),

@@ -49,7 +49,7 @@ def test_means_are_added_up_in_float32(dtype):
     x = pack([torch.full((2, 3, 64, 64), 1.001), torch.full((2, 5, 64, 64), 300.0)]).to(dtype)
     for pooled in (x.mean((2, 3, 4), keepdim=True), nn.AdaptiveAvgPool3d(1)(x), nn.AvgPool3d((8, 64, 64), 1)(x)):
         assert pooled.shape == (2, 2, 1, 1, 1) and pooled.dtype == torch.float32
-        expected = x.data[0, :, [0, -1], 0, 0].T.float()
+        expected = x.joined[0, :, [0, -1], 0, 0].T.float()
         torch.testing.assert_close(pooled.flatten(1), expected, rtol=1e-4, atol=0)  # of 4096 values: torch's own pool
     assert x.sum((2, 3, 4)).isfinite().all()
     assert x.mean((2, 3, 4), dtype=torch.float64).dtype == torch.float64
