@@ -3,9 +3,13 @@
 from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch functions
     channels_last,
     elementwise,
+    index,
     ops,
     reduce,
+    sizes,
     temporal,
+    view_rules,
+    views,
 )
 from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import (

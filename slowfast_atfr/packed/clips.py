@@ -23,26 +23,8 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.packed.dispatch import call, refusal
 from slowfast_atfr.packed.layout import Layout
-
-
-class RaggedLength:
-    """The T of `x.shape`: every clip has its own, so any use of it as a number is an error that says what to do."""
-
-    def __init__(self, lengths: tuple[int, ...]) -> None:
-        self.lengths = lengths
-
-    def __repr__(self) -> str:
-        return f"RaggedLength{self.lengths}"
-
-    def _refuse(self, *_: Any) -> Any:
-        frames = f"is not one number: the clips have {self.lengths} frames, see x.lengths"
-        raise refusal("T of packed clips", frames)
-
-    __int__ = __index__ = __float__ = __bool__ = __hash__ = __neg__ = __abs__ = __round__ = _refuse
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __divmod__ = __pow__ = _refuse
-    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rdivmod__ = __rpow__ = _refuse
-
+from slowfast_atfr.packed.operators import Operators, operator_of
+from slowfast_atfr.packed.ragged import RaggedLength
 
 FRAME_DIM = {1: 3, 3: 1, 4: 2}  # where C, H and W of (N, C, T, H, W) stand in (S, H, W, C)
 
@@ -53,13 +35,8 @@ def packed_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return num_frames * height * width * channels, 1, height * width * channels, width * channels, channels
 
 
-def _operator(function: Callable) -> Callable:
-    """The Python operator that is this torch function."""
-    return lambda self, *other: call(function, self, *other)
-
-
 @dataclass(frozen=True, eq=False)
-class PackedClips:
+class PackedClips(Operators):
     """Clips of different lengths laid end to end along time.
 
     Args:
@@ -135,9 +112,9 @@ class PackedClips:
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
-        """(N, C, T, H, W), where T is not a number but an object that refuses to be used as one."""
+        """(N, C, T, H, W), where T is a number for each clip, see RaggedLength."""
         _, channels, _, height, width = self.rows.shape
-        return len(self), channels, RaggedLength(self.lengths), height, width
+        return len(self), channels, RaggedLength(self.lengths, self.layout, self.device), height, width
 
     @property
     def rows(self) -> Tensor:
@@ -155,22 +132,13 @@ class PackedClips:
 
     def with_frames(self, frames: Tensor, layout: Layout | None = None) -> "PackedClips":
         """As many packed clips of other frames (S', H', W', C'): of these lengths, or those of a layout."""
-        return _of_layout(frames, layout or self.layout)
+        return of_layout(frames, layout or self.layout)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
-    __add__ = __radd__ = _operator(Tensor.add)
-    __sub__, __rsub__ = _operator(Tensor.sub), _operator(torch.rsub)
-    __mul__ = __rmul__ = _operator(Tensor.mul)
-    __truediv__, __rtruediv__ = _operator(Tensor.div), _operator(Tensor.__rtruediv__)
-    __pow__, __neg__ = _operator(Tensor.pow), _operator(Tensor.neg)
-    __iadd__, __isub__ = _operator(Tensor.add_), _operator(Tensor.sub_)
-    __imul__, __itruediv__ = _operator(Tensor.mul_), _operator(Tensor.div_)
-    __eq__, __ne__, __hash__ = _operator(Tensor.eq), _operator(Tensor.ne), object.__hash__
-    __lt__, __le__, __gt__, __ge__ = map(_operator, (Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge))
-    __getitem__, __setitem__ = _operator(Tensor.__getitem__), _operator(Tensor.__setitem__)
-    __matmul__ = _operator(Tensor.matmul)
+    __iadd__, __isub__ = operator_of(Tensor.add_), operator_of(Tensor.sub_)
+    __imul__, __itruediv__ = operator_of(Tensor.mul_), operator_of(Tensor.div_)
 
 
 def flatten(x: PackedClips) -> tuple[list[Tensor], Layout]:
@@ -220,7 +188,7 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     return PackedClips(_joined(frames), tuple(int(length) for length in lengths), multiple=multiple)
 
 
-def _of_layout(frames: Tensor, layout: Layout) -> PackedClips:
+def of_layout(frames: Tensor, layout: Layout) -> PackedClips:
     """Packed clips of (S, H, W, C) frames whose layout is known."""
     if len(frames) != sum(layout.lengths):
         raise ValueError(f"lengths {layout.lengths} do not tile {len(frames)} frames")

@@ -21,8 +21,8 @@ MOST_GAPS = 0.5  # gaps beside the frames of clips, up to which to compute them 
 class SpacedClips(PackedClips):
     """Packed clips with `gap` frames between any two: (1, C, S + gap (N - 1), H, W) rows.
 
-    `joined`, and what `to_frames` and `unpack` make of it, are the clips end to end, but a copy: what is written there is
-    lost. Functions in place that the table knows write to the clips themselves.
+    `joined`, and what `to_frames` and `unpack` make of it, are the clips end to end, but a copy: what is written there
+    is lost. Functions in place that the table knows write to the clips themselves.
 
     Args:
         rows: with the strides of joined clips.

@@ -1,4 +1,5 @@
 import copy
+import math
 import pickle
 
 import pytest
@@ -91,16 +92,14 @@ def test_attributes(x):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda t: t + 1,
-        lambda t: 2 * t,
-        lambda t: t // 2,
-        lambda t: 8 - t,
-        lambda t: -t,
         lambda t: t == 4,
         lambda t: t > 1,
         lambda t: int(t),
         lambda t: float(t),
-        lambda t: bool(t),
+        lambda t: bool(t - 1),
+        lambda t: t * torch.ones(3),
+        lambda t: torch.ones(3, 1, 1, 1, 1) / t,
+        lambda t: torch.arange(t),
         lambda t: [0][t],
         lambda t: range(t),
         lambda t: {t},
@@ -109,8 +108,25 @@ def test_attributes(x):
 def test_the_number_of_frames_is_no_number(x, use):
     t = x.shape[2]
     assert isinstance(t, RaggedLength) and repr(t) == "RaggedLength(3, 1, 4)"
-    with pytest.raises(TypeError, match=r"the clips have \(3, 1, 4\) frames.*per_length"):
+    with pytest.raises(TypeError, match=r"T of packed clips.* not one number.* x.lengths"):
         use(t)
+
+
+def test_arithmetic_with_the_number_of_frames_is_that_of_each_clip(x):
+    t = x.size(2)
+    results = {
+        "t + 1": t + 1,
+        "8 - t": 8 - t,
+        "t // 2": t // 2,
+        "t / 2": t / 2,
+        "-t": -t,
+        "t * t": t * t,
+        "2 ** t": 2**t,
+    }
+    for text, got in results.items():
+        assert repr(got) == f"RaggedLength{tuple(eval(text, {'t': length}) for length in x.lengths)}"
+    assert repr(math.ceil(t / 2)) == "RaggedLength(2, 1, 2)" and repr(t % 2) == "RaggedLength(1, 1, 0)"
+    assert t > 0 and not t > 4 and t == x.size(2) and t != t + 1 and t and t % 1 == 0 and max(t, 8) == 8
 
 
 def test_truth_is_ambiguous(x):

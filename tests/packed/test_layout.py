@@ -40,6 +40,12 @@ OPS = {
     "group norm": nn.GroupNorm(2, 4),
     "per_length": lambda x: per_length(x, lambda clips: clips.contiguous() * 2),
     "cast": lambda x: x.bfloat16().float(),
+    "channel shuffle": lambda x: x.view(x.size(0), 2, 2, x.size(2), *x.shape[3:]).transpose(1, 2).reshape(x.shape),
+    "list of channels": lambda x: x[:, [2, 0, 1]],
+    "repeat": lambda x: x.repeat(1, 2, 1, 1, 1),
+    "expand": lambda x: x.mean(1, keepdim=True).expand(x.shape),
+    "mean of channels and back": lambda x: x.mean(1).unsqueeze(1),
+    "pool of whole clips": lambda x: F.avg_pool3d(x, x.shape[2:]),
 }
 
 
