@@ -219,6 +219,8 @@ def avg_pool3d(
     kernel, padding = triple(kernel_size), triple(padding)
     stride = _stride_of(stride, kernel)
     rest = (ceil_mode, count_include_pad, divisor_override)
+    if input.dtype in HALF and input.device.type == "cpu":  # torch has none
+        return avg_pool3d(input.float(), kernel_size, stride, padding, *rest).to(input.dtype)
 
     def of_whole_clips(frame: Tensor) -> Tensor:
         space = (1, *kernel[1:]), (1, *stride[1:]), (0, *padding[1:])

@@ -12,8 +12,10 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, per_length, unpack
 from slowfast_atfr.sgs import SGS, count_active, insert_sgs, record
 from tests.foreign import CLASSES, NETWORKS, Swish, VideoResNet, conv, x3d
+from tests.foreign_idioms import IDIOMS
 
 FRAMES = 12
+NETWORKS = NETWORKS | IDIOMS
 
 
 def make_clips(size=16):
@@ -60,6 +62,21 @@ def test_a_training_step_reaches_every_parameter(name):
     loss.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.any(), key
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_half_precision_throughout(name, dtype):
+    model, _ = build(name)
+    clips = make_clips(size=32)
+    settle(model, clips)
+    model, clips = model.to(dtype), clips.to(dtype)
+    with torch.no_grad():
+        together, alone = model(clips), torch.cat([model(clip[None]) for clip in clips])
+    assert together.dtype == dtype
+    torch.testing.assert_close(together, alone, rtol=0.05, atol=0.05)
+    nn.functional.cross_entropy(model.train()(clips), torch.arange(4)).backward()
+    assert all(parameter.grad.dtype == dtype for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
