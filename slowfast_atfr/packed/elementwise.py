@@ -77,7 +77,8 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
-        "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense",
+        "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense; for a skip that begins before SGS, "
+        "put SGS before it branches off",
     )
 
 

@@ -210,9 +210,9 @@ class WithParameter(nn.Module):
         ("layer", {}, r"VideoResNet has no submodule 'layer'; the nearest are .*layer1"),
         ("", {}, "no submodule ''"),
         (
-            "avgpool",
+            "parts.0",
             {},
-            "'avgpool', a AdaptiveAvgPool3d, has no Conv3d or BatchNorm3d to take channels from: pass chan",
+            "channels of 'parts.0', a Identity, are not known, since the model does not run it: pass channels=",
         ),
         ("layer3", {}, "'layer3' has SGS already"),
         ("layer3.sgs", {}, "'layer3.sgs' has SGS already"),
