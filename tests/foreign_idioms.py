@@ -3,6 +3,7 @@
 Written from their papers; SGS stands behind `stem`.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,7 +16,7 @@ from tests.foreign import CLASSES, conv
 class Features(nn.Module):
     """A stem, stages, the older head: a pool of the whole clip by its size, and a view."""
 
-    def __init__(self, *stages: nn.Module, width: int) -> None:
+    def __init__(self, *stages: nn.Module, width: int = 8) -> None:
         super().__init__()
         self.stem = conv(3, 8, (3, 7, 7), (1, 2, 2))
         self.stages, self.fc = nn.Sequential(*stages), nn.Linear(width, CLASSES)
@@ -38,7 +39,7 @@ class DenseLayer(nn.Module):
 def densenet() -> nn.Module:
     """Two average pools of stride 2 in time, beyond which some clips have a single frame (Huang et al., CVPR 2017)."""
     transitions = (nn.Sequential(nn.Conv3d(12, 8, 1), nn.AvgPool3d(2, 2)) for _ in range(3))
-    return Features(*(layer for pool in transitions for layer in (DenseLayer(8), pool)), width=8)
+    return Features(*(layer for pool in transitions for layer in (DenseLayer(8), pool)))
 
 
 class ShortcutA(nn.Module):
@@ -114,11 +115,45 @@ class TwoDimensional(nn.Module):
         return x + F.relu(y).view(n, t, c, h, w).transpose(1, 2)
 
 
+def tensorflow_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's "same" padding of one dimension, before and after, from the number of its values."""
+    results = math.ceil(float(size) / float(stride))
+    total = max((results - 1) * stride + kernel - int(size), 0)
+    return total // 2, total - total // 2
+
+
+class SamePool(nn.MaxPool3d):
+    """I3D's pools (Carreira and Zisserman, CVPR 2017), as its PyTorch ports pad them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads = [pad for size in reversed(x.shape[2:]) for pad in tensorflow_pads(size, self.kernel_size, self.stride)]
+        return super().forward(F.pad(x, pads))
+
+
+class SamePadding(nn.Module):
+    """I3D's convolutions."""
+
+    def __init__(self, inner: int, outer: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.conv3d, self.bn = nn.Conv3d(inner, outer, kernel, stride, bias=False), nn.BatchNorm3d(outer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads = [pad for size in reversed(x.shape[2:]) for pad in tensorflow_pads(size, self.kernel, self.stride)]
+        return F.relu(self.bn(self.conv3d(F.pad(x, pads))))
+
+
 IDIOMS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "densenet": (densenet, "stem"),
     "resnet, shortcut A": (lambda: Features(ShortcutA(8, 12, 2), ShortcutA(12, 16, 1), width=16), "stem"),
-    "shufflenet": (lambda: Features(ShuffleUnit(), nn.AvgPool3d(2, 2), ShuffleUnit(), width=8), "stem"),
-    "cbam": (lambda: Features(conv(8, 8), Attention(), width=8), "stem"),
+    "shufflenet": (lambda: Features(ShuffleUnit(), nn.AvgPool3d(2, 2), ShuffleUnit()), "stem"),
+    "cbam": (lambda: Features(conv(8, 8), Attention()), "stem"),
     "u-net": (UNet, "stem"),
-    "2-D convolutions": (lambda: Features(TwoDimensional(), width=8), "stem"),
+    "i3d, same padding": (
+        lambda: Features(
+            SamePadding(8, 8, 3), SamePool(3, 2), SamePadding(8, 12, 3, 2), SamePadding(12, 8, 1), width=8
+        ),
+        "stem",
+    ),
+    "2-D convolutions": (lambda: Features(TwoDimensional()), "stem"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from slowfast_atfr.packed.dispatch import SIZED, call, name_of, refusal
+from slowfast_atfr.packed.dispatch import REMEDY, SIZED, call, name_of, refusal
 from slowfast_atfr.packed.layout import Layout
 
 
@@ -85,7 +85,8 @@ class RaggedLength:
 
     def _refuse(self, *_: Any) -> Any:
         frames = f"is not one number: the clips have {self.lengths} frames, see x.lengths"
-        raise refusal("T of packed clips", frames)
+        remedy = f"{REMEDY}; a module that takes it for an int, such as TensorFlow's padding, runs so by insert_sgs("
+        raise refusal("T of packed clips", frames, f"{remedy}lengthwise=[type of the module])")
 
     __int__ = __index__ = __float__ = __hash__ = _refuse
     __eq__, __ne__, __bool__ = _compared(operator.eq), _compared(operator.ne), _compared(bool)

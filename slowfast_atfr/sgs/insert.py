@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import PackedClips, native
+from slowfast_atfr.packed import PackedClips, native, run_lengthwise
 from slowfast_atfr.sgs.channels import channels_of
 from slowfast_atfr.sgs.sampler import SGS
 from slowfast_atfr.sgs.segment_sampler import SegmentSGS
@@ -39,6 +39,7 @@ def insert_sgs(
     channels: int | None = None,
     clip: Sequence[int] | None = None,
     framewise: Collection[type[nn.Module]] = (),
+    lengthwise: Collection[type[nn.Module]] = (),
     grouping: str = "bins",
     **sgs_options: Any,
 ) -> nn.Module:
@@ -53,7 +54,9 @@ def insert_sgs(
     that keep frames apart, and must reduce over time before it flattens. The number of frames, `x.size(2)`, is one for
     each clip: it may be a size, and computed with, but is no int. A step that mixes the frames of a clip in a way that
     is not known is a TypeError that names it. If it treats every clip on its own and has no batch norm (attention),
-    have it run once per distinct length: `block.forward = functools.partial(per_length, fn=block.forward)`.
+    have it run once per distinct length: `block.forward = functools.partial(per_length, fn=block.forward)`. Modules
+    that take the number of frames for an int do so as `lengthwise`, with batch norms, too. Functions of
+    `torch.jit.script` take no packed clips: run with PYTORCH_JIT=0.
 
     Weights of 3-D convolutions come out in channels_last_3d, the layout of packed clips: else each convolution would
     reorder them at every call. Networks with SGS can be copied, pickled, traced by torch.fx and dynamically quantised,
@@ -70,6 +73,8 @@ def insert_sgs(
         clip: (C, T, H, W) of a clip for that pass; None tries usual sizes.
         framewise: types of modules that mix no frames but call a `torch.autograd.Function` themselves, which would lose
             the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
+        lengthwise: types of modules that take the number of frames for an int, as TensorFlow's "same" padding does:
+            they run once per distinct length, see `packed.run_lengthwise`.
         grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames.
         **sgs_options: see SGS, or SegmentSGS for segments.
     Returns:
@@ -91,6 +96,7 @@ def insert_sgs(
     target = _submodule(model, after)
     wrapped = _framewise_modules(model, framewise)
     _without_scripts(model, framewise)
+    counting = _modules_of(model, lengthwise, "lengthwise")
     target = next((wrapper for *_, wrapper in wrapped if wrapper.module is target), target)
     if channels is None:
         channels = channels_of(model, target, after, clip)
@@ -105,6 +111,9 @@ def insert_sgs(
 
     for parent, name, wrapper in wrapped:
         setattr(parent, name, wrapper)
+    for module in counting:
+        if "forward" not in vars(module):  # of an earlier call
+            module.forward = functools.partial(_forward_lengthwise, module)
     _in_channels_last(model)
     target.add_module(CHILD, sgs)
     if not _is_plain(target):
@@ -115,6 +124,10 @@ def insert_sgs(
 def _run_sgs(module: nn.Module, args: tuple, output: Any) -> PackedClips:
     """Forward hook; at module level, so that models can be pickled and copied."""
     return module.get_submodule(CHILD)(output)
+
+
+def _forward_lengthwise(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return run_lengthwise(module, functools.partial(type(module).forward, module), *args, **kwargs)
 
 
 def _check_input(sgs: TemporalSampler, args: tuple, *, channels: int) -> None:
@@ -165,6 +178,13 @@ def _is_plain(target: nn.Module) -> bool:
     return type(target).forward is nn.Sequential.forward
 
 
+def _modules_of(model: nn.Module, types: Collection[type[nn.Module]], option: str) -> list[nn.Module]:
+    """The modules of these types."""
+    if isinstance(types, type) or not all(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in types):
+        raise ConfigError(f"{option} is {types!r}; it takes types of modules, such as [Swish]")
+    return [module for module in model.modules() if isinstance(module, tuple(types))]
+
+
 def _without_scripts(model: nn.Module, framewise: Collection[type[nn.Module]]) -> None:
     """Compiled modules take ordinary tensors only; wrapped ones get them.
 
@@ -189,8 +209,7 @@ def _framewise_modules(model: nn.Module, types: Collection[type[nn.Module]]) -> 
     """Where framewise modules stand, as (parent, name), and their wrappers; one for a module that is used twice."""
     wrappers: dict[nn.Module, Framewise] = {}
     found = []
-    if isinstance(types, type) or not all(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in types):
-        raise ConfigError(f"framewise is {types!r}; it takes types of modules, such as [Swish]")
+    _modules_of(model, types, "framewise")
     for parent_name, parent in model.named_modules():
         if isinstance(parent, Framewise):
             continue

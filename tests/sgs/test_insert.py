@@ -12,7 +12,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, per_length, unpack
 from slowfast_atfr.sgs import SGS, count_active, insert_sgs, record
 from tests.foreign import CLASSES, NETWORKS, Swish, VideoResNet, conv, x3d
-from tests.foreign_idioms import IDIOMS
+from tests.foreign_idioms import IDIOMS, SamePadding, SamePool
 
 FRAMES = 12
 NETWORKS = NETWORKS | IDIOMS
@@ -38,7 +38,8 @@ def settle(model, clips):
 
 def build(name, **options):
     make, after = NETWORKS[name]
-    return insert_sgs(make().double(), after, framewise=[Swish], **options), after
+    types = {"framewise": [Swish], "lengthwise": [SamePadding, SamePool]}
+    return insert_sgs(make().double(), after, **types, **options), after
 
 
 @pytest.mark.parametrize("name", NETWORKS)
