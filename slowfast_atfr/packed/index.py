@@ -12,7 +12,7 @@ from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.ragged import full_size
 from slowfast_atfr.packed.spaced import flat
-from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View
+from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
 
 ALL = slice(None)
 EVERY = "takes parts of channels and of space only, and every clip and frame"
@@ -197,12 +197,12 @@ def stack(tensors: Sequence[PackedClips], dim: int = 0) -> View:
 def _unbind_view(x: View, dim: int = 0) -> tuple[Any, ...]:
     if len(x.dims[dim]) != 1 or x.dims[dim][0] in (CLIPS, FRAMES):
         raise refusal("unbind", EVERY)
-    before = (ALL,) * (dim % x.ndim)
+    before = (ALL,) * dim_of(x, dim)
     return tuple(_index_view(x, (*before, index)) for index in range(x.shape[dim]))
 
 
 def _select_of_view(x: View, dim: int, index: int) -> Any:
-    return _index_view(x, (ALL,) * (dim % x.ndim) + (index,))
+    return _index_view(x, (ALL,) * dim_of(x, dim) + (index,))
 
 
 RULES[Tensor.__getitem__] = _index_view

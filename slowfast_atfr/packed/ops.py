@@ -110,9 +110,7 @@ def pad(input: PackedClips, pad: Sequence[int], mode: str = "constant", value: f
 def cat(tensors: Sequence[PackedClips], dim: int = 0) -> PackedClips:
     """Along channels, or rows or columns; the lengths must be equal."""
     if not all(isinstance(other, PackedClips) for other in tensors):
-        remedy = (
-            "Pack the dense ones, with pack_dense(x); what skips SGS has other frames: put SGS before it branches off"
-        )
+        remedy = "pack_dense(x) packs a tensor; for a skip that begins before SGS, put SGS before it branches off"
         raise refusal("cat", "got packed and dense clips together", remedy)
     x = tensors[0]
     if any(other.lengths != x.lengths for other in tensors):

@@ -12,7 +12,7 @@ from slowfast_atfr.packed.clips import PackedClips, of_layout
 from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, call, name_of, refusal
 from slowfast_atfr.packed.elementwise import elementwise
-from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, TIME_FIRST, View, settled
+from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, TIME_FIRST, View, dim_of, settled
 
 
 def _elementwise(function: Callable, *args: Any, **kwargs: Any) -> View:
@@ -63,7 +63,7 @@ def _spread_beside(function: Callable, x: View, value: Tensor) -> Tensor:
 
 def _reduce(function: Callable, x: View, dim: int | Sequence[int], keepdim: bool = False, **kwargs: Any) -> Any:
     """Run it on packed clips whose rows are the axes to reduce, and whose channels are those to keep."""
-    dims = {d % x.ndim for d in ([dim] if isinstance(dim, int) else dim)}
+    dims = {dim_of(x, d) for d in ([dim] if isinstance(dim, int) else dim)}
     axes = [axis for d in sorted(dims) for axis in x.dims[d]]
     if CLIPS in axes:
         raise refusal(name_of(function), f"over dimensions {dim} of {x} mixes clips", REMEDY)

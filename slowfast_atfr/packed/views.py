@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -117,16 +118,21 @@ def settled(view: View) -> Any:
     if max(view.layout.lengths) == 1 and (FRAMES,) not in dims:
         dims, used = tuple(tuple(axis for axis in dim if axis != FRAMES) for dim in dims), used - {FRAMES}
         view = View(frames, view.layout, dims)
-    if (CLIPS, FRAMES) in dims or FRAMES not in used:
-        inner = [dim for dim in dims if CLIPS not in dim]
-        tensor = view.in_order().reshape(len(frames), *(view._size(dim) for dim in inner))
-        at = next((index for index, dim in enumerate(dims) if CLIPS in dim), None)
-        return tensor.squeeze(0) if at is None else tensor.movedim(0, at)
+    rows = tuple(_frames_in_a_row(dim) for dim in dims)
+    if rows != dims or FRAMES not in used:
+        order = [max(axis, 0) for dim in rows for axis in dim]  # N, or N and T, is dimension 0 of the frames
+        order += [axis for axis in range(frames.ndim) if axis not in order]
+        return frames.permute(order).reshape([prod(frames.shape[max(axis, 0)] for axis in dim) for dim in rows])
     if len(dims) != 5 or dims[0] != (CLIPS,) or dims[2] != (FRAMES,):
         return view
     channels, height, width = (view._size(dims[at]) for at in (1, 3, 4))
     order = View(frames, view.layout, (dims[3], dims[4], dims[1])).in_order()
     return of_layout(order.reshape(len(frames), height, width, channels), view.layout)
+
+
+def _frames_in_a_row(dim: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of a dimension, N and T that follow each other as N alone."""
+    return tuple(axis for at, axis in enumerate(dim) if axis != FRAMES or at == 0 or dim[at - 1] != CLIPS)
 
 
 def call_on_view(function: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -222,14 +228,23 @@ def transpose(x: View, dim0: int, dim1: int) -> Any:
     return x.with_dims(dims)
 
 
+def dim_of(x: View, dim: int) -> int:
+    """A dimension counted from the front."""
+    if not -x.ndim <= dim < x.ndim:
+        raise IndexError(f"dimension {dim} of {x.ndim}")
+    return dim % x.ndim
+
+
 def flatten(x: View, start_dim: int = 0, end_dim: int = -1) -> Any:
-    start, end = start_dim % x.ndim, end_dim % x.ndim
+    start, end = dim_of(x, start_dim), dim_of(x, end_dim)
+    if start > end:
+        raise RuntimeError(f"flatten has start_dim {start_dim} after end_dim {end_dim}")
     merged = tuple(axis for dim in x.dims[start : end + 1] for axis in dim)
     return x.with_dims((*x.dims[:start], merged, *x.dims[end + 1 :]))
 
 
 def unflatten(x: View, dim: int, sizes: Sequence[int]) -> Any:
-    dim %= x.ndim
+    dim = dim_of(x, dim)
     return view(x, (*x.shape[:dim], *sizes, *x.shape[dim + 1 :]))
 
 
@@ -243,7 +258,7 @@ def squeeze(x: View, dim: int | Sequence[int] | None = None) -> Any:
     """Without the given dimensions where their size is 1; the clips themselves stay a dimension, one or many."""
     every = range(x.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
     gone = []
-    for index in (index % x.ndim for index in every):
+    for index in (dim_of(x, index) for index in every):
         sizes = {int(size) for size in np.prod([_column(x, axis) for axis in x.dims[index]] or [[1]], axis=0)}
         if 1 in sizes and len(sizes) > 1:
             reason = f"of dimension {index} would take it from some clips only, of {x.layout.lengths} frames"

@@ -1,11 +1,14 @@
 """Other dimensions than (N, C, T, H, W), and what comes back: as each clip has it alone."""
 
+import random
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
+from slowfast_atfr.packed.channels_last import ChannelsLast
 from slowfast_atfr.packed.views import View
 
 LENGTHS = (2, 5, 1, 5)
@@ -119,7 +122,78 @@ def test_clips_of_one_frame_become_an_ordinary_tensor(check_alone, make_clips, h
         check_alone(classify, LENGTHS)
 
 
+@pytest.mark.parametrize(
+    "move",
+    [lambda x: x.flatten(1, 5), lambda x: x.transpose(1, 6), lambda x: x.squeeze(7), lambda x: x.mean(1).amax(4)],
+)
+def test_dimensions_that_are_none_are_told_as_torch_does(make_clips, move):
+    with pytest.raises(IndexError):
+        move(pack(make_clips(LENGTHS)))
+
+
 def test_a_view_of_dense_clips_is_that_of_packed_ones(make_clips):
     dense = torch.stack(make_clips((4, 4)))
     torch.testing.assert_close(pack_dense(dense).view(2, -1).frames.sum(), dense.sum())
     assert pack_dense(dense[:, :, :1]).view(2, 2, -1).shape == (2, 2, 50)
+
+
+def random_move(rng, shape):
+    """One step that the packed shape allows to name, and that means the same for a clip alone."""
+    ndim = len(shape)
+    dim, other, keep = rng.randrange(ndim), rng.randrange(ndim), rng.random() < 0.5
+    order = rng.sample(range(1, ndim), ndim - 1)
+    size = shape[dim] if dim and isinstance(shape[dim], int) else 1
+    part = rng.choice([d for d in range(1, size + 1) if size % d == 0])
+    start, end = sorted((dim, other))
+    moves = {
+        "transpose": lambda x: x.transpose(max(dim, 1), max(other, 1)),
+        "permute": lambda x: x.permute(0, *order),
+        "flatten": lambda x: x.flatten(max(start, 1), max(end, 1)),
+        "split": lambda x: x.reshape(*x.shape[:dim], part, size // part, *x.shape[dim + 1 :]) if size > 1 else x,
+        "rest": lambda x: x.reshape(*x.shape[:dim], -1, *x.shape[dim + 1 :]),
+        "unsqueeze": lambda x: x.unsqueeze(dim + 1),
+        "squeeze": lambda x: x.squeeze(dim) if dim and isinstance(shape[dim], int) else x,
+        "mean": lambda x: x.mean(dim, keepdim=keep),
+        "amax": lambda x: x.amax(dim, keepdim=keep),
+        "softmax": lambda x: x.softmax(dim),
+        "tanh": lambda x: torch.tanh(x * 2 - 1),
+        "first": lambda x: x[(slice(None),) * dim + (0,)] if dim else x,
+    }
+    return rng.choice(list(moves.items()))
+
+
+def clips_of(x):
+    """The values of each clip, in the order of the dimensions."""
+    x = View.of(x) if isinstance(x, PackedClips) else x
+    frames = (part.permute(*_order(x)) for part in x.frames.unsqueeze(0).split(x.layout.lengths, 1))
+    return [part.flatten() for part in frames]
+
+
+def _order(x):
+    named = [axis + 1 for dim in x.dims for axis in dim]  # N is 0, T is 1
+    return [*named, *(axis for axis in range(x.frames.ndim + 1) if axis not in named)]
+
+
+@pytest.mark.parametrize("lengths", [(2, 5, 1, 4), (4, 4), (1, 1), (2, 4)])
+def test_any_chain_of_moves_is_that_of_each_clip_or_refused(make_clips, lengths):
+    done = 0
+    for seed in range(400):
+        rng = random.Random(seed)
+        clips = make_clips(lengths, channels=rng.choice([1, 4]), size=rng.choice([1, 4]))
+        x, alone, names = pack(clips), [clip[None] for clip in clips], []
+        try:
+            for _ in range(rng.randrange(1, 6)):
+                name, move = random_move(rng, x.shape)
+                names.append(name)
+                x = move(x)
+                if isinstance(x, torch.Tensor | ChannelsLast):
+                    break
+                alone = [move(clip) for clip in alone]
+        except TypeError:  # refused
+            continue
+        if isinstance(x, torch.Tensor | ChannelsLast):
+            continue
+        done += 1
+        for got, expected in zip(clips_of(x), alone, strict=True):
+            torch.testing.assert_close(got, expected.flatten(), msg=lambda text, names=names: f"{names}: {text}")
+    assert done > 100

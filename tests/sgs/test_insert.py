@@ -261,3 +261,44 @@ def test_framewise_takes_types_of_modules(types):
     with pytest.raises(ConfigError, match="framewise is .*it takes types of modules"):
         insert_sgs(net, "0", framewise=types)
     assert not hasattr(net[0], "sgs")
+
+
+class TwoPathways(nn.Module):
+    """SlowFast: the fast pathway joins the slow one by a convolution that strides time."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow, self.fast = conv(3, 4), conv(3, 2)
+        self.lateral, self.last = nn.Conv3d(2, 2, (5, 1, 1), (4, 1, 1), (2, 0, 0)), nn.Conv3d(6, 4, 1)
+
+    def forward(self, x):
+        x = torch.cat([self.slow(x[:, :, ::4]), self.lateral(self.fast(x))], 1)
+        return self.last(x).mean((2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "after, message",
+    [
+        (["fast"], "cat got packed and dense clips together.*for a skip that begins before SGS, put SGS before it"),
+        (["slow", "fast"], "cat got clips of .* frames.*or of another pathway, put SGS before both or after their fus"),
+    ],
+)
+def test_two_pathways_before_their_fusion_are_told_where_sgs_may_stand(after, message):
+    model = TwoPathways().double()
+    for name in after:
+        insert_sgs(model, name)
+    with pytest.raises(TypeError, match=message):
+        model(make_clips(size=8))
+
+
+def test_a_skip_around_sgs_is_told_where_sgs_may_stand():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stage = conv(3, 3)
+
+        def forward(self, x):
+            return x + self.stage(x)
+
+    with pytest.raises(TypeError, match="for a skip that begins before SGS, put SGS before it branches off"):
+        insert_sgs(nn.Sequential(Skip()), "0.stage")(make_clips(size=8).float())
