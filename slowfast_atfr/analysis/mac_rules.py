@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from slowfast_atfr.models.resnet import FramesConv3d
 from slowfast_atfr.models.stem import StemConv3d, conv3d_in_pairs
 from slowfast_atfr.packed.channels_last import ChannelsLast
+from slowfast_atfr.packed.views import View
 
 Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
 
@@ -18,6 +19,8 @@ def _per_position(x: Any, channels: int, macs: int) -> Counted:
     """A layer that does the same at every place in time and space of x."""
     if isinstance(x, Tensor):
         return (x.numel() / channels * macs,)
+    if isinstance(x, View):
+        return x.frames[0].numel() / channels * macs, x.layout.lengths
     clips = x.clips if isinstance(x, ChannelsLast) else x
     return clips.shape[3] * clips.shape[4] * macs, clips.lengths
 

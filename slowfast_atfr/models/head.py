@@ -41,7 +41,7 @@ class Head(nn.Module):
         if self.training:
             return maps.mean((3, 4), keepdim=True)
         window = [min(size, limit) for size, limit in zip(maps.shape[3:], self.pool_size, strict=True)]
-        return F.avg_pool3d(maps, (1, *window), stride=1)
+        return F.avg_pool2d(maps.squeeze(2), window, stride=1).unsqueeze(2)  # in 3-D a CPU has none of half precision
 
     def classify(self, maps: Tensor) -> Tensor:
         """(N, C, 1, H', W') -> (N, num_classes); logits in training, probabilities otherwise."""

@@ -3,9 +3,13 @@
 from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch functions
     channels_last,
     elementwise,
+    index,
     ops,
     reduce,
+    sizes,
     temporal,
+    view_rules,
+    views,
 )
 from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import (
@@ -21,6 +25,7 @@ from slowfast_atfr.packed.convert import (
     weighted_by_size,
     with_sizes,
 )
+from slowfast_atfr.packed.lengthwise import run_lengthwise
 from slowfast_atfr.packed.spaced import keep_apart, with_one_gap
 from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
 
@@ -37,6 +42,7 @@ __all__ = [
     "pack_dense",
     "pad_lengths",
     "per_length",
+    "run_lengthwise",
     "shortest_native_clip",
     "sizes_of",
     "to_dense",

@@ -13,9 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, RaggedLength, to_frames
+from slowfast_atfr.packed import views
+from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.dispatch import HANDLERS, call, handles, name_of, refusal
 from slowfast_atfr.packed.elementwise import elementwise
+from slowfast_atfr.packed.ragged import RaggedLength
+from slowfast_atfr.packed.views import View
 
 TO_LAST = (0, 2, 3, 4, 1)  # of (N, C, T, H, W)
 TO_FIRST = (0, 4, 1, 2, 3)  # and back
@@ -70,12 +73,9 @@ class ChannelsLast:
 
 
 @handles(torch.permute, Tensor.permute)
-def permute(input: PackedClips, *order: int | Sequence[int], dims: Sequence[int] = ()) -> ChannelsLast:
+def permute(input: PackedClips, *order: int | Sequence[int], dims: Sequence[int] = ()) -> Any:
     dims = order or dims
-    if _order(dims) != TO_LAST:
-        reason = f"to {_order(dims)} is not defined for packed clips, only to {TO_LAST}, channels last"
-        raise refusal("permute", reason)
-    return ChannelsLast(input)
+    return ChannelsLast(input) if _order(dims) == TO_LAST else views.permute(View.of(input), *dims)
 
 
 def _order(dims: Sequence) -> tuple[int, ...]:
@@ -93,9 +93,16 @@ def _call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     if isinstance(handler, functools.partial) and handler.func is elementwise:
         args, kwargs = map(_channels_first, args), {name: _channels_first(value) for name, value in kwargs.items()}
         return ChannelsLast(handler(*args, **kwargs))
+    if function in views.MOVES and isinstance(args[0], ChannelsLast) and function not in _TABLE:
+        return views.MOVES[function](_view_of(args[0]), *args[1:], **kwargs)
     if function not in _TABLE or not isinstance(args[0], ChannelsLast):
         raise refusal(name_of(function), "has no rule for packed clips with channels last", _REMEDY)
     return _TABLE[function](function, args[0].clips, *args[1:], **kwargs)
+
+
+def _view_of(x: ChannelsLast) -> View:
+    view = View.of(x.clips)
+    return View(view.frames, view.layout, tuple(view.dims[dim] for dim in TO_LAST))
 
 
 _REMEDY = "Permute back first, x.permute(0, 4, 1, 2, 3)"
@@ -139,17 +146,11 @@ def _reduce(function: Callable, x: PackedClips, dim: int | Sequence[int], keepdi
     if isinstance(reduced, Tensor):
         reduced = reduced.permute(TO_LAST)
         return reduced if keepdim else reduced.squeeze(dims)
-    if not keepdim:
-        raise refusal(
-            name_of(function), f"over dimensions {dim} leaves clips of different lengths", "Keep the dimensions"
-        )
-    return ChannelsLast(reduced)
+    return ChannelsLast(reduced) if keepdim else views.squeeze(_view_of(ChannelsLast(reduced)), dims)
 
 
-def _permute_back(function: Callable, x: PackedClips, *dims: int | Sequence[int]) -> PackedClips:
-    if _order(dims) != TO_FIRST:
-        raise refusal("permute", f"of clips with channels last to {_order(dims)} is not defined", _REMEDY)
-    return x
+def _permute_back(function: Callable, x: PackedClips, *dims: int | Sequence[int]) -> Any:
+    return x if _order(dims) == TO_FIRST else views.permute(_view_of(ChannelsLast(x)), *dims)
 
 
 _TABLE: dict[Callable, Callable] = {

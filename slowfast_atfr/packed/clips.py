@@ -23,73 +23,50 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.packed.dispatch import call, refusal
 from slowfast_atfr.packed.layout import Layout
-
-
-class RaggedLength:
-    """The T of `x.shape`: every clip has its own, so any use of it as a number is an error that says what to do."""
-
-    def __init__(self, lengths: tuple[int, ...]) -> None:
-        self.lengths = lengths
-
-    def __repr__(self) -> str:
-        return f"RaggedLength{self.lengths}"
-
-    def _refuse(self, *_: Any) -> Any:
-        frames = f"is not one number: the clips have {self.lengths} frames, see x.lengths"
-        raise refusal("T of packed clips", frames)
-
-    __int__ = __index__ = __float__ = __bool__ = __hash__ = __neg__ = __abs__ = __round__ = _refuse
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __divmod__ = __pow__ = _refuse
-    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rdivmod__ = __rpow__ = _refuse
-
+from slowfast_atfr.packed.operators import Operators, operator_of
+from slowfast_atfr.packed.ragged import RaggedLength
 
 FRAME_DIM = {1: 3, 3: 1, 4: 2}  # where C, H and W of (N, C, T, H, W) stand in (S, H, W, C)
 
 
 def packed_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides of packed data of shape (1, C, S, H, W): those of contiguous (S, H, W, C) frames."""
+    """Strides of joined clips of shape (1, C, S, H, W): those of contiguous (S, H, W, C) frames."""
     _, channels, num_frames, height, width = shape
     return num_frames * height * width * channels, 1, height * width * channels, width * channels, channels
 
 
-def _operator(function: Callable) -> Callable:
-    """The Python operator that is this torch function."""
-    return lambda self, *other: call(function, self, *other)
-
-
 @dataclass(frozen=True, eq=False)
-class PackedClips:
+class PackedClips(Operators):
     """Clips of different lengths laid end to end along time.
 
     Args:
-        data: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
+        joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
             takes a batch of one with another batch stride for a contiguous tensor.
         lengths: frames of each clip, all >= 1; their sum is S.
         multiple: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
     layout: both, with the index tensors that are made of them; results of one layout share it.
     Raises:
-        ValueError: if the lengths do not tile the data, or the strides are others (`pack`, `from_frames` lay out).
+        ValueError: if the lengths do not tile them, or the strides are others (`pack`, `from_frames` lay out).
     """
 
-    data: Tensor
+    joined: Tensor
     lengths: tuple[int, ...]
     multiple: int = field(default=1, kw_only=True)
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        shape = tuple(self.data.shape)
+        shape = tuple(self.joined.shape)
         if not isinstance(self.lengths, tuple) or any(type(length) is not int for length in self.lengths):
             raise ValueError(f"lengths must be a tuple of ints, got {self.lengths!r}")
         tiled = len(shape) == 5 and shape[0] == 1 and sum(self.lengths) == shape[2] > 0
         if not tiled or any(length < 1 for length in self.lengths):
             raise ValueError(
-                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile data of shape "
+                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile clips of shape "
                 f"{shape}, which is to be (1, C, sum, H, W)"
             )
-        if self.data.stride() != packed_strides(shape):
+        if self.joined.stride() != packed_strides(shape):
             raise ValueError(
-                f"data of shape {shape} has strides {self.data.stride()} where packed clips have "
+                f"joined clips of shape {shape} have strides {self.joined.stride()} where packed ones have "
                 f"{packed_strides(shape)}; pack and from_frames lay frames out"
             )
         if type(self.multiple) is not int or self.multiple < 1:
@@ -131,59 +108,51 @@ class PackedClips:
     device = property(lambda self: self.rows.device)
     is_cuda = property(lambda self: self.rows.is_cuda)
     requires_grad = property(lambda self: self.rows.requires_grad)
+    data = property(lambda self: self.detach())
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
-        """(N, C, T, H, W), where T is not a number but an object that refuses to be used as one."""
+        """(N, C, T, H, W), where T is a number for each clip, see RaggedLength."""
         _, channels, _, height, width = self.rows.shape
-        return len(self), channels, RaggedLength(self.lengths), height, width
+        return len(self), channels, RaggedLength(self.lengths, self.layout, self.device), height, width
 
     @property
     def rows(self) -> Tensor:
         """What functions that mix no frames run on, (1, C, frames, H, W); see SpacedClips."""
-        return self.data
+        return self.joined
 
     def like(self, rows: Tensor) -> "PackedClips":
         """These clips with other rows: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
-        if rows is self.data:
+        if rows is self.joined:
             return self
-        fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.data.shape[2]
+        fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.joined.shape[2]
         if fits and rows.stride() == packed_strides(rows.shape):
             return _unchecked(rows, self.layout)  # the lengths are ours, which have been checked
         return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
 
     def with_frames(self, frames: Tensor, layout: Layout | None = None) -> "PackedClips":
         """As many packed clips of other frames (S', H', W', C'): of these lengths, or those of a layout."""
-        return _of_layout(frames, layout or self.layout)
+        return of_layout(frames, layout or self.layout)
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
 
-    __add__ = __radd__ = _operator(Tensor.add)
-    __sub__, __rsub__ = _operator(Tensor.sub), _operator(torch.rsub)
-    __mul__ = __rmul__ = _operator(Tensor.mul)
-    __truediv__, __rtruediv__ = _operator(Tensor.div), _operator(Tensor.__rtruediv__)
-    __pow__, __neg__ = _operator(Tensor.pow), _operator(Tensor.neg)
-    __iadd__, __isub__ = _operator(Tensor.add_), _operator(Tensor.sub_)
-    __imul__, __itruediv__ = _operator(Tensor.mul_), _operator(Tensor.div_)
-    __eq__, __ne__, __hash__ = _operator(Tensor.eq), _operator(Tensor.ne), object.__hash__
-    __lt__, __le__, __gt__, __ge__ = map(_operator, (Tensor.lt, Tensor.le, Tensor.gt, Tensor.ge))
-    __getitem__, __setitem__ = _operator(Tensor.__getitem__), _operator(Tensor.__setitem__)
-    __matmul__ = _operator(Tensor.matmul)
+    __iadd__, __isub__ = operator_of(Tensor.add_), operator_of(Tensor.sub_)
+    __imul__, __itruediv__ = operator_of(Tensor.mul_), operator_of(Tensor.div_)
 
 
 def flatten(x: PackedClips) -> tuple[list[Tensor], Layout]:
-    return [x.data], x.layout
+    return [x.joined], x.layout
 
 
-def _unchecked(data: Any, layout: Layout) -> PackedClips:
+def _unchecked(joined: Any, layout: Layout) -> PackedClips:
     x = object.__new__(PackedClips)
-    x.__dict__.update(data=data, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
+    x.__dict__.update(joined=joined, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
     return x
 
 
 def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
-    """Rebuild without the checks: a tree_map may put anything in the place of the data."""
+    """Rebuild without the checks: a tree_map may put anything in the place of the tensor."""
     return _unchecked(next(iter(leaves)), context)
 
 
@@ -201,7 +170,7 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
         gaps (SpacedClips).
     """
     if isinstance(x, PackedClips):
-        return x.data.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
+        return x.joined.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
     if x.ndim != 5:
         raise ValueError(f"expected packed clips or a dense (N, C, T, H, W), got a tensor of shape {tuple(x.shape)}")
     return x.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous(), (x.shape[2],) * x.shape[0]
@@ -216,25 +185,25 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     Raises:
         ValueError: if the lengths do not tile the frames.
     """
-    return PackedClips(_data_of(frames), tuple(int(length) for length in lengths), multiple=multiple)
+    return PackedClips(_joined(frames), tuple(int(length) for length in lengths), multiple=multiple)
 
 
-def _of_layout(frames: Tensor, layout: Layout) -> PackedClips:
+def of_layout(frames: Tensor, layout: Layout) -> PackedClips:
     """Packed clips of (S, H, W, C) frames whose layout is known."""
     if len(frames) != sum(layout.lengths):
         raise ValueError(f"lengths {layout.lengths} do not tile {len(frames)} frames")
-    return _unchecked(_data_of(frames), layout)
+    return _unchecked(_joined(frames), layout)
 
 
-def _data_of(frames: Tensor) -> Tensor:
+def _joined(frames: Tensor) -> Tensor:
     """(S, H, W, C) as (1, C, S, H, W), a view when they are contiguous."""
     if frames.ndim != 4:
         raise ValueError(f"expected frames of shape (S, H, W, C), got {tuple(frames.shape)}")
     frames = frames.contiguous()
-    data = frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
-    if data.stride() != packed_strides(data.shape):  # dimensions of size one may carry any stride
-        data = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
-    return data
+    joined = frames.unsqueeze(0).permute(0, 4, 1, 2, 3)
+    if joined.stride() != packed_strides(joined.shape):  # dimensions of size one may carry any stride
+        joined = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
+    return joined
 
 
 def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:

@@ -74,7 +74,7 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
     if not isinstance(x, PackedClips):
         return fn(x, *args, **kwargs)
     x = flat(x)
-    return x.like(fn(x.data, *args, **kwargs))
+    return x.like(fn(x.joined, *args, **kwargs))
 
 
 def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:

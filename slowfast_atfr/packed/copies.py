@@ -108,7 +108,7 @@ class _Spread(Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return pool(grad, ctx.layout, (), "sum", _exact(grad.dtype)).to(grad.dtype), None
+        return pool(grad, ctx.layout, (), "sum", exact_type(grad.dtype)).to(grad.dtype), None
 
 
 class _Pool(Function):
@@ -144,5 +144,6 @@ def _rows(frames: Tensor) -> Tensor:
     return frames.flatten(1) if frames.ndim > 1 else frames[:, None]
 
 
-def _exact(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+def exact_type(dtype: torch.dtype) -> torch.dtype:
+    """In which values of this type are added up."""
+    return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float64

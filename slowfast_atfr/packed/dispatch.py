@@ -1,7 +1,7 @@
 """The table of what each torch function does to packed clips, and the error of those that are not in it.
 
-`elementwise.py`, `reduce.py`, `temporal.py`, `ops.py` and `channels_last.py` fill the table when
-`slowfast_atfr.packed` is imported.
+`elementwise.py`, `reduce.py`, `temporal.py`, `ops.py`, `sizes.py`, `views.py`, `index.py` and `channels_last.py` fill
+the tables when `slowfast_atfr.packed` is imported.
 """
 
 import functools
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import resolve_name
 
 HANDLERS: dict[Callable, Callable] = {}
+SIZED: dict[Callable, Callable] = {}  # functions of ordinary tensors or of none, which get T of packed clips as a size
 
 REMEDY = (
     "If it treats every clip on its own, call it through slowfast_atfr.packed.per_length(x, fn): "

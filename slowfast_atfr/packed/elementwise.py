@@ -1,31 +1,40 @@
 """Elementwise functions: activations, arithmetic, comparisons, casts and copies.
 
-One rule for all of them. Packed operands must have equal lengths and run on their data. A dense operand may broadcast
-over clips and frames (0-d, (C, 1, 1, 1), (1, C, 1, 1, 1)), or hold one entry per clip, (N, C, 1, 1, 1), which is then
-spread over the clip's frames. Anything else is a TypeError.
+One rule for all of them. Packed operands must have equal lengths, or one frame in every clip. A dense operand may
+broadcast over clips and frames (0-d, (C, 1, 1, 1), (1, C, 1, 1, 1)), or hold one entry per clip, (N, C, 1, 1, 1), which
+is then spread over the clip's frames, as are clips of one frame and T of packed clips. Anything else is a TypeError.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips
+from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
+from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.spaced import apart, flat, with_gaps
+from slowfast_atfr.utils.upload import upload
 
 NAMES = """
-    relu relu_ relu6 hardtanh hardtanh_ silu hardswish hardsigmoid leaky_relu leaky_relu_ elu elu_ selu celu gelu mish
-    softplus softsign logsigmoid sigmoid sigmoid_ tanh tanh_ threshold
-    add add_ sub sub_ rsub mul mul_ div div_ true_divide __rtruediv__ neg pow square sqrt rsqrt reciprocal exp log abs
-    clamp clamp_ clamp_min clamp_max maximum minimum where
-    eq ne lt le gt ge isnan isinf isfinite
-    dropout alpha_dropout expand_as
-    clone detach to float double half bfloat16 cpu cuda zeros_like ones_like requires_grad_
+    relu relu_ relu6 hardtanh hardtanh_ silu hardswish hardsigmoid leaky_relu leaky_relu_ elu elu_ selu selu_ celu
+    celu_ gelu mish softplus softsign logsigmoid sigmoid sigmoid_ tanh tanh_ threshold threshold_ softshrink
+    hardshrink tanhshrink rrelu
+    add add_ sub sub_ subtract subtract_ rsub mul mul_ multiply multiply_ div div_ divide divide_ true_divide
+    true_divide_ __rtruediv__ __rfloordiv__ __rpow__ floor_divide remainder fmod neg negative pow pow_ float_power
+    square square_ sqrt sqrt_ rsqrt reciprocal exp exp_ exp2 expm1 log log2 log10 log1p abs abs_ absolute sign sin
+    cos atan2 erf floor ceil round trunc nan_to_num clamp clamp_ clip clip_ clamp_min clamp_max maximum minimum
+    where lerp lerp_ addcmul addcmul_ addcdiv addcdiv_ masked_fill masked_fill_ fill_ zero_ copy_
+    eq ne lt le gt ge not_equal less less_equal greater greater_equal isnan isinf isfinite isclose logical_and
+    logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_not
+    dropout alpha_dropout bernoulli expand_as clone detach to type_as float double half bfloat16 int long bool cpu
+    cuda requires_grad_ zeros_like ones_like empty_like full_like rand_like randn_like
 """
 
 
@@ -35,25 +44,28 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
         return x.like(function(x.rows, **kwargs))  # the activations, without the search for operands
     packed = [value for value in (*args, *kwargs.values()) if isinstance(value, PackedClips)]
-    x = packed[0]
-    if any(other.lengths != x.lengths for other in packed):
-        raise refusal(
-            name_of(function),
-            f"got clips of {' and '.join(str(other.lengths) for other in packed)} frames",
-            "pad_lengths(x, lengths) brings them to equal lengths",
-        )
+    x = max(packed, key=lambda clips: max(clips.lengths))
+    if any(other.lengths != x.lengths and not _is_one_frame(other) for other in packed):
+        raise refusal(name_of(function), f"got clips of {all_lengths(packed)} frames", UNEQUAL)
     if "out" in kwargs or (function.__name__.endswith("_") and isinstance(args[0], Tensor)):
         raise refusal(name_of(function), "cannot write packed clips into a dense tensor", "Use its out-of-place form")
     in_place = function.__name__.endswith("_") and not function.__name__.endswith("__")
-    x = args[0] if in_place else max(packed, key=lambda clips: clips.gap)
+    if in_place and args[0].lengths != x.lengths:
+        raise refusal(name_of(function), f"cannot write {x.lengths} frames into clips of {args[0].lengths}", UNEQUAL)
+    whole = (clips for clips in packed if clips.lengths == x.lengths)
+    x = args[0] if in_place else max(whole, key=lambda clips: clips.gap)
     operand = functools.partial(_operand, function, x)
     return x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     """What stands for an argument in the native call on (1, C, S, H, W)."""
-    if isinstance(value, PackedClips):
+    if isinstance(value, PackedClips) and value.lengths == x.lengths:
         return value.rows if value.gap == x.gap else apart(flat(value), x.gap).rows
+    if isinstance(value, PackedClips):
+        value = to_dense(value)
+    if isinstance(value, RaggedLength):
+        value = of_each_clip(value, x)
     if not isinstance(value, Tensor):
         return value
     shape = (1,) * (5 - value.ndim) + tuple(value.shape)
@@ -65,9 +77,32 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
-        "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense",
+        "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense; for a skip that begins before SGS, "
+        "put SGS before it branches off",
     )
 
+
+def of_each_clip(numbers: RaggedLength, x: PackedClips) -> Tensor:
+    """T of clips, or what was computed from it, as a tensor (N, 1, 1, 1, 1) of x's type."""
+    (column,) = x.layout.keep(
+        ("numbers", numbers.lengths, x.device),
+        lambda: upload([np.array(numbers.lengths, dtype=np.float64)], x.device),
+    )
+    return column.to(x.dtype).view(-1, 1, 1, 1, 1)
+
+
+def _is_one_frame(x: PackedClips) -> bool:
+    return max(x.lengths) == 1
+
+
+def all_lengths(packed: Sequence[PackedClips]) -> str:
+    return " and ".join(str(lengths) for lengths in dict.fromkeys(clips.lengths for clips in packed))
+
+
+UNEQUAL = (
+    "pad_lengths(x, lengths) brings them to equal lengths; where one is of before SGS, or of another pathway, put SGS "
+    "before both or after their fusion"
+)
 
 for _name in NAMES.split():
     for _home in (torch, Tensor, F):

@@ -1,4 +1,4 @@
-"""What is neither elementwise, nor a reduction, nor a convolution or pool: norms, dropout, padding, channels and crops.
+"""What is neither elementwise, nor a reduction, nor a convolution or pool: norms, dropout, padding and channels.
 
 Functions that treat every clip on its own, but look across its frames, run once per distinct length.
 """
@@ -11,9 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
-from slowfast_atfr.packed.convert import each_alone, native
-from slowfast_atfr.packed.dispatch import handles, refusal
+from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
+from slowfast_atfr.packed.convert import each_alone, native, per_length
+from slowfast_atfr.packed.dispatch import SIZED, handles, refusal
+from slowfast_atfr.packed.elementwise import UNEQUAL, all_lengths
+from slowfast_atfr.packed.index import frame_dim
+from slowfast_atfr.packed.ragged import is_ragged, layout_of
+from slowfast_atfr.packed.slots import triple
 
 for _function in (F.prelu, F.channel_shuffle):
     handles(_function)(partial(native, _function))
@@ -28,8 +32,19 @@ def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: An
 for _function in (F.batch_norm, torch.batch_norm):
     handles(_function)(partial(_batch_norm, _function))
 
-for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.interpolate):
+for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d):
     handles(_function)(partial(each_alone, _function))
+
+
+@handles(F.interpolate)
+def interpolate(input: PackedClips, size: Any = None, *args: Any, **kwargs: Any) -> PackedClips:
+    """To frames of a number that may be each clip's own, such as the T of a skip connection."""
+    if not is_ragged(size):
+        return each_alone(F.interpolate, input, size, *args, **kwargs)
+    frames, *space = triple(size)
+    lengths = layout_of(frames, "interpolate").lengths
+    template = from_frames(input.rows.new_empty(sum(lengths), 1, 1, 1), lengths)
+    return per_length(input, lambda x, other: F.interpolate(x, (other.shape[2], *space), *args, **kwargs), template)
 
 
 @handles(F.instance_norm)
@@ -50,6 +65,18 @@ def instance_norm(
     if not use_input_stats:
         return native(F.batch_norm, input, running_mean, running_var, weight, bias, False, momentum, eps)
     return each_alone(F.group_norm, input, input.shape[1], weight, bias, eps)
+
+
+@handles(F.normalize)
+def normalize(input: PackedClips, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> PackedClips:
+    if dim in (2, -3):
+        return each_alone(F.normalize, input, p, dim, eps)
+    return input.with_frames(F.normalize(to_frames(input)[0], p, frame_dim("normalize", dim), eps))
+
+
+@handles(F.glu)
+def glu(input: PackedClips, dim: int = -1) -> PackedClips:
+    return input.with_frames(F.glu(to_frames(input)[0], frame_dim("glu", dim)))
 
 
 def _softmax(function: Callable, input: PackedClips, dim: int | None = None, *args: Any, **kwargs: Any) -> PackedClips:
@@ -79,51 +106,16 @@ def pad(input: PackedClips, pad: Sequence[int], mode: str = "constant", value: f
     return native(F.pad, input, pad, mode, value)
 
 
-@handles(Tensor.__getitem__)
-def getitem(input: PackedClips, index: Any) -> PackedClips:
-    """A slice of channels, rows or columns, such as x[:, :8] or x[..., 2:-2, 2:-2]."""
-    index = index if isinstance(index, tuple) else (index,)
-    if sum(entry is Ellipsis for entry in index) == 1:
-        at = next(position for position, entry in enumerate(index) if entry is Ellipsis)
-        index = (*index[:at], *(slice(None),) * (6 - len(index)), *index[at + 1 :])
-    index = (*index, *(slice(None),) * (5 - len(index)))
-    slices = len(index) == 5 and all(isinstance(entry, slice) for entry in index)
-    if not slices or index[0] != slice(None) or index[2] != slice(None):
-        raise refusal("x[...]", "takes slices of channels and of space only, and every clip and frame")
-    return input.with_frames(to_frames(input)[0][:, index[3], index[4], index[1]])
-
-
-@handles(torch.chunk, Tensor.chunk)
-def chunk(input: PackedClips, chunks: int, dim: int = 0) -> tuple[PackedClips, ...]:
-    return _pieces("chunk", input, dim, lambda frames, frame_dim: frames.chunk(chunks, frame_dim))
-
-
-@handles(torch.split, Tensor.split)
-def split(input: PackedClips, split_size: int | Sequence[int], dim: int = 0) -> tuple[PackedClips, ...]:
-    return _pieces("split", input, dim, lambda frames, frame_dim: frames.split(split_size, frame_dim))
-
-
-def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedClips, ...]:
-    return tuple(x.with_frames(piece) for piece in cut(to_frames(x)[0], _frame_dim(op, dim)))
-
-
 @handles(torch.cat, torch.concat, torch.concatenate)
 def cat(tensors: Sequence[PackedClips], dim: int = 0) -> PackedClips:
     """Along channels, or rows or columns; the lengths must be equal."""
     if not all(isinstance(other, PackedClips) for other in tensors):
-        raise refusal("cat", "got packed and dense clips together", "Pack the dense ones, with pack_dense(x)")
+        remedy = "pack_dense(x) packs a tensor; for a skip that begins before SGS, put SGS before it branches off"
+        raise refusal("cat", "got packed and dense clips together", remedy)
     x = tensors[0]
     if any(other.lengths != x.lengths for other in tensors):
-        lengths = " and ".join(str(other.lengths) for other in tensors)
-        raise refusal("cat", f"got clips of {lengths} frames", "pad_lengths(x, lengths) brings them to equal lengths")
-    return x.with_frames(torch.cat([to_frames(other)[0] for other in tensors], _frame_dim("cat", dim)))
-
-
-def _frame_dim(op: str, dim: int) -> int:
-    """Where a dimension of (N, C, T, H, W) stands in (S, H, W, C)."""
-    if dim % 5 not in FRAME_DIM or not -5 <= dim < 5:
-        raise refusal(op, f"along dimension {dim} is not defined for packed clips, only along 1, 3 and 4")
-    return FRAME_DIM[dim % 5]
+        raise refusal("cat", f"got clips of {all_lengths(tensors)} frames", UNEQUAL)
+    return x.with_frames(torch.cat([to_frames(other)[0] for other in tensors], frame_dim("cat", dim)))
 
 
 @handles(Tensor.contiguous)
@@ -133,12 +125,33 @@ def contiguous(input: PackedClips, memory_format: torch.memory_format = torch.co
 
 
 def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
-    """An ordinary tensor of x's type and device, such as a mask with one entry per clip."""
+    """A tensor of x's type and device: an ordinary one, such as a mask of clips, or packed clips for a size with T."""
+    if is_ragged(size) or any(map(is_ragged, (*size, *kwargs.values()))):
+        return SIZED[function](function, input.rows, *size, **kwargs)
     return function(input.rows, *size, **kwargs)
 
 
 for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full, Tensor.new_tensor):
     handles(_function)(partial(_new, _function))
+
+
+@handles(Tensor.type)
+def type_(input: PackedClips, dtype: Any = None, non_blocking: bool = False) -> str | PackedClips:
+    return input.rows.type() if dtype is None else input.like(input.rows.type(dtype, non_blocking))
+
+
+def _of_rows(function: Callable, input: PackedClips) -> Any:
+    return function(input.rows)
+
+
+for _function in (Tensor.is_complex, torch.is_complex, Tensor.get_device, Tensor.element_size, Tensor.is_contiguous):
+    handles(_function)(partial(_of_rows, _function))
+
+
+@handles(Tensor.numel, torch.numel, Tensor.nelement)
+def numel(input: PackedClips) -> int:
+    """Values of all clips together."""
+    return input.joined.numel()
 
 
 @handles(torch.is_floating_point, Tensor.is_floating_point)

@@ -1,17 +1,25 @@
-"""Sums and means over a clip's own frames, and global pooling: ordinary tensors come out, in float32 or better."""
+"""Sums and means over a clip's own frames, and global pooling: ordinary tensors of x's own type come out.
 
-from collections.abc import Sequence
+They are added up in float32 or better, as torch does.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, RaggedLength, to_frames
+from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
-from slowfast_atfr.packed.copies import place, pool, take
-from slowfast_atfr.packed.dispatch import handles, refusal
+from slowfast_atfr.packed.copies import exact_type, place, pool, take
+from slowfast_atfr.packed.dispatch import call, handles, name_of, refusal
+from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.slots import triple
 from slowfast_atfr.packed.spaced import frames_in_place
+from slowfast_atfr.packed.views import View, squeeze
 
 Dims = int | Sequence[int] | None
 DType = torch.dtype | None
@@ -28,7 +36,7 @@ def mean(input: PackedClips, dim: Dims = None, keepdim: bool = False, *, dtype: 
 @handles(torch.sum, Tensor.sum)
 def sum_(input: PackedClips, dim: Dims = None, keepdim: bool = False, *, dtype: DType = None) -> Tensor | PackedClips:
     if dim is None:
-        return input.data.sum(dtype=dtype)
+        return input.joined.sum(dtype=dtype)
     return _reduce("sum", input, dim, keepdim, dtype)
 
 
@@ -36,18 +44,27 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
     """Mean or sum over some of (C, T, H, W).
 
     Returns:
-        If T is among the dimensions: an ordinary tensor, one entry per clip over its own frames, in `dtype` or float32,
-        float64 if x is. Else packed clips, and the dimensions must be kept.
+        If T is among the dimensions: an ordinary tensor, one entry per clip over its own frames, of `dtype` or x's.
+        Else packed clips, or a View of them where the dimensions are not kept.
     """
-    dims, inner = _dims(op, dim, keepdim)
+    dims, inner = _dims(op, dim)
     if 2 not in dims:
-        return x.with_frames(getattr(to_frames(x)[0], op)(inner, keepdim=True, dtype=dtype))
-    dtype = dtype or (torch.float64 if x.dtype == torch.float64 else torch.float32)
+        return _packed(x, getattr(to_frames(x)[0], op)(inner, keepdim=True, dtype=dtype), dims, keepdim)
+    dtype = dtype or sum_type(op, x.dtype)
+    exact = exact_type(torch.promote_types(x.dtype, dtype))
     if x.gap:  # frames are first made small, then the clips are taken out
         frames, where = frames_in_place(x)
-        small = getattr(frames, op)(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
-        return _dense(pool(take(small, where), x.layout, (), op, dtype), dims, keepdim)
-    return _dense(pool(to_frames(x)[0], x.layout, inner, op, dtype), dims, keepdim)
+        small = getattr(frames, op)(inner, keepdim=True, dtype=exact) if inner else frames.to(exact)
+        return _dense(pool(take(small, where), x.layout, (), op, exact).to(dtype), dims, keepdim)
+    return _dense(pool(to_frames(x)[0], x.layout, inner, op, exact).to(dtype), dims, keepdim)
+
+
+def sum_type(op: str, dtype: torch.dtype) -> torch.dtype:
+    """What torch makes of values of this type when it adds them up."""
+    whole = not dtype.is_floating_point
+    if whole and op == "mean":
+        raise TypeError(f"mean of packed clips takes floating point, got {dtype}: x.float() first")
+    return torch.int64 if whole else dtype
 
 
 def _dense(per_clip: Tensor, dims: set[int], keepdim: bool) -> Tensor:
@@ -56,27 +73,96 @@ def _dense(per_clip: Tensor, dims: set[int], keepdim: bool) -> Tensor:
     return result if keepdim else result.squeeze(tuple(dims))
 
 
-@handles(torch.amax, Tensor.amax)
-def amax(input: PackedClips, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor | PackedClips:
-    """Like mean and sum, but of x's type, since nothing is added up."""
-    dims, inner = _dims("amax", dim, keepdim)
+def _packed(x: PackedClips, frames: Tensor, dims: set[int], keepdim: bool) -> Any:
+    """Other frames of x, whose reduced dimensions are kept or not."""
+    reduced = x.with_frames(frames)
+    return reduced if keepdim else squeeze(View.of(reduced), sorted(dims))
+
+
+def _extreme(largest: bool, input: PackedClips, dim: int | Sequence[int] = (), keepdim: bool = False) -> Any:
+    """amax and amin."""
+    op = "amax" if largest else "amin"
+    dims, inner = _dims(op, dim)
     frames, _ = to_frames(input)
-    per_frame = frames.amax(inner, keepdim=True) if inner else frames
+    per_frame = getattr(frames, op)(inner, keepdim=True) if inner else frames
     if 2 not in dims:
-        return input.with_frames(per_frame)
-    least = float("-inf") if input.dtype.is_floating_point else torch.iinfo(input.dtype).min
-    stacked = place(per_frame, input.layout.stacked(), least).unflatten(0, (len(input), -1))
-    return _dense(stacked.amax(1), dims, keepdim)
+        return _packed(input, per_frame, dims, keepdim)
+    return _dense(getattr(_stacked(input, per_frame, largest), op)(1), dims, keepdim)
 
 
-def _dims(op: str, dim: int | Sequence[int], keepdim: bool) -> tuple[set[int], list[int]]:
+def _stacked(x: PackedClips, frames: Tensor, largest: bool) -> Tensor:
+    """(N, longest, ...) frames of x's clips, and what is never the extreme after the end of the shorter ones."""
+    kind = torch.finfo if x.dtype.is_floating_point else torch.iinfo
+    never = (-float("inf") if largest else float("inf")) if kind is torch.finfo else None
+    never = (kind(x.dtype).min if largest else kind(x.dtype).max) if never is None else never
+    return place(frames, x.layout.stacked(), never).unflatten(0, (len(x), -1))
+
+
+amax = partial(_extreme, True)
+handles(torch.amax, Tensor.amax)(amax)
+handles(torch.amin, Tensor.amin)(partial(_extreme, False))
+
+
+def _extreme_and_place(name: str, input: PackedClips, dim: Any = None, keepdim: bool = False) -> Any:
+    """max and min: over everything, of two, or over one dimension with the places, those in time within the clip."""
+    if isinstance(dim, PackedClips | Tensor):
+        return call(getattr(torch, f"{name}imum"), input, dim)
+    if dim is None:
+        return getattr(input.joined, name)()
+    dims, inner = _dims(name, dim)
+    if len(dims) > 1:  # a dimension of a View that was several
+        return PAIRS[name](_extreme(name == "max", input, dim, keepdim), None)
+    if 2 in dims:
+        pair = getattr(_stacked(input, to_frames(input)[0], name == "max"), name)(1)
+        return PAIRS[name](*(_dense(entry, dims, keepdim) for entry in pair))
+    pair = getattr(to_frames(input)[0], name)(inner[0], keepdim=True)
+    return PAIRS[name](*(_packed(input, entry, dims, keepdim) for entry in pair))
+
+
+PAIRS = {name: namedtuple(name, ("values", "indices")) for name in ("max", "min")}
+handles(torch.max, Tensor.max)(partial(_extreme_and_place, "max"))
+handles(torch.min, Tensor.min)(partial(_extreme_and_place, "min"))
+
+
+def _statistic(function: Callable, input: PackedClips, dim: Dims = None, *args: Any, **kwargs: Any) -> Any:
+    """A reduction that is native within frames, and else runs once per distinct length."""
+    keepdim = kwargs.pop("keepdim", False)
+    if dim is None:
+        remedy = "Name the dimensions, some of 1, 2, 3, 4"
+        raise refusal(name_of(function), "over everything is ambiguous for clips of different lengths", remedy)
+    dims, inner = _dims(name_of(function), dim)
+    if 2 not in dims:
+        frames = function(to_frames(input)[0], *args, dim=inner, keepdim=True, **kwargs)
+        return _packed(input, frames, dims, keepdim)
+    result = each_alone(function, input, *args, dim=tuple(dims), keepdim=keepdim, **kwargs)
+    return to_dense(result) if isinstance(result, PackedClips) else result
+
+
+def _spread_of_values(function: Callable, input: PackedClips, dim: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """var and std, whose arguments by position are (unbiased,) or (dim, unbiased, keepdim)."""
+    if isinstance(dim, bool):
+        dim, args = kwargs.pop("dim", None), (dim, *args)
+    kwargs.update(zip(("unbiased", "keepdim"), args, strict=False))
+    if "unbiased" in kwargs:
+        kwargs["correction"] = int(kwargs.pop("unbiased"))
+    return _statistic(function, input, dim, **kwargs)
+
+
+for _function in (torch.var, Tensor.var, torch.std, Tensor.std):
+    handles(_function)(partial(_spread_of_values, _function))
+
+
+@handles(torch.norm, Tensor.norm, torch.linalg.vector_norm)
+def norm(input: PackedClips, p: Any = 2, dim: Dims = None, keepdim: bool = False, **kwargs: Any) -> Any:
+    order = kwargs.pop("ord", p)
+    return _statistic(torch.linalg.vector_norm, input, dim, 2 if order == "fro" else order, keepdim=keepdim, **kwargs)
+
+
+def _dims(op: str, dim: int | Sequence[int]) -> tuple[set[int], list[int]]:
     """The dimensions of (N, C, T, H, W) to reduce, and where those within a frame stand in (S, H, W, C)."""
     dims = {d % 5 if -5 <= d < 5 else d for d in ([dim] if isinstance(dim, int) else dim)}
     if not dims or not dims <= {1, 2, 3, 4}:
         raise refusal(op, f"over dimensions {dim} mixes clips, or they do not exist", "Reduce over some of 1, 2, 3, 4")
-    if 2 not in dims and not keepdim:
-        remedy = "Keep the dimensions, keepdim=True, or reduce over T as well"
-        raise refusal(op, f"over dimensions {dim} leaves clips of different lengths", remedy)
     return dims, [FRAME_DIM[d] for d in dims - {2}]
 
 
@@ -87,7 +173,8 @@ def adaptive_avg_pool3d(input: PackedClips, output_size: int | Sequence[int | No
     if (frames, *space) == (1, 1, 1):
         return mean(input, (2, 3, 4), keepdim=True)
     if frames == 1:
-        return F.adaptive_avg_pool3d(mean(input, 2, keepdim=True), (1, *space))
+        exact = exact_type(input.dtype)
+        return F.adaptive_avg_pool3d(mean(input, 2, keepdim=True, dtype=exact), (1, *space)).to(input.dtype)
     if (frames, *space) == (None, 1, 1):
         return mean(input, (3, 4), keepdim=True)
     if frames is None:

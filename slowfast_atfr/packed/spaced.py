@@ -21,11 +21,11 @@ MOST_GAPS = 0.5  # gaps beside the frames of clips, up to which to compute them 
 class SpacedClips(PackedClips):
     """Packed clips with `gap` frames between any two: (1, C, S + gap (N - 1), H, W) rows.
 
-    `data`, and what `to_frames` and `unpack` make of it, are the clips end to end, but a copy: what is written there is
-    lost. Functions in place that the table knows write to the clips themselves.
+    `joined`, and what `to_frames` and `unpack` make of it, are the clips end to end, but a copy: what is written there
+    is lost. Functions in place that the table knows write to the clips themselves.
 
     Args:
-        rows: with the strides of packed data.
+        rows: with the strides of joined clips.
         layout: of the clips, without the gaps.
         gap: frames between two clips, of any content.
     """
@@ -34,8 +34,8 @@ class SpacedClips(PackedClips):
         self.__dict__.update(_rows=rows, lengths=layout.lengths, gap=gap, multiple=layout.multiple, layout=layout)
 
     @property
-    def data(self) -> Tensor:
-        return flat(self).data
+    def joined(self) -> Tensor:
+        return flat(self).joined
 
     @property
     def rows(self) -> Tensor:
@@ -47,7 +47,7 @@ class SpacedClips(PackedClips):
         if rows.shape[2] != self._rows.shape[2]:  # clips end to end
             return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
         if rows.stride() != packed_strides(rows.shape):
-            rows = from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), (rows.shape[2],)).data
+            rows = from_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0), (rows.shape[2],)).joined
         return SpacedClips(rows, self.layout, self.gap)
 
 

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips, to_frames
-from slowfast_atfr.packed.convert import each_alone, over_frames, per_length, to_dense
-from slowfast_atfr.packed.copies import place, take
-from slowfast_atfr.packed.dispatch import handles
-from slowfast_atfr.packed.reduce import mean
+from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
+from slowfast_atfr.packed.copies import exact_type, place, take
+from slowfast_atfr.packed.dispatch import handles, refusal
+from slowfast_atfr.packed.ragged import RaggedLength
+from slowfast_atfr.packed.reduce import amax, mean
 from slowfast_atfr.packed.slots import Window, triple
 from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 
@@ -74,7 +75,7 @@ def over_time(
         lengths_out = window.lengths_out(x.lengths, name)
         if x.layout.is_even:
             return x.with_frames(to_frames(op(to_dense(x), window.before))[0], x.layout.of(lengths_out))
-        bytes_per_clip = x.data.numel() * x.data.element_size() / len(x)
+        bytes_per_clip = x.joined.numel() * x.joined.element_size() / len(x)
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
@@ -178,7 +179,15 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> PackedClips:
     kernel, padding, dilation = triple(kernel_size), triple(padding), triple(dilation)
-    stride = triple(stride) if stride else kernel
+    stride = _stride_of(stride, kernel)
+    if return_indices:
+        raise refusal("max_pool3d", "with return_indices=True has no rule for packed clips", "Pool without indices")
+    if _is_whole(kernel[0], input):
+        flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
+        return over_frames(
+            lambda frames: F.max_pool2d(frames, *flat),
+            pack_dense(amax(input, 2, keepdim=True), multiple=input.multiple),
+        )
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
@@ -201,31 +210,37 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Tensor | PackedClips:
-    """The pool of a head, whose kernel covers every clip, is the mean over the clip's own frames: (N, C, 1, H', W').
+) -> PackedClips:
+    """The pool of a head, whose kernel covers every clip, is the mean over the clip's own frames: clips of one frame.
 
     So is that of a clip shorter than the kernel beside longer ones, which keep their windows. A clip shorter than the
     kernel, but not with its padding, gets the padded average. Alone, torch refuses to compute either.
     """
     kernel, padding = triple(kernel_size), triple(padding)
-    stride = triple(stride) if stride else kernel
+    stride = _stride_of(stride, kernel)
     rest = (ceil_mode, count_include_pad, divisor_override)
+    if input.dtype in HALF and input.device.type == "cpu":  # torch has none
+        return avg_pool3d(input.float(), kernel_size, stride, padding, *rest).to(input.dtype)
 
     def of_whole_clips(frame: Tensor) -> Tensor:
-        return F.avg_pool3d(frame, (1, *kernel[1:]), (1, *stride[1:]), padding, *rest)
+        space = (1, *kernel[1:]), (1, *stride[1:]), (0, *padding[1:])
+        return F.avg_pool3d(frame, *space, *rest).to(input.dtype)
 
     def of_one_length(dense: Tensor) -> Tensor:
         if dense.shape[2] < kernel[0]:
-            return of_whole_clips(dense.mean(2, keepdim=True))
+            return of_whole_clips(dense.mean(2, keepdim=True, dtype=exact_type(dense.dtype)))
         return F.avg_pool3d(dense, kernel, stride, padding, *rest)
 
+    if _is_whole(kernel[0], input):
+        kernel, stride = (max(input.lengths), *kernel[1:]), (1, *stride[1:])
     window = _pool_window("avg_pool3d", kernel, stride, padding, (1, 1, 1))
     if window.mixes_no_frames:
         flat = (kernel[1:], stride[1:], padding[1:])
         return over_frames(lambda frames: F.avg_pool2d(frames, *flat, *rest), input)
     if padding[0] == 0 and stride[0] in (1, kernel[0]) and divisor_override is None:
         if kernel[0] >= max(input.lengths):
-            return of_whole_clips(mean(input, 2, keepdim=True))
+            means = mean(input, 2, keepdim=True, dtype=exact_type(input.dtype))
+            return pack_dense(of_whole_clips(means), multiple=input.multiple)
         if kernel[0] > min(input.lengths):
             return per_length(input, of_one_length)
     if ceil_mode or (padding[0] > 0 and not count_include_pad):
@@ -235,6 +250,21 @@ def avg_pool3d(
         return F.avg_pool3d(dense, kernel, stride, (pad, *padding[1:]), *rest)
 
     return over_time(input, window, op, name="avg_pool3d", shortest_native=kernel[0])
+
+
+def _stride_of(stride: Size | None, kernel: tuple) -> tuple:
+    """An empty one is the kernel; where that covers whole clips there is one window."""
+    stride = triple(stride) if stride or isinstance(stride, RaggedLength) else kernel
+    return tuple(1 if isinstance(step, RaggedLength) else step for step in stride)
+
+
+def _is_whole(kernel: int | RaggedLength, x: PackedClips) -> bool:
+    """Whether the kernel is x.size(2), which covers every clip."""
+    if not isinstance(kernel, RaggedLength):
+        return False
+    if kernel.lengths != x.lengths:
+        raise refusal("a pool", f"over {kernel.lengths} frames is not defined for clips of {x.lengths}")
+    return True
 
 
 def _pool_window(op: str, kernel: tuple, stride: tuple, padding: tuple, dilation: tuple) -> Window:

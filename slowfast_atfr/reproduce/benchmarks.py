@@ -53,7 +53,7 @@ def _layer_over_copy(rounds: int, device: torch.device) -> list[Figure]:
 
     def step() -> None:
         out = layer.train()(x)
-        out.data.backward(out.data.detach())
+        out.joined.backward(out.joined.detach())
         x.grad = None
 
     tasks = {"copy": x.detach().clone, "forward": forward, "step": step}
@@ -146,7 +146,7 @@ def _infer(model: nn.Module, x: Clips) -> None:
 
 
 def _step(model: nn.Module, x: Clips) -> None:
-    data = x.data if isinstance(x, PackedClips) else x
+    data = x.joined if isinstance(x, PackedClips) else x
     data.requires_grad_().grad = None  # behind SGS the gradient goes on
     _behind_sgs(model, x).square().mean().backward()
     model.zero_grad(set_to_none=True)

@@ -2,13 +2,15 @@
 
 import difflib
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import PackedClips, native
+from slowfast_atfr.packed import PackedClips, native, run_lengthwise
+from slowfast_atfr.sgs.channels import channels_of
 from slowfast_atfr.sgs.sampler import SGS
 from slowfast_atfr.sgs.segment_sampler import SegmentSGS
 from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
@@ -35,7 +37,9 @@ def insert_sgs(
     after: str,
     *,
     channels: int | None = None,
+    clip: Sequence[int] | None = None,
     framewise: Collection[type[nn.Module]] = (),
+    lengthwise: Collection[type[nn.Module]] = (),
     grouping: str = "bins",
     **sgs_options: Any,
 ) -> nn.Module:
@@ -46,10 +50,17 @@ def insert_sgs(
     loads with `strict=False`, or before this call. Call it again for a layer behind another submodule.
 
     What follows may be made of convolutions, batch, group and layer norms, activations, pools, sums, concatenation,
-    squeeze-and-excitation and gates, `nn.ChannelShuffle`, projections between permutes, and must reduce over
-    time before it flattens. A step that computes with the number of frames is a TypeError that names it. If it treats
-    every clip on its own and has no batch norm (attention), have it run once per distinct length:
-    `block.forward = functools.partial(per_length, fn=block.forward)`.
+    squeeze-and-excitation and gates, channel shuffles, indices and slices of channels and space, views and permutes
+    that keep frames apart, and must reduce over time before it flattens. The number of frames, `x.size(2)`, is one for
+    each clip: it may be a size, and computed with, but is no int. A step that mixes the frames of a clip in a way that
+    is not known is a TypeError that names it. If it treats every clip on its own and has no batch norm (attention),
+    have it run once per distinct length: `block.forward = functools.partial(per_length, fn=block.forward)`. Modules
+    that take the number of frames for an int do so as `lengthwise`, with batch norms, too. Functions of
+    `torch.jit.script` take no packed clips: run with PYTORCH_JIT=0.
+
+    Weights of 3-D convolutions come out in channels_last_3d, the layout of packed clips: else each convolution would
+    reorder them at every call. Networks with SGS can be copied, pickled, traced by torch.fx and dynamically quantised,
+    but not go through torch.jit: insert SGS into modules that are not compiled.
 
     A submodule that is no list but runs all its children in turn would run the layer twice: name one of its children.
     One that the network calls several times, such as a shared activation, is sampled at each call: name its parent.
@@ -57,16 +68,20 @@ def insert_sgs(
     Args:
         model: takes (N, C, T, H, W); changed in place.
         after: name of the submodule, as `model.named_modules()` has it; its output is (N, C, T, H, W).
-        channels: C of that output; None takes it from the last Conv3d or BatchNorm3d in the submodule.
+        channels: C of that output; None takes it from the submodule's last layer if it is a Sequential, else from a
+            forward pass on the meta device, which computes nothing.
+        clip: (C, T, H, W) of a clip for that pass; None tries usual sizes.
         framewise: types of modules that mix no frames but call a `torch.autograd.Function` themselves, which would lose
             the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
+        lengthwise: types of modules that take the number of frames for an int, as TensorFlow's "same" padding does:
+            they run once per distinct length, see `packed.run_lengthwise`.
         grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames.
         **sgs_options: see SGS, or SegmentSGS for segments.
     Returns:
         model.
     Raises:
         ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be told, a framewise
-            module has parameters or buffers, or the model has compiled stages; the model is then as it was.
+            module has parameters or buffers, or the model has compiled parts; the model is then as it was.
         TypeError, ValueError: in forward, if the submodule's output is not (N, channels, T, H, W).
 
     >>> import torch
@@ -80,9 +95,11 @@ def insert_sgs(
         )
     target = _submodule(model, after)
     wrapped = _framewise_modules(model, framewise)
+    _without_scripts(model, framewise)
+    counting = _modules_of(model, lengthwise, "lengthwise")
     target = next((wrapper for *_, wrapper in wrapped if wrapper.module is target), target)
     if channels is None:
-        channels = _channels_of(target, after)
+        channels = channels_of(model, target, after, clip)
     if grouping not in GROUPINGS:
         raise ConfigError(f"grouping is {grouping!r}; choose one of {', '.join(GROUPINGS)}")
     sgs = GROUPINGS[grouping](channels, **sgs_options).train(target.training)
@@ -94,6 +111,10 @@ def insert_sgs(
 
     for parent, name, wrapper in wrapped:
         setattr(parent, name, wrapper)
+    for module in counting:
+        if "forward" not in vars(module):  # of an earlier call
+            module.forward = functools.partial(_forward_lengthwise, module)
+    _in_channels_last(model)
     target.add_module(CHILD, sgs)
     if not _is_plain(target):
         target.register_forward_hook(_run_sgs)
@@ -105,9 +126,15 @@ def _run_sgs(module: nn.Module, args: tuple, output: Any) -> PackedClips:
     return module.get_submodule(CHILD)(output)
 
 
+def _forward_lengthwise(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return run_lengthwise(module, functools.partial(type(module).forward, module), *args, **kwargs)
+
+
 def _check_input(sgs: TemporalSampler, args: tuple, *, channels: int) -> None:
     """Forward pre-hook: what stands before SGS is only known when it runs."""
     (x,) = args
+    if isinstance(x, fx.Proxy):
+        return
     if not isinstance(x, Tensor | PackedClips):
         got = f"a {type(x).__name__}" + (f" of {len(x)}" if isinstance(x, tuple | list) else "")
         remedy = "name a module within it, or before it, that returns one tensor"
@@ -151,23 +178,38 @@ def _is_plain(target: nn.Module) -> bool:
     return type(target).forward is nn.Sequential.forward
 
 
-def _channels_of(target: nn.Module, name: str) -> int:
-    """Channels of the last convolution or norm of a module; where they are not those of its output, forward says so."""
-    for module in reversed(list(target.modules())):
-        if isinstance(module, nn.Conv3d):
-            return module.out_channels
-        if isinstance(module, nn.BatchNorm3d | nn.SyncBatchNorm):
-            return module.num_features
-    kind = type(target).__name__
-    raise ConfigError(f"{name!r}, a {kind}, has no Conv3d or BatchNorm3d to take channels from: pass channels=")
+def _modules_of(model: nn.Module, types: Collection[type[nn.Module]], option: str) -> list[nn.Module]:
+    """The modules of these types."""
+    if isinstance(types, type) or not all(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in types):
+        raise ConfigError(f"{option} is {types!r}; it takes types of modules, such as [Swish]")
+    return [module for module in model.modules() if isinstance(module, tuple(types))]
+
+
+def _without_scripts(model: nn.Module, framewise: Collection[type[nn.Module]]) -> None:
+    """Compiled modules take ordinary tensors only; wrapped ones get them.
+
+    Raises:
+        ConfigError: for a scripted or traced module.
+    """
+    for name, module in model.named_modules():
+        wrapped = any(isinstance(module, kind) for kind in framewise)
+        if isinstance(module, torch.jit.ScriptModule) and not wrapped:
+            remedy = "use it unscripted (PYTORCH_JIT=0), or framewise=[torch.jit.ScriptModule] if it mixes no frames"
+            raise ConfigError(f"{name or 'the model'!r} is compiled by torch.jit and takes no packed clips: {remedy}")
+
+
+def _in_channels_last(model: nn.Module) -> None:
+    """Weights of 3-D convolutions in the memory layout that packed clips have."""
+    for parameter in model.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _framewise_modules(model: nn.Module, types: Collection[type[nn.Module]]) -> list[tuple[nn.Module, str, Framewise]]:
     """Where framewise modules stand, as (parent, name), and their wrappers; one for a module that is used twice."""
     wrappers: dict[nn.Module, Framewise] = {}
     found = []
-    if isinstance(types, type) or not all(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in types):
-        raise ConfigError(f"framewise is {types!r}; it takes types of modules, such as [Swish]")
+    _modules_of(model, types, "framewise")
     for parent_name, parent in model.named_modules():
         if isinstance(parent, Framewise):
             continue

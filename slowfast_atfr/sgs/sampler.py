@@ -17,6 +17,10 @@ from slowfast_atfr.utils.upload import to_device
 INIT_STD = 0.01  # of the embedding's linear layers
 
 
+class ExactLinear(nn.Linear):
+    """A linear layer that dynamic quantisation, which goes by types, leaves alone: frames would change their bins."""
+
+
 class Embedding(nn.Module):
     """Embedding of each frame from its spatial mean: Linear C -> C/2, ReLU, Linear -> L, norm over all frames.
 
@@ -27,9 +31,9 @@ class Embedding(nn.Module):
     def __init__(self, channels: int, embed_dim: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         hidden = max(1, channels // 2)
-        self.fc1 = nn.Linear(channels, hidden)
+        self.fc1 = ExactLinear(channels, hidden)
         self.relu = nn.ReLU(inplace=True)
-        self.fc2 = nn.Linear(hidden, embed_dim, bias=False)  # the norm behind it has one
+        self.fc2 = ExactLinear(hidden, embed_dim, bias=False)  # the norm behind it has one
         self.bn = norm(embed_dim)
         for layer in (self.fc1, self.fc2):
             nn.init.normal_(layer.weight, std=INIT_STD)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import MAX_BINS, ConfigError
 from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, sizes_of, to_dense, to_frames, with_sizes
@@ -16,6 +16,10 @@ from slowfast_atfr.utils.precision import full_precision_matmul
 from slowfast_atfr.utils.upload import upload
 
 Clips = Tensor | PackedClips
+NO_JIT = (
+    "torch.jit.trace and torch.jit.script take no network with SGS, whose clips get shorter by what is in them; "
+    "compile the stages before it, or run the model as it is"
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,12 @@ class TemporalSampler(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Clips) -> Clips:
+        if isinstance(x, fx.Proxy):  # for torch.fx a layer as those of torch.nn are
+            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         return sample_together([self], [x])[0]
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        raise NotImplementedError(f"{self.label}: {NO_JIT}")
 
     def measure(self, x: Clips) -> Measured:
         """Measure a batch; nothing waits for the device."""
@@ -188,6 +197,8 @@ class TemporalSampler(nn.Module):
 
 def sample_together(samplers: Sequence[TemporalSampler], inputs: Sequence[Clips]) -> list[Clips]:
     """Run several samplers with a single wait for the device: what the host needs of all of them comes in one copy."""
+    if torch.jit.is_tracing():
+        raise NotImplementedError(f"{samplers[0].label}: {NO_JIT}")
     measured = [sampler.measure(x) for sampler, x in zip(samplers, inputs, strict=True)]
     triples = zip(samplers, measured, on_host(measured), strict=True)
     return [sampler.add_up(seen, sampler.bins_of(seen, host)) for sampler, seen, host in triples]

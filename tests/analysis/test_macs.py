@@ -59,6 +59,15 @@ def test_a_linear_between_permutes_pays_for_every_position_of_a_clip():
     assert macs.tolist() == [frames * 6 * 4 * 6 for frames in (5, 1)]
 
 
+def test_a_linear_of_tokens_pays_for_every_position_of_a_clip():
+    class Projection(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.size(0), 6, *x.shape[2:])
+
+    macs = clip_macs(Projection(4, 6), pack([torch.randn(4, frames, 2, 3) for frames in (5, 1)]))
+    assert macs.tolist() == [frames * 6 * 4 * 6 for frames in (5, 1)]
+
+
 def test_sgs_pays_for_the_embedding_of_the_frames_that_come_in():
     sgs = SGS(8, embed_dim=3).eval()
     assert clip_macs(sgs, torch.randn(2, 8, 5, 4, 4)).tolist() == [5 * (8 * 4 + 4 * 3)] * 2

@@ -26,7 +26,7 @@ def make_layer(name, maps=16, **options):
     clip = log[""][0]
     lengths = np.bincount(clip.block)
     bins = tuple(int(length) if layer.num_bins == -1 else layer.num_bins for length in lengths)
-    x, merged = x[0].numpy(), out.data[0].numpy()
+    x, merged = x[0].numpy(), out.joined[0].numpy()
     frames = np.linspace(0, 15, maps).astype(int)
     return LayerMerging(name, clip, frames, bins, x.mean(0), merged.mean(0), x[:4], merged[:4])
 

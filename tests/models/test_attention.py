@@ -71,7 +71,7 @@ def test_the_layout_is_kept(layer):
     x = channels_last(2, 8, 5, 4, 4)
     results = [gather(x, x[:, :3, :, 0, 0]), distribute(x[:, :, :3], x[:, :3, :, 0, 0]), layer(x)]
     assert all(result.is_contiguous(memory_format=torch.channels_last_3d) for result in results)
-    packed = layer(pack_dense(x)).data
+    packed = layer(pack_dense(x)).joined
     assert packed.stride() == packed_strides(packed.shape)
 
 

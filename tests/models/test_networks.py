@@ -67,6 +67,21 @@ def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_c
     assert not [n for n, grad in grads.items() if grad is None or not grad.isfinite().all() or not grad.any()]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_half_precision_throughout(thin_cfg, to_pathways, moving_clips, config, dtype):
+    cfg = thin_cfg(config)
+    model = build_model(cfg).to(dtype)
+    clips = to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES).to(dtype))
+    scores = model.train()(clips)
+    torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
+    assert all(p.grad is not None and p.grad.dtype == dtype and p.grad.isfinite().all() for p in model.parameters())
+    with torch.no_grad():
+        probabilities = model.eval()(clips)
+    assert scores.dtype == probabilities.dtype == dtype
+    torch.testing.assert_close(probabilities.sum(1).float(), torch.ones(3), rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize(
     "pairs",

@@ -137,18 +137,18 @@ def _unequal_counts(rank):
 def _packed(rank, norm):
     """Packed clips are their frames, and their strides stay, also those of the gradient."""
     clips = make_inputs([(CHANNELS, 1 + rank + length, 4, 4) for length in (0, 3)])
-    data = pack(clips).data.requires_grad_()
+    data = pack(clips).joined.requires_grad_()
     out = norm(PackedClips(data, tuple(clip.shape[1] for clip in clips)))
     dense = CountedBatchNorm(CHANNELS, eps=norm.eps, group_size=4).double()
     frames = torch.cat(clips, 1)[None].requires_grad_()
     expected = dense(frames)
     torch.testing.assert_close(torch.cat(unpack(out), 1)[None], expected, **EXACT)
     (grad,) = torch.autograd.grad(
-        (out.data**3).sum(), data
+        (out.joined**3).sum(), data
     )  # .grad of a leaf is laid out like the leaf, whatever comes
     (expected_grad,) = torch.autograd.grad((expected**3).sum(), frames)
     torch.testing.assert_close(grad, expected_grad, **EXACT)
-    assert out.data.stride() == grad.stride() == packed_strides(data.shape)
+    assert out.joined.stride() == grad.stride() == packed_strides(data.shape)
 
 
 def _eval_speaks_to_nobody(rank, norm):
@@ -219,7 +219,7 @@ def test_parts_of_packed_clips_are_whole_clips():
     torch.testing.assert_close(torch.cat(unpack(out)[1::2], 1)[None], second, **EXACT)
     torch.testing.assert_close(norm.running_mean, mean, **EXACT)
     torch.testing.assert_close(norm.running_var, var, **EXACT)
-    assert out.data.stride() == packed_strides(out.data.shape)
+    assert out.joined.stride() == packed_strides(out.joined.shape)
 
 
 def test_rows_go_with_their_clip():

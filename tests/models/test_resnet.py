@@ -19,7 +19,7 @@ def make_block(trans_func, **changes):
 
 
 def data_of(x):
-    return x.data if isinstance(x, PackedClips) else x
+    return x.joined if isinstance(x, PackedClips) else x
 
 
 @pytest.mark.parametrize("changes", [{}, PROJECTED, {"index": 1}])

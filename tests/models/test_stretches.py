@@ -98,7 +98,7 @@ def test_clips_that_may_not_be_written_to_meet_a_branch_with_gaps(networks):
     x = pack([clip[: block.branch2.a.in_channels] for clip in unpack(x)])
     with torch.inference_mode():
         assert block(x).gap == 0
-        torch.testing.assert_close(block(x).data, other(x).data, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(block(x).joined, other(x).joined, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("pairs", [[], SPLITS])

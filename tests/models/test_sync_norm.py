@@ -54,11 +54,11 @@ def test_it_takes_few_kernels_and_one_collective_each_way(gpu, monkeypatch, pack
     monkeypatch.setattr(dist, "all_gather_into_tensor", all_gather_into_tensor)
     monkeypatch.setattr(dist, "all_reduce", all_reduce)
     norm = CountedBatchNorm(4, group_size=4).to(CUDA)
-    data = pack([torch.randn(4, length, 3, 3) for length in (2, 5)]).data.to(CUDA).requires_grad_()
+    data = pack([torch.randn(4, length, 3, 3) for length in (2, 5)]).joined.to(CUDA).requires_grad_()
     with ExitStack() as stack:
         install(stack, counted)
         gpu.reset()
-        out = norm(PackedClips(data, (2, 5))).data if packed else norm(data)
+        out = norm(PackedClips(data, (2, 5))).joined if packed else norm(data)
         assert gpu.kernels == 8 and collectives == {"all_gather": 1}
         before = gpu.kernels
         out.backward(out.detach())

@@ -32,7 +32,7 @@ def check_alone(make_clips):
     def check(op, lengths, channels=4, size=5, multiple=1, alone_op=None):
         parameters = list(op.parameters()) if isinstance(op, nn.Module) else []
         clips = make_clips(lengths, channels, size)
-        data = pack(clips).data.requires_grad_()
+        data = pack(clips).joined.requires_grad_()
         together = op(PackedClips(data, tuple(lengths), multiple=multiple))
         clips = [clip.requires_grad_() for clip in clips]
         alone = [(alone_op or op)(clip[None]) for clip in clips]
@@ -40,7 +40,7 @@ def check_alone(make_clips):
         packed = isinstance(together, PackedClips)
         if packed:
             assert together.multiple == multiple
-            assert together.data.stride() == packed_strides(together.data.shape)
+            assert together.joined.stride() == packed_strides(together.joined.shape)
         results = [result[None] for result in unpack(together)] if packed else together.split(1)
         assert len(results) == len(alone)
         for result, expected in zip(results, alone, strict=True):

@@ -27,8 +27,8 @@ def test_dense_and_back(dense):
         assert lengths_of(x) == lengths_of(clips) == (6, 6, 6) and x.multiple == 4
         back = to_dense(x)
         assert torch.equal(back, dense) and back.is_contiguous(memory_format=torch.channels_last_3d)
-        assert back.data_ptr() == x.data.data_ptr()
-        assert (x.data.data_ptr() == clips.data_ptr()) == clips.is_contiguous(memory_format=torch.channels_last_3d)
+        assert back.data_ptr() == x.joined.data_ptr()
+        assert (x.joined.data_ptr() == clips.data_ptr()) == clips.is_contiguous(memory_format=torch.channels_last_3d)
     assert to_dense(dense) is dense
 
 
@@ -44,7 +44,7 @@ def test_one_clip_has_the_strides_of_its_layout(make_clips):
 def test_native_runs_on_both(dense, make_clips):
     x = pack(make_clips((2, 3)))
     assert torch.equal(native(torch.exp, dense), dense.exp())
-    assert torch.equal(native(torch.clamp, x, 0, max=1).data, x.data.clamp(0, 1))
+    assert torch.equal(native(torch.clamp, x, 0, max=1).joined, x.joined.clamp(0, 1))
     with pytest.raises(ValueError, match="tile"):
         native(lambda data: data[:, :, 1:], x)
 
@@ -62,20 +62,20 @@ class Double(torch.autograd.Function):
 def test_native_carries_the_gradient_of_an_autograd_function(make_clips):
     x = pack(make_clips((2, 3))).requires_grad_()
     native(Double.apply, x).sum().backward()
-    assert x.data.grad.eq(2).all()
+    assert x.joined.grad.eq(2).all()
 
 
 @pytest.mark.parametrize("where, before", [("center", (1, 0, 1)), ("end", (0, 0, 0))])
 def test_pad_lengths(make_clips, where, before):
     clips = make_clips((2, 3, 1))
-    x = PackedClips(pack(clips).data.requires_grad_(), (2, 3, 1), multiple=2)
+    x = PackedClips(pack(clips).joined.requires_grad_(), (2, 3, 1), multiple=2)
     padded = pad_lengths(x, [5, 3, 3], where)
     assert padded.lengths == (5, 3, 3) and padded.multiple == 2
     for clip, result, start in zip(clips, unpack(padded), before, strict=True):
         expected = F.pad(clip, (0, 0, 0, 0, start, result.shape[1] - clip.shape[1] - start))
         assert torch.equal(result, expected)
-    (grad,) = torch.autograd.grad(padded.data, x.data, torch.ones_like(padded.data))
-    assert grad.eq(1).all() and grad.stride() == x.data.stride()
+    (grad,) = torch.autograd.grad(padded.joined, x.joined, torch.ones_like(padded.joined))
+    assert grad.eq(1).all() and grad.stride() == x.joined.stride()
 
 
 def test_pad_lengths_of_dense_clips(dense):

@@ -32,10 +32,16 @@ def test_activations(check_alone, module):
 
 UNARY = """relu relu6 hardtanh silu hardswish hardsigmoid leaky_relu elu selu celu gelu mish softplus softsign
     logsigmoid sigmoid tanh neg square sqrt rsqrt reciprocal exp log abs isnan isinf isfinite clone detach float double
-    half bfloat16 cpu zeros_like ones_like relu_ hardtanh_ leaky_relu_ elu_ sigmoid_ tanh_"""
+    half bfloat16 cpu zeros_like ones_like relu_ hardtanh_ leaky_relu_ elu_ sigmoid_ tanh_ softshrink hardshrink
+    tanhshrink rrelu negative exp2 expm1 log2 log10 log1p absolute sign sin cos erf floor ceil round trunc nan_to_num
+    logical_not int long bool sqrt_ exp_ abs_ square_ selu_ celu_ zero_"""
 BINARY = """add sub rsub mul div true_divide __rtruediv__ pow eq ne lt le gt ge clamp clamp_min clamp_max
-    add_ sub_ mul_ div_ clamp_"""
-OTHERS = "where threshold maximum minimum dropout alpha_dropout expand_as to cuda requires_grad_"  # in the tests below
+    add_ sub_ mul_ div_ clamp_ subtract subtract_ multiply multiply_ divide divide_ true_divide_ __rfloordiv__ __rpow__
+    floor_divide remainder fmod pow_ float_power clip clip_ not_equal less less_equal greater greater_equal fill_
+    full_like"""
+OTHERS = """where threshold threshold_ maximum minimum dropout alpha_dropout expand_as to cuda requires_grad_ atan2 lerp
+    lerp_ addcmul addcmul_ addcdiv addcdiv_ masked_fill masked_fill_ copy_ isclose logical_and logical_or logical_xor
+    bitwise_and bitwise_or bitwise_not bernoulli type_as empty_like rand_like randn_like"""  # in the tests below
 
 
 def test_every_function_in_every_place_where_torch_has_it():
@@ -47,9 +53,9 @@ def test_every_function_in_every_place_where_torch_has_it():
             assert functions, name
             for function in functions:
                 x = pack([torch.rand(4, 2, 3, 3) + 0.1, torch.rand(4, 1, 3, 3) + 0.1])
-                data = x.data.clone()
+                data = x.joined.clone()
                 expected, result = function(data, *arguments), call(function, x, *arguments)
-                assert torch.equal(result.data, expected), name
+                assert torch.equal(result.joined, expected), name
                 assert (result is x) == (expected is data), f"{name}: in place or not, as torch does"
 
 
@@ -81,6 +87,17 @@ def test_every_function_in_every_place_where_torch_has_it():
         lambda x: F.relu(x, inplace=False),
         lambda x: np.float64(2) * x + np.float32(1) - x / np.int64(2),
         lambda x: F.sigmoid(x) * F.tanh(x),
+        lambda x: 2.0**x + (x.detach() * 3 // 2) * x + x % 2,
+        lambda x: x.subtract(1).multiply(2).clip(-1, 1) + torch.multiply(x, x),
+        lambda x: torch.lerp(x, x * 3, 0.3) + x.lerp(x.relu(), x.sigmoid()),
+        lambda x: torch.addcmul(x, x, x.tanh(), value=0.5) + x.addcdiv(x, x * x + 1),
+        lambda x: x.masked_fill(x > 0.5, 0.1) + torch.atan2(x, x + 7),
+        lambda x: x.type_as(x.float()).double() + x.type(torch.float64) + abs(x),
+        lambda x: (x * 1).lerp_(x.tanh(), 0.1).addcmul_(x, x).copy_(x * 2).masked_fill_(x < 0, 3) * x,
+        lambda x: torch.where((x > 0) & ~(x > 1) | torch.logical_xor(x > 2, x < -2), x, x * 2),
+        lambda x: torch.isclose(x, x * 1) * x + torch.logical_and(x > 0, x < 1).logical_or(x > 3).float() * x,
+        lambda x: x * x.size(2) / (x.size(2) + 1),
+        lambda x: F.threshold(x, 0.1, 0.2),
     ],
 )
 def test_arithmetic(check_alone, op):
@@ -104,8 +121,8 @@ def test_arithmetic(check_alone, op):
 )
 def test_in_place_ops_return_the_same_clips(check_alone, op):
     x = pack([torch.randn(4, 2, 3, 3), torch.randn(4, 1, 3, 3)])
-    before = x.data.clone()
-    assert op(x) is x and not torch.equal(x.data, before)
+    before = x.joined.clone()
+    assert op(x) is x and not torch.equal(x.joined, before)
     check_alone(lambda x: op(x * 1), LENGTHS)
 
 
@@ -150,6 +167,23 @@ def test_a_factor_per_clip_is_spread_over_its_frames(check_alone, op):
     check_alone(op, (3,))
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, (1, 1), (4, 4), (3,)])
+def test_clips_of_one_frame_broadcast_over_those_of_more(check_alone, lengths):
+    """A gate by a pool whose kernel is the whole clip."""
+    check_alone(lambda x: x * F.avg_pool3d(x, x.shape[2:]).sigmoid(), lengths)
+    check_alone(lambda x: F.avg_pool3d(x, (x.size(2), 1, 1)) - x, lengths)
+    x = pack([torch.randn(2, length, 3, 3) for length in (2, 5)])
+    with pytest.raises(TypeError, match=r"add_ cannot write \(2, 5\) frames into clips of \(1, 1\)"):
+        F.avg_pool3d(x, (5, 1, 1)).add_(x)
+
+
+def test_new_clips_of_the_same_size(x):
+    for new in (torch.empty_like(x), torch.rand_like(x), torch.randn_like(x), torch.full_like(x, 2), x.bernoulli(0.5)):
+        assert isinstance(new, PackedClips) and (new.lengths, new.dtype) == (x.lengths, x.dtype)
+        assert new.joined.stride() == x.joined.stride()
+    assert x.type() == "torch.DoubleTensor" and x.numel() == 13 * 4 * 25 and x.element_size() == 8
+
+
 @pytest.mark.parametrize(
     "shape", [(), (4, 1, 1, 1), (1, 4, 1, 1, 1), (1, 1, 1, 1, 1), (5,), (1, 4, 1, 5, 5), (4, 1, 5, 1)]
 )
@@ -170,7 +204,7 @@ def test_operands_with_one_entry_per_clip(x, shape):
 def test_packed_operands_may_broadcast_over_channels_and_space(x):
     attention = x.mean(1, keepdim=True).sigmoid()
     assert (x * attention).shape[1] == (attention * x).shape[1] == 4
-    assert (x * x.mean((3, 4), keepdim=True)).data.stride() == x.data.stride()
+    assert (x * x.mean((3, 4), keepdim=True)).joined.stride() == x.joined.stride()
 
 
 @pytest.mark.parametrize(
@@ -200,17 +234,17 @@ def test_packed_clips_are_not_written_into_a_tensor(x):
     with pytest.raises(TypeError, match="torch.add cannot write"):
         torch.add(x, x, out=tensor)
     tensor += x  # Python falls back on tensor = tensor + x
-    assert torch.equal(tensor.data, x.data + 1)
+    assert torch.equal(tensor.joined, x.joined + 1)
 
 
 def test_comparisons(x):
     for op in (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge):
-        assert torch.equal(op(x, 0.5).data, op(x.data, 0.5))
-    for result, expected in [(x == x, x.data == x.data), (x != x, x.data != x.data), (x < 0, x.data < 0)]:
-        assert isinstance(result, PackedClips) and torch.equal(result.data, expected)
-    assert torch.equal((x >= 0).data, (x.data >= 0)) and torch.equal(torch.le(x, 0).data, x.data <= 0)
-    assert (x <= x).data.all() and not (x > x).data.any() and len({x, x}) == 1
-    assert x.isfinite().data.all() and not torch.isnan(x).data.any() and not torch.isinf(x).data.any()
+        assert torch.equal(op(x, 0.5).joined, op(x.joined, 0.5))
+    for result, expected in [(x == x, x.joined == x.joined), (x != x, x.joined != x.joined), (x < 0, x.joined < 0)]:
+        assert isinstance(result, PackedClips) and torch.equal(result.joined, expected)
+    assert torch.equal((x >= 0).joined, (x.joined >= 0)) and torch.equal(torch.le(x, 0).joined, x.joined <= 0)
+    assert (x <= x).joined.all() and not (x > x).joined.any() and len({x, x}) == 1
+    assert x.isfinite().joined.all() and not torch.isnan(x).joined.any() and not torch.isinf(x).joined.any()
 
 
 def test_casts_and_copies(x):
@@ -222,7 +256,7 @@ def test_casts_and_copies(x):
         (x.clone(memory_format=torch.contiguous_format), torch.float64), (x.to("meta"), torch.float64),
     ]:  # fmt: skip
         assert other.dtype == dtype and other.lengths == x.lengths
-        assert other.data.stride() == packed_strides(other.data.shape)
+        assert other.joined.stride() == packed_strides(other.joined.shape)
     assert x.contiguous() is x.contiguous(memory_format=torch.channels_last_3d) is x
     x.requires_grad_()
     assert (x * 2).requires_grad and not x.detach().requires_grad
@@ -230,8 +264,8 @@ def test_casts_and_copies(x):
 
 def test_dropout_drops_single_values(x):
     dropped = F.dropout(torch.ones_like(x), 0.5)
-    assert set(dropped.data.unique().tolist()) == {0.0, 2.0}
-    assert 0.3 < (dropped.data == 0).double().mean() < 0.7
+    assert set(dropped.joined.unique().tolist()) == {0.0, 2.0}
+    assert 0.3 < (dropped.joined == 0).double().mean() < 0.7
 
 
 def test_prelu(check_alone):

@@ -40,6 +40,12 @@ OPS = {
     "group norm": nn.GroupNorm(2, 4),
     "per_length": lambda x: per_length(x, lambda clips: clips.contiguous() * 2),
     "cast": lambda x: x.bfloat16().float(),
+    "channel shuffle": lambda x: x.view(x.size(0), 2, 2, x.size(2), *x.shape[3:]).transpose(1, 2).reshape(x.shape),
+    "list of channels": lambda x: x[:, [2, 0, 1]],
+    "repeat": lambda x: x.repeat(1, 2, 1, 1, 1),
+    "expand": lambda x: x.mean(1, keepdim=True).expand(x.shape),
+    "mean of channels and back": lambda x: x.mean(1).unsqueeze(1),
+    "pool of whole clips": lambda x: F.avg_pool3d(x, x.shape[2:]),
 }
 
 
@@ -51,10 +57,10 @@ REFUSE_ONE_PIXEL = ("batch norm", "max pool in space", "avg pool", "avg pool in 
 )
 @pytest.mark.parametrize("lengths", [(3, 5, 4), (4, 4), (5,), (1,), (1, 1)])
 def test_results_and_gradients_keep_the_layout(name, size, lengths):
-    data = pack([torch.randn(4, length, size, size) for length in lengths]).data.requires_grad_()
+    data = pack([torch.randn(4, length, size, size) for length in lengths]).joined.requires_grad_()
     y = OPS[name](PackedClips(data, lengths, multiple=2))
-    assert y.data.stride() == packed_strides(y.data.shape) and y.multiple == 2
-    (grad,) = torch.autograd.grad(y.data, data, torch.randn_like(y.data))
+    assert y.joined.stride() == packed_strides(y.joined.shape) and y.multiple == 2
+    (grad,) = torch.autograd.grad(y.joined, data, torch.randn_like(y.joined))
     # torch's own kernels for a small batch of one, and its degenerate strides, may return another layout
     if len(lengths) > 1 and size > 1:
         assert grad.stride() == packed_strides(grad.shape)
@@ -65,6 +71,6 @@ def test_results_and_gradients_keep_the_layout(name, size, lengths):
 @pytest.mark.parametrize("channels, size", [(1, 5), (1, 1), (4, 1)])
 def test_sizes_of_one(kernel, lengths, channels, size):
     conv = nn.Conv3d(channels, channels, kernel, padding=tuple(k // 2 for k in kernel))
-    x = PackedClips(pack([torch.randn(channels, length, size, size) for length in lengths]).data, lengths)
+    x = PackedClips(pack([torch.randn(channels, length, size, size) for length in lengths]).joined, lengths)
     y = nn.MaxPool3d(3, 1, 1)(conv(x).relu())
-    assert y.data.stride() == packed_strides(y.data.shape) and y.lengths == lengths
+    assert y.joined.stride() == packed_strides(y.joined.shape) and y.lengths == lengths

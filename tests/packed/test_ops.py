@@ -31,9 +31,9 @@ def test_batch_norm_in_training_is_that_of_all_real_frames(make_clips):
     norms = [batch_norms(training=True)]
     norms.append(nn.BatchNorm2d(4).double())
     norms[1].load_state_dict(norms[0].state_dict())
-    packed = pack(clips).data.requires_grad_()
+    packed = pack(clips).joined.requires_grad_()
     frames = torch.cat([clip.transpose(0, 1) for clip in clips]).requires_grad_()  # (S, C, H, W)
-    results = [norms[0](PackedClips(packed, LENGTHS)).data[0].transpose(0, 1), norms[1](frames)]
+    results = [norms[0](PackedClips(packed, LENGTHS)).joined[0].transpose(0, 1), norms[1](frames)]
     torch.testing.assert_close(*results)
 
     weight = torch.randn_like(results[0])
@@ -131,25 +131,30 @@ def test_dropout3d_has_one_mask_per_clip():
             masks.append(clip[:, 0, 0, 0])
             torch.testing.assert_close(masks[-1].unique(), torch.tensor([0, 1 / 0.75]))
         assert len({tuple(mask.tolist()) for mask in masks}) == len(LENGTHS)
-    assert torch.equal(nn.Dropout3d(0.25).eval()(x).data, x.data)
+    assert torch.equal(nn.Dropout3d(0.25).eval()(x).joined, x.joined)
 
 
 def test_dropout3d_in_place_changes_the_clips(x):
     assert nn.Dropout3d(0.9, inplace=True)(x) is x
-    assert (x.data == 0).any()
+    assert (x.joined == 0).any()
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda x: x.view(4, 4, -1), "torch.Tensor.view has no rule.*per_length"),
-        (lambda x: x.reshape(4, -1), "torch.Tensor.reshape has no rule.*per_length"),
-        (lambda x: x.permute(0, 2, 1, 3, 4), r"permute to \(0, 2, 1, 3, 4\) .* only to \(0, 2, 3, 4, 1\).*per_length"),
-        (lambda x: x.transpose(1, 2), "torch.Tensor.transpose.*per_length"),
-        (lambda x: x.flatten(1), "torch.Tensor.flatten.*per_length"),
-        (lambda x: nn.Flatten()(x), "flatten.*per_length"),
-        (lambda x: torch.flatten(x, 2), "torch.flatten.*per_length"),
-        (lambda x: x.unsqueeze(0), "unsqueeze.*per_length"),
+        (lambda x: nn.Linear(5, 5)(x.view(4, 4, -1)), "linear over the last dim.*Reduce over time before"),
+        (lambda x: nn.Linear(5, 5)(nn.Flatten()(x)), "linear over the last dim.*Reduce over time before"),
+        (lambda x: x.view(-1, 100), "view of .* does not keep frames apart.*Reduce over time before.*per_length"),
+        (lambda x: x.view(4, 4, 1, -1, 5, 2), "view of .* for every clip"),
+        (lambda x: x.view(4, 2, x.size(2), 2, 5, 5), "view of .* does not keep frames apart"),
+        (lambda x: x.squeeze(2), r"squeeze of dimension 2 would take it from some clips only"),
+        (lambda x: x.transpose(1, 2).softmax(1), "softmax over dimension 1 of View"),
+        (lambda x: x.transpose(0, 1).mean(1), r"mean over dimensions 1 of View.* mixes clips"),
+        (lambda x: x.transpose(1, 2) + x, "got packed clips beside View"),
+        (lambda x: x.transpose(1, 2).flatten(1) + x.flatten(1), "of views View.* and View.* has no rule"),
+        (lambda x: x.transpose(1, 2) + torch.ones(5, 4, 1, 1), "got a tensor of shape .* beside View"),
+        (lambda x: x.flatten(2).transpose(1, 2) @ x.flatten(2), "matmul has no rule for a view of packed clips"),
+        (lambda x: nn.Conv2d(4, 4, 1)(x.transpose(1, 2)), "conv2d has no rule for a view of packed clips"),
         (lambda x: x @ x, "torch.Tensor.matmul.*per_length"),
         (lambda x: torch.einsum("ncthw,nc->nthw", x, torch.ones(4, 4)), "einsum.*per_length"),
         (lambda x: F.scaled_dot_product_attention(x, x, x), "scaled_dot_product_attention.*per_length"),
@@ -164,23 +169,29 @@ def test_dropout3d_in_place_changes_the_clips(x):
         (lambda x: torch.cat([x, x]), "cat along dimension 0"),
         (lambda x: torch.cat([x, x], 2), "cat along dimension 2"),
         (lambda x: torch.cat([x, x], 5), "cat along dimension 5"),
-        (lambda x: torch.cat([x, x.data], 1), "cat got packed and dense clips together.*pack_dense"),
-        (lambda x: torch.cat([x.data, x], 1), "cat got packed and dense clips together"),
+        (lambda x: torch.cat([x, x.joined], 1), "cat got packed and dense clips together.*pack_dense"),
+        (lambda x: torch.cat([x.joined, x], 1), "cat got packed and dense clips together"),
         (lambda x: torch.cat([x, pack(unpack(x)[::-1])], 1), r"\(2, 5, 1, 5\) and \(5, 1, 5, 2\).*pad_lengths"),
         (lambda x: x.chunk(2), "chunk along dimension 0"),
         (lambda x: torch.split(x, 1, 2), "split along dimension 2"),
-        (lambda x: x[0], "takes slices of channels and of space only"),
-        (lambda x: x[:, 1], "takes slices of channels"),
-        (lambda x: x[:2], "takes slices of channels"),
-        (lambda x: x[:, :, 1:], "takes slices of channels"),
-        (lambda x: x[None], "takes slices of channels"),
-        (lambda x: x[x > 0], "takes slices of channels"),
-        (lambda x: x[:, :, :, :, :, :], "takes slices of channels"),
-        (lambda x: list(x), "takes slices of channels"),
-        (lambda x: x.__setitem__(slice(1), 0), "__setitem__ has no rule.*per_length"),
-        (lambda x: x.new_zeros(*x.shape), "RaggedLength"),
-        (lambda x: torch.zeros(*x.shape), "RaggedLength"),
-        (lambda x: F.avg_pool3d(x, x.shape[2:]), "RaggedLength"),
+        (lambda x: x[0], "takes parts of channels and of space only"),
+        (lambda x: x[:2], "takes parts of channels"),
+        (lambda x: x[:, :, 1:], "takes parts of channels"),
+        (lambda x: x[x > 0], "takes parts of channels"),
+        (lambda x: x[:, :, :, :, :, :], "takes parts of channels"),
+        (lambda x: x[:, [0, 1], :, [0, 1]], "takes parts of channels"),
+        (lambda x: list(x), "takes parts of channels"),
+        (lambda x: x.__setitem__(slice(1), 0), "takes parts of channels"),
+        (lambda x: x.__setitem__((slice(None), 0), torch.ones(13, 5, 5)), r"got a tensor of shape \(1, 13, 5, 5\)"),
+        (lambda x: x.__setitem__((slice(None), 0), x), "got View"),
+        (lambda x: x.repeat(2, 1, 1, 1, 1), r"repeat \(2, 1, 1, 1, 1\) is not defined"),
+        (lambda x: x.expand(4, 4, 7, 5, 5), "expand of clips"),
+        (lambda x: torch.zeros(4, x.size(2)), "torch.zeros of .* A size of packed clips is"),
+        (lambda x: torch.zeros(2, 4, x.size(2), 1, 1), "torch.zeros of .* A size of packed clips is"),
+        (lambda x: x.new_zeros(4, 4, x.size(2) - 1, 1, 1), r"new_zeros got \(1, 4, 0, 4\) frames"),
+        (lambda x: F.avg_pool3d(x, (x.size(2) + 1, 1, 1)), r"a pool over \(3, 6, 2, 6\) frames is not defined"),
+        (lambda x: torch.ones(2).view(1, x.size(2)), "view of .* has no rule"),
+        (lambda x: torch.ones(2, 1, 1, 1, 1).expand(2, 4, x.size(2), 1, 1), "expand to 2 clips is not defined for 4"),
         (lambda x: torch.ones(4)[x], "__getitem__ takes packed clips as its first argument only"),
         (lambda x: F.pad(x, (0,) * 9 + (1,)), "would add clips"),
         (lambda x: nn.InstanceNorm3d(4, track_running_stats=True).double()(x), "track_running_stats=False"),

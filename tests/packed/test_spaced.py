@@ -56,8 +56,8 @@ def test_every_function_takes_them_as_it_takes_clips_end_to_end(spaced, name, ga
     torch.manual_seed(1)
     got = (OPS | MORE)[name](other)
     if isinstance(expected, PackedClips):
-        assert got.lengths == expected.lengths and got.data.stride() == packed_strides(got.data.shape)
-        expected, got = expected.data, got.data
+        assert got.lengths == expected.lengths and got.joined.stride() == packed_strides(got.joined.shape)
+        expected, got = expected.joined, got.joined
     torch.testing.assert_close(got.detach(), expected.detach(), rtol=1e-5, atol=1e-5)
 
 
@@ -81,11 +81,11 @@ def test_what_is_not_finite_in_one_clip_reaches_no_other():
 def test_in_place_functions_write_into_the_first_operand_however_the_others_stand(spaced):
     for first, second in ((0, 1), (1, 0), (1, 1)):
         pair, others = spaced(), spaced()
-        expected = pair[0].data + others[0].data
+        expected = pair[0].joined + others[0].joined
         got = pair[first].add_(others[second])
         assert got is pair[first]
-        torch.testing.assert_close(pair[first].data, expected)
-        torch.testing.assert_close(got.data, expected)
+        torch.testing.assert_close(pair[first].joined, expected)
+        torch.testing.assert_close(got.joined, expected)
 
 
 @torch.no_grad()
@@ -94,7 +94,7 @@ def test_operands_that_stand_otherwise_are_brought_to_gaps(spaced):
     for a, b in ((x, one), (one, x), (one, two), (two, one)):
         total = a + b
         assert isinstance(total, SpacedClips) and total.gap == max(getattr(a, "gap", 0), getattr(b, "gap", 0))
-        torch.testing.assert_close(total.data, a.data + b.data)
+        torch.testing.assert_close(total.joined, a.joined + b.joined)
 
 
 def test_channelwise_convolutions_keep_gaps_in_inference_only():
@@ -118,8 +118,8 @@ def test_clips_are_laid_out_ahead_where_gaps_will_be_kept():
     with torch.no_grad():
         assert keep_apart(x, 0) is x and keep_apart(dense, 1) is dense
         spaced = keep_apart(x, 1)
-        assert spaced.gap == 1 and keep_apart(spaced, 1) is spaced and torch.equal(spaced.data, x.data)
-        assert flat(x) is x and torch.equal(flat(spaced).data, x.data)
+        assert spaced.gap == 1 and keep_apart(spaced, 1) is spaced and torch.equal(spaced.joined, x.joined)
+        assert flat(x) is x and torch.equal(flat(spaced).joined, x.joined)
 
 
 def test_a_gradient_taken_later_is_that_of_clips_end_to_end(spaced):
@@ -145,13 +145,13 @@ def test_what_may_not_be_cleared_in_place_is_laid_end_to_end():
     squares = weighed * weighed
     with torch.no_grad():
         conv(weighed)
-    squares.data.sum().backward()
+    squares.joined.sum().backward()
 
 
 @torch.no_grad()
 def test_rows_of_another_length_are_clips_end_to_end_or_an_error(spaced):
     x, other = spaced()
-    assert type(other.like(other.data * 2)) is PackedClips
+    assert type(other.like(other.joined * 2)) is PackedClips
     with pytest.raises(ValueError, match="do not tile"):
         other.like(other.rows[:, :, 1:])
 
@@ -160,6 +160,6 @@ def test_rows_of_another_length_are_clips_end_to_end_or_an_error(spaced):
 def test_trees_of_tensors_hold_the_clips_end_to_end(spaced):
     x, other = spaced()
     leaves, tree = pytree.tree_flatten({"clips": other})
-    assert torch.equal(leaves[0], x.data)
+    assert torch.equal(leaves[0], x.joined)
     assert type(pytree.tree_unflatten(leaves, tree)["clips"]) is PackedClips
     assert "4 clips of (3, 7, 2, 4) frames" in repr(other) and other.shape[1] == 4

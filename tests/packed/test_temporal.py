@@ -84,7 +84,7 @@ def test_conv_padding_modes(check_alone, mode):
 
 def test_conv_by_keyword(make_clips):
     x, weight = pack(make_clips((2, 3))), torch.randn(4, 4, 3, 3, 3).double()
-    assert torch.equal(F.conv3d(input=x, weight=weight, padding=1).data, F.conv3d(x, weight, None, 1, 1).data)
+    assert torch.equal(F.conv3d(input=x, weight=weight, padding=1).joined, F.conv3d(x, weight, None, 1, 1).joined)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -184,7 +184,7 @@ def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monk
 
     monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
     conv = nn.Conv3d(4, 4, 3, padding=1).double()
-    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).data, (3, 1, 5), multiple=multiple)
+    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).joined, (3, 1, 5), multiple=multiple)
     assert conv3d(x, conv.weight, padding=1).multiple == multiple
     assert buffers == [-(-13 // multiple) * multiple]
     monkeypatch.undo()
@@ -213,7 +213,7 @@ def test_a_kernel_of_one_pixel_that_steps_has_the_right_gradient(channels):
     clips = torch.randn(2, channels, 30, 16, 16)
     for _ in range(5):
         conv.zero_grad()
-        conv(pack(list(clips))).data.square().sum().backward()
+        conv(pack(list(clips))).joined.square().sum().backward()
     exact = F.conv3d(clips.double(), weight := conv.weight.detach().double().requires_grad_(), None, (1, 2, 2))
     (grad,) = torch.autograd.grad(exact.square().sum(), weight)
     torch.testing.assert_close(conv.weight.grad.double(), grad, rtol=1e-4, atol=1e-2)
@@ -230,7 +230,7 @@ def test_a_kernel_that_hangs_over_clips_of_half_precision_has_the_whole_gradient
         weight = (kernel if way == "autocast" else kernel.bfloat16()).clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
             out = F.conv3d(x, weight, None, 1, (1, 0, 0))
-        (grad,) = torch.autograd.grad(out.data.float().sum(), weight)
+        (grad,) = torch.autograd.grad(out.joined.float().sum(), weight)
         assert torch.isfinite(grad).all()
     exact = kernel.double().requires_grad_()
     (expected,) = torch.autograd.grad(F.conv3d(clips.double(), exact, None, 1, (1, 0, 0)).sum(), exact)

@@ -12,8 +12,10 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, per_length, unpack
 from slowfast_atfr.sgs import SGS, count_active, insert_sgs, record
 from tests.foreign import CLASSES, NETWORKS, Swish, VideoResNet, conv, x3d
+from tests.foreign_idioms import IDIOMS, SamePadding, SamePool
 
 FRAMES = 12
+NETWORKS = NETWORKS | IDIOMS
 
 
 def make_clips(size=16):
@@ -36,7 +38,8 @@ def settle(model, clips):
 
 def build(name, **options):
     make, after = NETWORKS[name]
-    return insert_sgs(make().double(), after, framewise=[Swish], **options), after
+    types = {"framewise": [Swish], "lengthwise": [SamePadding, SamePool]}
+    return insert_sgs(make().double(), after, **types, **options), after
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -60,6 +63,21 @@ def test_a_training_step_reaches_every_parameter(name):
     loss.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.any(), key
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_half_precision_throughout(name, dtype):
+    model, _ = build(name)
+    clips = make_clips(size=32)
+    settle(model, clips)
+    model, clips = model.to(dtype), clips.to(dtype)
+    with torch.no_grad():
+        together, alone = model(clips), torch.cat([model(clip[None]) for clip in clips])
+    assert together.dtype == dtype
+    torch.testing.assert_close(together, alone, rtol=0.05, atol=0.05)
+    nn.functional.cross_entropy(model.train()(clips), torch.arange(4)).backward()
+    assert all(parameter.grad.dtype == dtype for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -141,7 +159,7 @@ def test_what_needs_the_number_of_frames_is_refused_and_runs_once_per_length():
     model = nn.Sequential(conv(3, 4), SelfAttention(), nn.AdaptiveAvgPool3d(1)).double()
     clips = make_clips(size=4)
     insert_sgs(model, "0")
-    with pytest.raises(TypeError, match="T of packed clips is not one number.*per_length"):
+    with pytest.raises(TypeError, match="matmul has no rule for a view of packed clips.*per_length"):
         model(clips)
     block = model[1]
     block.forward = functools.partial(per_length, fn=block.forward)
@@ -193,9 +211,9 @@ class WithParameter(nn.Module):
         ("layer", {}, r"VideoResNet has no submodule 'layer'; the nearest are .*layer1"),
         ("", {}, "no submodule ''"),
         (
-            "avgpool",
+            "parts.0",
             {},
-            "'avgpool', a AdaptiveAvgPool3d, has no Conv3d or BatchNorm3d to take channels from: pass chan",
+            "channels of 'parts.0', a Identity, are not known, since the model does not run it: pass channels=",
         ),
         ("layer3", {}, "'layer3' has SGS already"),
         ("layer3.sgs", {}, "'layer3.sgs' has SGS already"),
@@ -243,3 +261,44 @@ def test_framewise_takes_types_of_modules(types):
     with pytest.raises(ConfigError, match="framewise is .*it takes types of modules"):
         insert_sgs(net, "0", framewise=types)
     assert not hasattr(net[0], "sgs")
+
+
+class TwoPathways(nn.Module):
+    """SlowFast: the fast pathway joins the slow one by a convolution that strides time."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow, self.fast = conv(3, 4), conv(3, 2)
+        self.lateral, self.last = nn.Conv3d(2, 2, (5, 1, 1), (4, 1, 1), (2, 0, 0)), nn.Conv3d(6, 4, 1)
+
+    def forward(self, x):
+        x = torch.cat([self.slow(x[:, :, ::4]), self.lateral(self.fast(x))], 1)
+        return self.last(x).mean((2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "after, message",
+    [
+        (["fast"], "cat got packed and dense clips together.*for a skip that begins before SGS, put SGS before it"),
+        (["slow", "fast"], "cat got clips of .* frames.*or of another pathway, put SGS before both or after their fus"),
+    ],
+)
+def test_two_pathways_before_their_fusion_are_told_where_sgs_may_stand(after, message):
+    model = TwoPathways().double()
+    for name in after:
+        insert_sgs(model, name)
+    with pytest.raises(TypeError, match=message):
+        model(make_clips(size=8))
+
+
+def test_a_skip_around_sgs_is_told_where_sgs_may_stand():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stage = conv(3, 3)
+
+        def forward(self, x):
+            return x + self.stage(x)
+
+    with pytest.raises(TypeError, match="for a skip that begins before SGS, put SGS before it branches off"):
+        insert_sgs(nn.Sequential(Skip()), "0.stage")(make_clips(size=8).float())

@@ -222,7 +222,7 @@ def test_autocast_changes_neither_bins_nor_sums(similarity, dtype):
         expected = sgs(x)
     with record(sgs) as cast, torch.autocast("cpu", dtype):
         out = sgs(x)
-    assert out.lengths == expected.lengths and torch.equal(out.data, expected.data)
+    assert out.lengths == expected.lengths and torch.equal(out.joined, expected.joined)
     for a, b in zip(plain[""], cast[""], strict=True):
         assert (a.bin == b.bin).all() and (a.similarity == b.similarity).all()
 
@@ -235,7 +235,7 @@ def test_frames_of_a_shorter_type_are_binned_as_the_same_numbers_in_float32(dtyp
     assert short.dtype == dtype and short.lengths == long.lengths
     assert all((a.bin == b.bin).all() for a, b in zip(log[""][:4], log[""][4:], strict=True))
     eps = torch.finfo(dtype).eps  # weights and sums are rounded to the type of the frames
-    torch.testing.assert_close(short.data.float(), long.data, rtol=2 * eps, atol=2 * eps)
+    torch.testing.assert_close(short.joined.float(), long.joined, rtol=2 * eps, atol=2 * eps)
 
 
 def test_a_layer_of_a_shorter_type_runs():
@@ -256,7 +256,7 @@ def test_a_gpu_gives_what_the_cpu_gives_under_autocast_too(similarity, dtype):
     finally:
         torch.set_float32_matmul_precision("highest")
     assert out.lengths == expected.lengths
-    torch.testing.assert_close(out.data.cpu(), expected.data, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(out.joined.cpu(), expected.joined, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_the_factor_of_the_straight_through_gradient_reaches_the_kernel():
     for scale in (1.0, 3.0, 0.0):
         sgs = SGS(6, kernel="delta", num_bins=3, grad_scale=scale).double().train()
         sgs.load_state_dict(state)
-        sgs(x).data.square().sum().backward()
+        sgs(x).joined.square().sum().backward()
         grads.append(sgs.embed.fc2.weight.grad)
     torch.testing.assert_close(grads[1], 3 * grads[0])
     assert grads[0].any() and not grads[2].any()
@@ -312,7 +312,7 @@ def test_products_run_in_full_precision(monkeypatch):
     sgs.embed.register_forward_hook(lambda *_: seen.append(precision()))
     torch.set_float32_matmul_precision("medium")
     try:
-        sgs(torch.randn(2, 6, 8, 3, 3).bfloat16().requires_grad_()).data.sum().backward()
+        sgs(torch.randn(2, 6, 8, 3, 3).bfloat16().requires_grad_()).joined.sum().backward()
         assert precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
@@ -321,6 +321,6 @@ def test_products_run_in_full_precision(monkeypatch):
 
 def test_the_sums_cannot_be_differentiated_twice_and_say_so():
     x = torch.randn(1, 6, 4, 3, 3, requires_grad=True)
-    (grad,) = torch.autograd.grad(SGS(6)(x).data.square().sum(), x, create_graph=True)
+    (grad,) = torch.autograd.grad(SGS(6)(x).joined.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()

@@ -1,0 +1,210 @@
+"""Parts of packed clips along channels and space: indexing, cutting, repeating and turning round."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
+from slowfast_atfr.packed.convert import to_dense
+from slowfast_atfr.packed.copies import spread
+from slowfast_atfr.packed.dispatch import handles, refusal
+from slowfast_atfr.packed.ragged import full_size
+from slowfast_atfr.packed.spaced import flat
+from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
+
+ALL = slice(None)
+EVERY = "takes parts of channels and of space only, and every clip and frame"
+
+
+def frame_dim(op: str, dim: int) -> int:
+    """Where a dimension of (N, C, T, H, W) stands in (S, H, W, C)."""
+    if dim % 5 not in FRAME_DIM or not -5 <= dim < 5:
+        raise refusal(op, f"along dimension {dim} is not defined for packed clips, only along 1, 3 and 4")
+    return FRAME_DIM[dim % 5]
+
+
+def _entries(index: Any, ndim: int) -> list[Any]:
+    """One entry for each dimension, and None for each that is new."""
+    index = list(index) if isinstance(index, tuple) else [index]
+    if not all(entry is None or isinstance(entry, int | slice | list | Tensor | type(...)) for entry in index):
+        raise refusal("x[...]", EVERY)
+    missing = ndim - sum(entry is not None and entry is not ... for entry in index)
+    at = next((place for place, entry in enumerate(index) if entry is ...), len(index))
+    index[at : at + 1] = [ALL] * missing
+    lists = [entry for entry in index if isinstance(entry, list | Tensor)]
+    if missing < 0 or ... in [entry for entry in index if isinstance(entry, type(...))] or len(lists) > 1:
+        raise refusal("x[...]", EVERY)
+    return index
+
+
+def _index_view(x: View, index: Any) -> Any:
+    """x[index], whose integers drop a dimension and whose None makes one."""
+    frames, dims, old = x.frames, [], iter(x.dims)
+    for entry in _entries(index, x.ndim):
+        if entry is None:
+            dims.append(())
+            continue
+        dim = next(old)
+        if not isinstance(entry, int):
+            dims.append(dim)
+        if isinstance(entry, slice) and entry == ALL:
+            continue
+        if len(dim) != 1 or dim[0] in (CLIPS, FRAMES):
+            raise refusal("x[...]", EVERY)
+        if isinstance(entry, int):
+            frames = frames.narrow(dim[0], range(frames.shape[dim[0]])[entry], 1)
+        else:
+            frames = frames[(ALL,) * dim[0] + (entry,)]
+    return View(frames, x.layout, x.dims).with_dims(dims)
+
+
+@handles(Tensor.__getitem__)
+def getitem(input: PackedClips, index: Any) -> Any:
+    """Parts of channels, rows and columns, such as x[:, :8], x[..., 2:-2, 2:-2], x[:, [0, 2]] or x[..., -1]."""
+    if _touches_frames(index) and max(input.lengths) == 1:
+        return to_dense(input)[index]
+    return _index_view(View.of(input), index)
+
+
+def _touches_frames(index: Any) -> bool:
+    if isinstance(index, PackedClips | View):
+        return False
+    real = [entry for entry in _entries(index, 5) if entry is not None]
+    return any(not isinstance(real[at], slice) or real[at] != ALL for at in (0, 2))
+
+
+@handles(Tensor.__setitem__)
+def setitem(input: PackedClips, index: Any, value: Any) -> None:
+    """Write a number, clips of the same frames, or a tensor that broadcasts over frames to a part of the clips."""
+    if isinstance(index, PackedClips):
+        input.masked_fill_(index, value)
+        return
+    entries = _entries(index, 5)
+    if None in [entry for entry in entries if entry is None] or any(
+        not isinstance(entries[at], slice) or entries[at] != ALL for at in (0, 2)
+    ):
+        raise refusal("x[...] = y", EVERY)
+    whole = flat(input)
+    inner = (entries[1], entries[3], entries[4])
+    at = 2 - isinstance(entries[1], int)  # where T stands in x[index]
+    ndim = 5 - sum(isinstance(entry, int) for entry in inner)
+    to_frames(whole)[0].permute(0, 3, 1, 2)[(ALL, *inner)] = _frames_of(value, input, at, ndim)
+    if whole is not input:
+        input.copy_(whole)
+
+
+def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
+    """What stands for a value on (S, ...) frames, which lack N and T, dimension `at`, of `ndim`."""
+    if isinstance(value, PackedClips):
+        value = View.of(value)
+    if isinstance(value, View):
+        plain = value.plain()
+        fits = plain is not None and plain.dims[0] == (CLIPS,) and plain.ndim == ndim and plain.dims[at] == (FRAMES,)
+        if not fits or plain.layout.lengths != x.lengths:
+            raise refusal("x[...] = y", f"of {x.lengths} frames got {value!r} of {value.layout.lengths} frames")
+        return plain.frames
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return value
+    value = value[(None,) * (ndim - value.ndim)]
+    if value.ndim != ndim or value.shape[at] != 1 or value.shape[0] not in (1, len(x)):
+        raise refusal("x[...] = y", f"got a tensor of shape {tuple(value.shape)}", "It is to broadcast over frames")
+    value = value.squeeze(at)
+    return spread(value, x.layout) if len(value) > 1 else value
+
+
+@handles(torch.select, Tensor.select)
+def select(input: PackedClips, dim: int, index: int) -> Any:
+    return getitem(input, (ALL,) * (dim % 5) + (index,))
+
+
+@handles(torch.narrow, Tensor.narrow)
+def narrow(input: PackedClips, dim: int, start: int, length: int) -> PackedClips:
+    return _pieces("narrow", input, dim, lambda frames, at: [frames.narrow(at, start, length)])[0]
+
+
+@handles(torch.unbind, Tensor.unbind)
+def unbind(input: PackedClips, dim: int = 0) -> tuple[Any, ...]:
+    return tuple(select(input, dim, index) for index in range(to_frames(input)[0].shape[frame_dim("unbind", dim)]))
+
+
+@handles(torch.chunk, Tensor.chunk)
+def chunk(input: PackedClips, chunks: int, dim: int = 0) -> tuple[PackedClips, ...]:
+    return _pieces("chunk", input, dim, lambda frames, at: frames.chunk(chunks, at))
+
+
+@handles(torch.split, Tensor.split, torch.split_with_sizes, Tensor.split_with_sizes)
+def split(input: PackedClips, split_size: int | Sequence[int], dim: int = 0) -> tuple[PackedClips, ...]:
+    return _pieces("split", input, dim, lambda frames, at: frames.split(split_size, at))
+
+
+@handles(torch.tensor_split, Tensor.tensor_split)
+def tensor_split(input: PackedClips, indices_or_sections: Any, dim: int = 0) -> tuple[PackedClips, ...]:
+    return _pieces("tensor_split", input, dim, lambda frames, at: frames.tensor_split(indices_or_sections, at))
+
+
+@handles(torch.index_select, Tensor.index_select)
+def index_select(input: PackedClips, dim: int, index: Tensor) -> PackedClips:
+    return _pieces("index_select", input, dim, lambda frames, at: [frames.index_select(at, index)])[0]
+
+
+@handles(torch.repeat_interleave, Tensor.repeat_interleave)
+def repeat_interleave(input: PackedClips, repeats: Any, dim: int | None = None, **kwargs: Any) -> PackedClips:
+    if dim is None:
+        raise refusal("repeat_interleave", "without dim has no rule for packed clips", "Name channels or space, dim=1")
+    return _pieces("repeat_interleave", input, dim, lambda x, at: [x.repeat_interleave(repeats, at, **kwargs)])[0]
+
+
+def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedClips, ...]:
+    return tuple(x.with_frames(piece) for piece in cut(to_frames(x)[0], frame_dim(op, dim)))
+
+
+@handles(torch.flip, Tensor.flip)
+def flip(input: PackedClips, *dims: Any) -> PackedClips:
+    return input.with_frames(to_frames(input)[0].flip([frame_dim("flip", dim) for dim in full_size(dims)]))
+
+
+@handles(torch.roll, Tensor.roll)
+def roll(input: PackedClips, shifts: Any, dims: Any = ()) -> PackedClips:
+    dims = [dims] if isinstance(dims, int) else dims
+    if not dims:
+        raise refusal("roll", "without dims mixes frames", "Name channels or space, dims=1")
+    return input.with_frames(to_frames(input)[0].roll(shifts, [frame_dim("roll", dim) for dim in dims]))
+
+
+@handles(Tensor.repeat, torch.tile, Tensor.tile)
+def repeat(input: PackedClips, *repeats: Any) -> PackedClips:
+    times = full_size(repeats)
+    times = (1,) * (5 - len(times)) + times
+    if len(times) != 5 or times[0] != 1 or times[2] != 1:
+        raise refusal("repeat", f"{times} is not defined for packed clips, only along 1, 3 and 4")
+    return input.with_frames(to_frames(input)[0].repeat(1, times[3], times[4], times[1]))
+
+
+@handles(torch.stack)
+def stack(tensors: Sequence[PackedClips], dim: int = 0) -> View:
+    """Clips of the same lengths along a new dimension, not the first, as selective kernels weigh them."""
+    x = tensors[0]
+    alike = all(isinstance(other, PackedClips) and other.lengths == x.lengths for other in tensors)
+    if not alike or dim in (0, -6):
+        raise refusal("torch.stack", f"along dimension {dim} has no rule for these clips")
+    dims = list(View.of(x).dims)
+    dims.insert(dim % 6, (4,))
+    return View(torch.stack([to_frames(other)[0] for other in tensors], -1), x.layout).with_dims(dims)
+
+
+def _unbind_view(x: View, dim: int = 0) -> tuple[Any, ...]:
+    if len(x.dims[dim]) != 1 or x.dims[dim][0] in (CLIPS, FRAMES):
+        raise refusal("unbind", EVERY)
+    before = (ALL,) * dim_of(x, dim)
+    return tuple(_index_view(x, (*before, index)) for index in range(x.shape[dim]))
+
+
+def _select_of_view(x: View, dim: int, index: int) -> Any:
+    return _index_view(x, (ALL,) * dim_of(x, dim) + (index,))
+
+
+RULES[Tensor.__getitem__] = _index_view
+RULES.update(dict.fromkeys((torch.unbind, Tensor.unbind), _unbind_view))
+RULES.update(dict.fromkeys((torch.select, Tensor.select), _select_of_view))

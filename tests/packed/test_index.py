@@ -1,0 +1,91 @@
+"""Parts of clips along channels and space, read and written, and sizes that have the T of clips."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.packed.spaced import apart
+
+LENGTHS = (2, 5, 1, 5)
+
+
+def movinet_pool(x):
+    """As the pretrained MoViNet pools like TensorFlow."""
+    x = F.avg_pool3d(F.pad(x, (0, 1, 0, 1)), (1, 3, 3), stride=(1, 2, 2))
+    x[..., -1] = x[..., -1] * 9 / 6
+    x[..., -1, :] = x[..., -1, :] * 9 / 6
+    return x
+
+
+def written(x):
+    y = x * 1
+    y[:, 0] = 2
+    y[:, 1:3] = x[:, :2].tanh()
+    y[:, :, :, 0, 1:3] = torch.arange(4.0, dtype=x.dtype).view(1, 4, 1, 1)
+    y[:, [3]] *= x.mean((1, 2, 3, 4), keepdim=True)
+    y[:, 3, :, 0, 0] += x[:, 3, :, 0, 0]
+    y[..., 4] = x.mean((2, 3))[:, :, None, :1]
+    y[y > 1.5] = 0.5
+    return y
+
+
+OPS = {
+    "movinet's pool": movinet_pool,
+    "written": written,
+    "list of channels": lambda x: x[:, [0, 2]] * x[:, torch.tensor([True, False, False, True])],
+    "tensor of channels": lambda x: x[:, torch.tensor([3, 3, 1])],
+    "narrow": lambda x: x.narrow(1, 1, 2) + torch.index_select(x, 1, torch.tensor([3, 0])),
+    "unbind": lambda x: torch.cat([part.unsqueeze(1) for part in reversed(x.unbind(1))], 1),
+    "select": lambda x: x.select(1, 2).unsqueeze(1) * x.select(-1, 0).unsqueeze(-1),
+    "tensor_split": lambda x: torch.cat(x.tensor_split(3, dim=1)[::-1], 1),
+    "repeat": lambda x: x.repeat(1, 2, 1, 1, 3) + torch.tile(x, (1, 2, 1, 1, 3)),
+    "repeat_interleave": lambda x: x.repeat_interleave(2, dim=1) - torch.repeat_interleave(x, 2, 1).flip(1),
+    "flip and roll": lambda x: x.flip(1, 4) + torch.flip(x, [3]) + torch.roll(x, 1, 1) + x.roll((1, 2), (3, 4)),
+    "expand": lambda x: x[:, :1].expand(-1, 4, -1, -1, -1) * x.mean(1, True).expand(x.size()),
+    "expand by sizes": lambda x: x.mean((3, 4), True).expand(x.size(0), 4, x.size(2), 5, 5) + x,
+    "a gate's expand": lambda x: x * x.mean((2, 3, 4), True).expand(x.shape) + x.amax((2, 3, 4), True).expand_as(x),
+    "a gate's repeat": lambda x: x.mean((2, 3, 4), True).repeat(1, 1, x.size(2), 5, 5) * x,
+    "shortcut A": lambda x: torch.cat([x, torch.zeros(x.size(0), 2, x.size(2), 5, 5, dtype=x.dtype)], 1),
+    "new_zeros": lambda x: torch.cat([x, x.new_zeros(x.size(0), 2, x.size(2), x.size(3), 5), x.new_ones(x.shape)], 1),
+    "full": lambda x: torch.full(x.shape, 2.0, dtype=x.dtype) * x + x.new_full(x.size(), 3),
+    "zeros of half the frames": lambda x: x.sum() * 0
+    + torch.ones((x.size(0), 1, -(-x.size(2) // 2), 2, 2), dtype=x.dtype)
+    + F.max_pool3d(F.pad(x, (0, 0, 0, 0, 0, 1)), (2, 4, 4)).mean(1, True)[..., :1, :1],
+    "glu": lambda x: F.glu(x, 1) + F.glu(x, dim=-4),
+    "normalize": lambda x: F.normalize(x) + F.normalize(x, p=1, dim=4) + F.normalize(x, dim=2),
+    "upsampled to a skip": lambda x: F.interpolate(F.max_pool3d(x, 2, 2, ceil_mode=True), size=x.shape[2:]) + x,
+    "upsampled by a factor": lambda x: F.interpolate(x, size=(x.size(2) * 2, 7, 7), mode="trilinear"),
+    "pool of whole clips": lambda x: F.max_pool3d(x, (x.size(2), 2, 2)) * F.avg_pool3d(x, (x.size(2), 2, 2)),
+    "min and max": lambda x: x.min(1, keepdim=True)[0] + torch.max(x, dim=1, keepdim=True).values + torch.max(x, -x),
+    "over time": lambda x: x.max(2)[0] * torch.min(x, 2, keepdim=True)[0].squeeze(2) + x.amin((2,)),
+    "places": lambda x: x.amin((3, 4), True) * (torch.max(x, 1, keepdim=True)[1] + 1),
+    "places in time": lambda x: x.mean(2) * x.max(2)[1],
+    "var over space": lambda x: x.var((3, 4), keepdim=True) + torch.std(x, (3, 4), keepdim=True, unbiased=False),
+    "var over clips": lambda x: torch.var(x, (2, 3, 4)) + x.std([2, 3, 4]) + x.var((2, 3, 4), keepdim=True).flatten(1),
+    "var of channels": lambda x: x.var(1, unbiased=False, keepdim=True) + x.std(1, True, True),
+    "norm": lambda x: x.norm(dim=1, keepdim=True) + torch.norm(x, 1, dim=(3, 4), keepdim=True),
+    "norm of clips": lambda x: torch.linalg.vector_norm(x, dim=(2, 3, 4)) + x.norm(2, (2, 3, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("lengths", [LENGTHS, (3,), (4, 4), (1, 1)])
+def test_each_clip_as_alone(check_alone, name, lengths):
+    check_alone(lambda x: OPS[name](x * 1), lengths)
+
+
+def test_a_write_is_to_the_clips_themselves_with_gaps_too():
+    clips = [torch.randn(4, length, 5, 5) for length in (3, 7, 2)]
+    with torch.no_grad():
+        for x in (pack(clips), apart(pack(clips), 1)):
+            x[:, :2, :, 1:] = x[:, 2:, :, 1:]
+            x[:, 0, :, 0, 0] = 7
+            for clip, got in zip(clips, unpack(x), strict=True):
+                assert (got[0, :, 0, 0] == 7).all() and torch.equal(got[1, :, 1:], clip[3, :, 1:])
+
+
+def test_tensors_of_t_are_where_the_clips_are():
+    x = pack([torch.randn(4, length, 5, 5) for length in LENGTHS]).to("meta")
+    zeros = torch.zeros(4, 2, x.size(2), 5, 5)
+    assert isinstance(zeros, PackedClips) and zeros.device == x.device and zeros.lengths == LENGTHS
