@@ -199,6 +199,10 @@ def _segments(cfg: CfgNode) -> None:
         _fail_unless(len(value) in (0, 1, pathways), f"SGS.{leaf}", value, rule)
         fits = all(type(entry) in (int, float) and 1 <= entry < math.inf for entry in value)
         _fail_unless(fits, f"SGS.{leaf}", value, "entries are numbers from 1 on")
+    for bins, target in (("NUM_BINS", "TARGET_MAPS"), ("TEST_NUM_BINS", "TEST_TARGET_MAPS")):
+        both_set = sgs[target] and set(sgs[bins]) - {-1}
+        rule = f"SGS.{target} {sgs[target]} chooses each clip's number; choose [-1], or leave the target empty"
+        _fail_unless(not both_set, f"SGS.{bins}", sgs[bins], rule)
     own = {
         "TARGET_MAPS": bool(sgs.TARGET_MAPS),
         "TEST_TARGET_MAPS": bool(sgs.TEST_TARGET_MAPS),
@@ -216,13 +220,16 @@ def _segments(cfg: CfgNode) -> None:
         slow, fast = per_pathway(cfg, "SGS.BLOCK_SIZE")
         rule = "with SGS.ALIGN_PATHWAYS the fast pathway's is SLOWFAST.ALPHA times the slow one's, which decides"
         _fail_unless(fast == cfg.SLOWFAST.ALPHA * slow, "SGS.BLOCK_SIZE", sgs.BLOCK_SIZE, rule)
+        for leaf in ("NUM_BINS", "TEST_NUM_BINS", "TARGET_MAPS", "TEST_TARGET_MAPS"):
+            rule = "with SGS.ALIGN_PATHWAYS the slow pathway's number decides; give one entry"
+            _fail_unless(len(set(sgs[leaf])) <= 1, f"SGS.{leaf}", sgs[leaf], rule)
     _weighted_head(cfg)
 
 
 def _weighted_head(cfg: CfgNode) -> None:
     """Sizes of maps are known at the head only where nothing behind SGS changes the number of maps."""
     sgs = cfg.SGS
-    if not sgs.WEIGHTED_HEAD:
+    if not (sgs.ENABLE and sgs.WEIGHTED_HEAD):
         return
     rule = "padded clips have maps of no frames; choose False, or SGS.BATCHING packed"
     _fail_unless(sgs.BATCHING == "packed", "SGS.WEIGHTED_HEAD", True, rule)

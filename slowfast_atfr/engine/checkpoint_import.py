@@ -23,6 +23,7 @@ from slowfast_atfr.engine.checkpoint_names import (
     without_ddp,
 )
 from slowfast_atfr.sgs import TemporalSampler
+from slowfast_atfr.sgs.segment_sampler import THRESHOLDS
 
 logger = logging.getLogger(__name__)
 # Share of the network's values that must be in the file. Values, not tensors: four of five tensors are the vectors of
@@ -32,7 +33,6 @@ MIN_SHARE = 0.5
 MAX_NAMED = 6  # weights that a message names
 HEAD = "head.projection."
 COUNTER = "num_batches_tracked"  # no weight: no norm with a momentum reads it, and Caffe2 has none
-THRESHOLDS = (".spread", ".gain_quantiles")  # of SegmentSGS, which does without
 BUFFERS = ("running_mean", "running_var", *THRESHOLDS)
 RELEASE_ORDER = (
     "%s is of the paper's release, which samples before the last ReLU of a stage; here it is behind: the same weights "

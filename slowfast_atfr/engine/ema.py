@@ -6,11 +6,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from slowfast_atfr.sgs.segment_sampler import THRESHOLDS
+
 
 class Ema:
     """The average beside the network: decay * average + (1 - decay) * weights after every step.
 
-    Running statistics of batch norm are averaged, too; what is no floating point number is that of the network.
+    Running statistics of batch norm are averaged, too; what is no floating point number is that of the network,
+    and so are thresholds of segments, which start at "not seen".
 
     Args:
         network: bare, on its device.
@@ -25,11 +28,12 @@ class Ema:
     def update(self, network: nn.Module) -> None:
         """Take in the weights of a step."""
         pairs = [(self._average[name], value) for name, value in network.state_dict().items()]
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        mixed = [value.is_floating_point() and not name.endswith(THRESHOLDS) for name, value in self._average.items()]
+        floats = [pair for pair, mixes in zip(pairs, mixed, strict=True) if mixes]
         if floats:
             torch._foreach_lerp_([ours for ours, _ in floats], [value for _, value in floats], 1 - self._decay)
-        for ours, value in pairs:
-            if not ours.is_floating_point():
+        for (ours, value), mixes in zip(pairs, mixed, strict=True):
+            if not mixes:
                 ours.copy_(value)
 
     @contextmanager

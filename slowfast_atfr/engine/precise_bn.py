@@ -23,9 +23,10 @@ def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int
     """Set the running mean and variance of every batch norm to those of its inputs over `num_batches` batches.
 
     Every value of a channel weighs the same, whatever clip, batch or process it comes from, and a norm that is called
-    several times in a forward pass takes all its inputs. The forward passes run in training mode; momentum, modes and
-    everything else are as before in the end. Norms that the user keeps in eval mode inside a model in training mode
-    stay as they are, and so does a norm that no batch reaches. A collective: every process must bring as many batches.
+    several times in a forward pass takes all its inputs. The forward passes run in training mode; momentum and modes
+    are as before in the end. Running thresholds of segments go on, as they would in training. Norms that the user
+    keeps in eval mode inside a model in training mode stay as they are, and so does a norm that no batch reaches. A
+    collective: every process must bring as many batches.
 
     Args:
         model: called as `model(batch)`.

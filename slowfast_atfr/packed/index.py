@@ -28,7 +28,9 @@ def frame_dim(op: str, dim: int) -> int:
 def _entries(index: Any, ndim: int) -> list[Any]:
     """One entry for each dimension, and None for each that is new."""
     index = list(index) if isinstance(index, tuple) else [index]
-    if not all(entry is None or isinstance(entry, int | slice | list | Tensor | type(...)) for entry in index):
+    known = (entry is None or isinstance(entry, int | slice | list | Tensor | type(...)) for entry in index)
+    odd = any(isinstance(entry, bool) or (isinstance(entry, Tensor) and entry.ndim != 1) for entry in index)
+    if odd or not all(known):
         raise refusal("x[...]", EVERY)
     missing = ndim - sum(entry is not None and entry is not ... for entry in index)
     at = next((place for place, entry in enumerate(index) if entry is ...), len(index))

@@ -55,7 +55,8 @@ def _spread_beside(function: Callable, x: View, value: Tensor) -> Tensor:
     """An ordinary tensor that broadcasts over frames, and has an entry for each clip or broadcasts over clips."""
     value = value[(None,) * (x.ndim - value.ndim)]
     places = [x.dims.index((axis,)) if (axis,) in x.dims else None for axis in (CLIPS, FRAMES)]
-    if value.ndim != x.ndim or None in places or value.shape[places[1]] != 1:
+    fits = value.ndim == x.ndim and None not in places and value.shape[places[1]] == 1
+    if not fits or value.shape[places[0]] not in (1, len(x.layout.lengths)):
         raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} beside {x}", REMEDY)
     value = value.movedim(places, (0, 1)).squeeze(1)
     return spread(value, x.layout) if len(value) == len(x.layout.lengths) else value

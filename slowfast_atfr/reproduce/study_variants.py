@@ -42,7 +42,7 @@ PATH = tuple(
     _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
-EQUAL = {"SIZE_PENALTY": "1e6", "WEIGHTED_HEAD": "False"}  # which leaves nothing but equal lengths to look at
+EQUAL = {"SIZE_PENALTY": "1e6", "WEIGHTED_HEAD": "False"}  # lengths differ by one map at most
 UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
 GRID, PRICED = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}

@@ -1,6 +1,6 @@
 """SGS by segments: neighbouring frames are merged where that loses least, and cost follows what happens in a clip."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from slowfast_atfr.sgs.temporal_sampler import (
 from slowfast_atfr.utils.upload import upload
 
 FEATURES = ("mean", "grid")
+THRESHOLDS = ("spread", "gain_quantiles")  # names of buffers that no average of weights may mix with their start
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.1  # of running values, as batch norm has it
@@ -33,11 +34,12 @@ class SegmentSGS(TemporalSampler):
     The cuts are those that lose least: the variance of features within segments, in units of the average training
     clip's, plus size_penalty times the sum of squared shares of the block's frames (without limit: uniform pooling).
     Features are not learnt, and no gradient reaches them. With target_maps a clip is cut as long as a cut saves more
-    than a threshold, the same for all clips: a still clip becomes one map, a busy one many. The threshold is a running
-    quantile of what cuts save in training clips, the one at which a block has target_maps maps on average. All
-    quantiles are kept, so test_target_maps may be any other number.
+    than a threshold, the same for all clips: a clip without change becomes one map, a busy one many. The threshold is
+    a running quantile of what cuts save in training clips, the one at which a block has target_maps maps on average.
+    All quantiles are kept, so test_target_maps may be any other number.
 
-    Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. In evaluation a clip's result does
+    Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. The running values stay in
+    float32 where the layer is converted. In evaluation a clip's result does
     not depend on its neighbours; in training the two running values do.
 
     Args:
@@ -80,11 +82,16 @@ class SegmentSGS(TemporalSampler):
             raise ConfigError(f"SGS has size_penalty {size_penalty!r}; it takes a number from 0 on")
         if features not in FEATURES:
             raise ConfigError(f"SGS has features {features!r}; choose one of {', '.join(FEATURES)}")
+        for bins, target in ((num_bins, target_maps), (test_num_bins, test_target_maps)):
+            if bins not in (None, -1) and target is not None:
+                raise ConfigError(f"SGS has {bins} bins and a target of {target} maps; choose one")
         self.target_maps, self.size_penalty, self.features = target_maps, size_penalty, features
         own_test = test_target_maps is not None or test_num_bins is not None
         self.test_target_maps = test_target_maps if own_test else target_maps
         self.register_buffer("spread", torch.zeros(()))  # running mean variance of a block's features; 0: not seen
         self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
+
+    measures = "distances between the frames"
 
     def measure_frames(self, batch: Frames) -> Measured:
         """Distances between the frames of each block."""
@@ -93,7 +100,7 @@ class SegmentSGS(TemporalSampler):
             if self.features == "grid":
                 cells = F.adaptive_avg_pool2d(batch.frames.permute(0, 3, 1, 2), GRID)
                 features = cells.flatten(1).to(batch.means.dtype)
-            distances = squared_distances(as_rows(features, batch.block_layout))
+            distances = squared_distances(as_rows(features, batch.block_layout)) / features.shape[1]
             steps = F.pad(distances.diagonal(1, 1, 2).sqrt(), (1, 0))  # (N, T) from the frame before
             running = torch.cat([self.spread[None], self.gain_quantiles]).to(distances.dtype)
             return Measured(batch, steps[..., None], torch.cat([running, distances.flatten()]))
@@ -167,6 +174,11 @@ class SegmentSGS(TemporalSampler):
             f"size_penalty={self.size_penalty}, features={self.features}, batching={self.batching}"
         )
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SegmentSGS":
+        super()._apply(fn, recurse)
+        self.spread, self.gain_quantiles = self.spread.float(), self.gain_quantiles.float()
+        return self
+
     @torch.no_grad()
     def _keep(self, buffer: Tensor, value: np.ndarray) -> None:
         buffer.copy_(upload([value], buffer.device)[0])
@@ -197,14 +209,19 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
     )
     both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
     bins = slow.cut(both, lengths, hosts[0], bad)
-    fast_bins = np.where(fast_bad[:, None], NON_FINITE, _finer(bins[..., 0], ratio))[..., None]
+    finer = _finer(bins[..., 0], real_frames(measured[0].batch.block_layout), ratio)
+    fast_bins = np.where(fast_bad[:, None], NON_FINITE, finer)[..., None]
     return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]
 
 
-def _finer(segments: np.ndarray, ratio: int) -> np.ndarray:
-    """(N, T) segments of slow frames -> (N, ratio T) of fast ones: each is divided into `ratio` of equal length."""
-    size = (segments[:, :, None] == segments[:, None, :]).sum(2)  # frames of each frame's segment
-    begin = (segments[:, :, None] == segments[:, None, :]).argmax(2)
+def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:
+    """(N, T) segments of slow frames -> (N, ratio T) of fast ones: each is divided into `ratio` of equal length.
+
+    real: (N, T) where a block has a frame.
+    """
+    together = segments[:, :, None] == segments[:, None, :]
+    size = (together & real[:, None, :]).sum(2)  # frames of each frame's segment
+    begin = together.argmax(2)
     time = np.arange(segments.shape[1] * ratio)
     slow = time // ratio
     return ratio * segments[:, slow] + (time - ratio * begin[:, slow]) // size[:, slow]

@@ -101,6 +101,8 @@ class TemporalSampler(nn.Module):
         self.label = "SGS"  # what errors call this layer
         self.observers: list[Callable[[TemporalSampler, Sampled], None]] = []
 
+    measures = "embeddings"  # what errors call the result of measure_frames
+
     def measure_frames(self, batch: Frames) -> Measured:
         """Measure the frames on the device, in full precision and outside of autocast; nothing waits for it."""
         raise NotImplementedError
@@ -189,7 +191,7 @@ class TemporalSampler(nn.Module):
         else:
             ends = np.cumsum([len(blocks) for blocks in batch.blocks])
             clip = int(np.searchsorted(ends, np.flatnonzero(bad_blocks)[0], side="right"))
-            what, remedy = "embeddings", "the weights have diverged: lower SOLVER.BASE_LR"
+            what, remedy = self.measures, "the weights have diverged: lower SOLVER.BASE_LR"
         raise FloatingPointError(
             f"{self.label}: the {what} of clip {clip} of the batch are not finite (NaN or infinity): {remedy}"
         )

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from slowfast_atfr.engine.ema import Ema
+from slowfast_atfr.sgs import SegmentSGS
 
 
 def make_net():
@@ -49,3 +50,14 @@ def test_it_comes_back_from_a_file_and_not_for_another_network(tmp_path):
     assert all(torch.equal(value, ema.state_dict()[name]) for name, value in other.state_dict().items())
     with pytest.raises(ValueError, match="of another network"):
         Ema(nn.Linear(2, 3), 0.9).load_state_dict(ema.state_dict())
+
+
+def test_thresholds_of_segments_are_the_networks_own():
+    """They start at "not seen", which no average may take in."""
+    network = SegmentSGS(4, target_maps=3)
+    ema = Ema(network, 0.99)
+    for _ in range(3):
+        network(torch.randn(4, 4, 8, 2, 2))
+        ema.update(network)
+    for name, value in network.state_dict().items():
+        assert torch.equal(ema.state_dict()[name], value) and value.any()

@@ -197,3 +197,17 @@ def test_any_chain_of_moves_is_that_of_each_clip_or_refused(make_clips, lengths)
         for got, expected in zip(clips_of(x), alone, strict=True):
             torch.testing.assert_close(got, expected.flatten(), msg=lambda text, names=names: f"{names}: {text}")
     assert done > 100
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 4, 4), (4, 1, 4, 4)])
+def test_a_tensor_beside_a_view_has_an_entry_for_each_clip_or_one(shape):
+    """Three frames in all are no reason to take three entries for theirs."""
+    clips = pack([torch.randn(6, 1, 4, 4), torch.randn(6, 2, 4, 4)])
+    with pytest.raises(TypeError, match="got a tensor of shape"):
+        clips.mean(1) + torch.randn(shape)
+
+
+@pytest.mark.parametrize("index", [True, torch.ones(2, 2, dtype=torch.bool), torch.tensor(1)])
+def test_indices_without_a_rule_are_refused_by_name(index):
+    with pytest.raises(TypeError, match="channels and of space only"):
+        pack([torch.randn(6, 1, 4, 4), torch.randn(6, 2, 4, 4)])[:, index]

@@ -111,6 +111,28 @@ def test_both_pathways_are_cut_at_the_same_times():
         sample_aligned(slow, fast, clips[:, :, :5], clips)
 
 
+@pytest.mark.parametrize("block", [0, 3])
+def test_pathways_of_clips_of_different_lengths_stay_aligned(block):
+    """A last block that is shorter than others, and clips that an earlier layer has left with different lengths."""
+    slow, fast = (SegmentSGS(C, 2, size * block).eval() for size in (1, 4))
+    clips = [moving_clip(4 * frames, 1, seed=frames) for frames in (8, 3, 5)]
+    together = sample_aligned(slow, fast, pack([clip[:, ::4] for clip in clips]), pack(clips))
+    assert lengths_of(together[1]) == tuple(4 * length for length in lengths_of(together[0]))
+    for index, clip in enumerate(clips):
+        alone = sample_aligned(slow, fast, clip[None, :, ::4], clip[None])
+        for ours, own in zip(together, alone, strict=True):
+            assert torch.equal(unpack(ours)[index], unpack(own)[0])
+
+
+def test_half_precision_keeps_thresholds_in_float32_and_does_not_overflow():
+    layer = trained(SegmentSGS(C, features="grid", target_maps=4).half(), batches=0)
+    assert layer.spread.dtype == layer.gain_quantiles.dtype == torch.float32
+    clips = torch.stack([moving_clip(seed=seed, moves=1) for seed in range(4)])
+    layer.train()(1000 * clips.half())
+    assert torch.isfinite(layer.spread) and torch.isfinite(layer.gain_quantiles).all()
+    assert len(set(lengths_of(layer.eval()(1000 * clips.half())))) > 1 or lengths_of(layer(1000 * clips.half()))[0] > 1
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_frames_that_are_not_finite_name_the_clip(bad):
     clips = torch.stack([moving_clip(seed=seed) for seed in range(3)])
@@ -129,6 +151,8 @@ def test_frames_that_are_not_finite_name_the_clip(bad):
         ({"size_penalty": -1}, "size_penalty -1"),
         ({"features": "edges"}, "mean, grid"),
         ({"num_bins": 0}, "0 bins"),
+        ({"num_bins": 4, "target_maps": 4}, "choose one"),
+        ({"test_num_bins": 4, "test_target_maps": 4}, "choose one"),
     ],
 )
 def test_wrong_arguments_are_told(wrong, message):
@@ -204,6 +228,8 @@ def test_any_network_takes_segments():
         (["SGS.GROUPING", "bins", "SGS.FEATURES", "grid"], "SGS.FEATURES"),
         (["SGS.GROUPING", "trees"], "bins, segments"),
         (["SGS.ALIGN_PATHWAYS", "True"], "two pathways"),
+        (["SGS.NUM_BINS", "[4]", "SGS.TARGET_MAPS", "[4]"], "SGS.NUM_BINS"),
+        (["SGS.TEST_NUM_BINS", "[4]", "SGS.TEST_TARGET_MAPS", "[4]"], "SGS.TEST_NUM_BINS"),
         (["SGS.WEIGHTED_HEAD", "True", "SGS.BATCHING", "padded"], "SGS.WEIGHTED_HEAD"),
     ],
 )
@@ -218,6 +244,7 @@ def test_what_does_not_fit_is_told_before_anything_is_built(repo, pairs, message
         (["SGS.WEIGHTED_HEAD", "True"], "lateral fusion"),
         (["SGS.ALIGN_PATHWAYS", "True", "SGS.BLOCK_SIZE", "[2, 4]"], "SGS.BLOCK_SIZE"),
         (["SGS.ALIGN_PATHWAYS", "True", "SGS.PATHWAYS", "[1]"], "two pathways"),
+        (["SGS.ALIGN_PATHWAYS", "True", "SGS.BLOCK_SIZE", "[0]", "SGS.TARGET_MAPS", "[4, 7]"], "slow pathway's number"),
     ],
 )
 def test_rules_of_two_pathways(repo, pairs, message):
