@@ -227,7 +227,7 @@ def _segments(cfg: CfgNode) -> None:
 
 
 def _weighted_head(cfg: CfgNode) -> None:
-    """Sizes of maps are known at the head only where nothing behind SGS changes the number of maps."""
+    """The head knows the sizes of maps only if no layer after SGS changes the number of maps."""
     sgs = cfg.SGS
     if not (sgs.ENABLE and sgs.WEIGHTED_HEAD):
         return
@@ -237,7 +237,7 @@ def _weighted_head(cfg: CfgNode) -> None:
     padded = num_pathways(cfg) == 2 and 0 in sgs.PATHWAYS and not sgs.ALIGN_PATHWAYS
     _fail_unless(not padded, "SGS.WEIGHTED_HEAD", True, rule)
     pooled = cfg.MODEL.ARCH in ("c2d", "i3d") and "conv1" in sgs.STAGES
-    rule = f"{cfg.MODEL.ARCH} pools maps behind res2; choose False, or SGS.STAGES behind it"
+    rule = f"{cfg.MODEL.ARCH} pools maps after res2; choose False, or SGS.STAGES from res2 on"
     _fail_unless(not pooled, "SGS.WEIGHTED_HEAD", True, rule)
 
 

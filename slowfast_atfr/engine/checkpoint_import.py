@@ -23,7 +23,7 @@ from slowfast_atfr.engine.checkpoint_names import (
     without_ddp,
 )
 from slowfast_atfr.sgs import TemporalSampler
-from slowfast_atfr.sgs.segment_sampler import THRESHOLDS
+from slowfast_atfr.sgs.segment_sampler import THRESHOLDS, is_threshold
 
 logger = logging.getLogger(__name__)
 # Share of the network's values that must be in the file. Values, not tensors: four of five tensors are the vectors of
@@ -76,7 +76,7 @@ class LoadReport:
     @property
     def complete(self) -> bool:
         """Whether file and network have the same weights; thresholds of segments may be missing."""
-        missing = [name for name in self.missing if not name.endswith(THRESHOLDS)]
+        missing = [name for name in self.missing if not is_threshold(name)]
         return not (missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:

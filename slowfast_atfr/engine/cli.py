@@ -81,7 +81,7 @@ def test_only(argv: Sequence[str] | None = None, *, prog: str) -> int:
 
 
 def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description: str, last: Sequence[str] = ()) -> int:
-    """Launch `fn` by a command line; what the user can mend is told in a paragraph, without a traceback.
+    """Launch `fn` by a command line; errors that the user can fix are printed as a paragraph, without a traceback.
 
     Args:
         fn: what each process runs.

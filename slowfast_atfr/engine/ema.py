@@ -6,14 +6,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from slowfast_atfr.sgs.segment_sampler import THRESHOLDS
+from slowfast_atfr.sgs.segment_sampler import is_threshold
 
 
 class Ema:
     """The average beside the network: decay * average + (1 - decay) * weights after every step.
 
     Running statistics of batch norm are averaged, too; what is no floating point number is that of the network,
-    and so are thresholds of segments, which start at "not seen".
+    and so are thresholds of segments, which are zero before the first step.
 
     Args:
         network: bare, on its device.
@@ -28,7 +28,7 @@ class Ema:
     def update(self, network: nn.Module) -> None:
         """Take in the weights of a step."""
         pairs = [(self._average[name], value) for name, value in network.state_dict().items()]
-        mixed = [value.is_floating_point() and not name.endswith(THRESHOLDS) for name, value in self._average.items()]
+        mixed = [value.is_floating_point() and not is_threshold(name) for name, value in self._average.items()]
         floats = [pair for pair, mixes in zip(pairs, mixed, strict=True) if mixes]
         if floats:
             torch._foreach_lerp_([ours for ours, _ in floats], [value for _, value in floats], 1 - self._decay)

@@ -25,6 +25,7 @@ from slowfast_atfr.engine.optimizer import build_optimizer
 from slowfast_atfr.engine.start import Start, find_start
 from slowfast_atfr.engine.step import GradientSteps, warn_of_slow_precision
 from slowfast_atfr.models import build_model, fold_norms
+from slowfast_atfr.models.borders import zero_padded_before_sgs
 from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
@@ -170,7 +171,7 @@ def _warn_of_blocks_of_2(cfg: CfgNode) -> None:
 
 def _warn_of_ends(cfg: CfgNode, network: nn.Module) -> None:
     """Segments go by how much frames differ, and zeros beyond a clip's ends make frames differ."""
-    stages = network.zero_padded_before_sgs() if cfg.SGS.GROUPING == "segments" else []
+    stages = zero_padded_before_sgs(network) if cfg.SGS.GROUPING == "segments" else []
     if stages:
         logger.warning(
             "SGS.GROUPING is segments, and %s pad clips with zeros in time: frames near the ends of a clip differ from "

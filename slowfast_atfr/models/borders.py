@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slowfast_atfr.config import STAGES
 from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.models.stem import StemConv3d, conv3d_in_pairs
 from slowfast_atfr.packed import PackedClips, pack, unpack
@@ -46,10 +47,20 @@ class ReplicateStemConv3d(ReplicateConv3d, StemConv3d):
         return super().convolve(x)
 
 
-def meets_zeros(module: nn.Module) -> bool:
-    """Whether a convolution of a module pads clips with zeros in time."""
-    convs = (layer for layer in module.modules() if isinstance(layer, nn.Conv3d))
-    return any(conv.padding[0] > 0 and not isinstance(conv, ReplicateConv3d) for conv in convs)
+def zero_padded_before_sgs(network: nn.Module) -> list[str]:
+    """Stages (conv1, res2, ..) up to the first SGS layer with convolutions that pad clips with zeros in time.
+
+    Empty without SGS, and for a network whose stages are not called s1, s2, ...
+    """
+    padded = []
+    for number, stage in enumerate(STAGES, start=1):
+        layers = getattr(network, f"s{number}", nn.Identity()).modules()
+        convs = [layer for layer in layers if isinstance(layer, nn.Conv3d) and not isinstance(layer, ReplicateConv3d)]
+        if any(conv.padding[0] > 0 for conv in convs):
+            padded.append(stage)
+        if hasattr(network, f"s{number}_sgs"):
+            return padded
+    return []
 
 
 REPLICATING = {nn.Conv3d: ReplicateConv3d, StemConv3d: ReplicateStemConv3d}

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast_atfr.config import ALL_STAGES, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
-from slowfast_atfr.models.borders import ReplicateConv3d, meets_zeros, replicate_in_time
+from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
@@ -139,15 +139,6 @@ class VideoResNet(nn.Module):
                 if name in self._modules:
                     x = self._modules[name](x)
         return self.head(x)
-
-    def zero_padded_before_sgs(self) -> list[str]:
-        """Stages up to the first SGS layer that pad clips with zeros in time (SGS takes their ends for change)."""
-        names = [f"s{index}" for index in range(1, 5)]
-        sampled = [index for index, name in enumerate(names) if f"{name}_sgs" in self._modules]
-        if not sampled:
-            return []
-        before = zip(ALL_STAGES, names[: sampled[0] + 1], strict=False)
-        return [stage for stage, name in before if meets_zeros(self._modules[name])]
 
     def _is_short(self, pathway: int, clips: Tensor) -> bool:
         """Whether gradients of torch's own convolutions of so few frames are wrong; packed clips know a way round."""

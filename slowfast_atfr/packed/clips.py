@@ -152,7 +152,7 @@ def _unchecked(joined: Any, layout: Layout) -> PackedClips:
 
 
 def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
-    """Rebuild without the checks: a tree_map may put anything in the place of the tensor."""
+    """Rebuild without the checks: tree_map may replace the tensor by any object."""
     return _unchecked(next(iter(leaves)), context)
 
 

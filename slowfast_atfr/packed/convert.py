@@ -40,10 +40,10 @@ def pack_dense(x: Tensor, *, multiple: int = 1) -> PackedClips:
 
 
 def with_sizes(x: PackedClips, sizes: Sequence[float]) -> PackedClips:
-    """The same clips, whose frames stand for so many frames of the video each; ops that keep the lengths keep them.
+    """Attach sizes to the frames of packed clips; operators that keep the lengths keep the sizes.
 
     Args:
-        sizes: (S,), all clips end to end, > 0.
+        sizes: (S,) > 0, frames of the video that each frame replaces, all clips end to end.
     """
     if len(sizes) != sum(x.lengths):
         raise ValueError(f"{len(sizes)} sizes for {sum(x.lengths)} frames")

@@ -119,7 +119,7 @@ class Layout(Indices):
         return self._kept[key]
 
     def of(self, lengths: tuple[int, ...]) -> "Layout":
-        """That of as many clips of other lengths, whose sizes are not known; itself if they are its own."""
+        """Return the layout of as many clips of other lengths, without sizes; itself if the lengths are its own."""
         return self if lengths == self.lengths else self.keep(lengths, lambda: Layout(lengths, self.multiple))
 
     def steps(self, window: Window, op: str) -> Steps:

@@ -115,7 +115,7 @@ def is_ragged(size: Any) -> bool:
 
 
 def layout_of(size: RaggedLength, op: str) -> Layout:
-    """That of clips with so many frames.
+    """Return the length of clips with these numbers of frames.
 
     Raises:
         TypeError: if these are no numbers of frames.

@@ -1,5 +1,5 @@
-"""Controls that similarity has to beat: merging that does not look at the frames. As similarities, so that all else of
-SGS stays as it is; with the kernel delta_normalized a bin is the plain mean of its frames."""
+"""A control that similarity has to beat: random merging. It is a similarity, so that all else of SGS stays the same;
+with the kernel delta_normalized a bin is the plain mean of its frames."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from slowfast_atfr.sgs.similarity import Coordinates, in_equal_bins
 
 
 def register_controls() -> None:
-    """Enter random_order in SIMILARITY_REGISTRY, for the configs of a study; nobody else finds them there."""
+    """Enter random_order in SIMILARITY_REGISTRY, for the configs of a study; nobody else finds it there."""
     if random_order.__name__ not in SIMILARITY_REGISTRY:
         SIMILARITY_REGISTRY.register(random_order)
 

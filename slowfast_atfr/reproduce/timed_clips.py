@@ -23,7 +23,7 @@ def register_timed_clips() -> None:
 
 
 class Held(Kinetics):
-    """Kinetics' clips, of which the middle MOVING is shown, and its outer frames are held before and behind it.
+    """Clips that show the middle MOVING share of their frames, with its first and last frame held around it.
 
     When it starts to move is drawn anew for every training clip; where a clip is taken for validation or a test, the
     name of its file decides.

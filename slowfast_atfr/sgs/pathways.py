@@ -1,4 +1,4 @@
-"""Temporal samplers behind one stage of a network of several pathways."""
+"""Temporal samplers after one stage of a network of several pathways."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from slowfast_atfr.sgs.temporal_sampler import Clips, TemporalSampler, sample_to
 
 
 class PathwaySGS(nn.Module):
-    """SGS behind one stage of a network of several pathways; those that are not sampled pass as they are.
+    """SGS after one stage of a network of several pathways; pathways that are not sampled pass through unchanged.
 
     Args:
         samplers: by pathway.

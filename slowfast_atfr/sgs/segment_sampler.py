@@ -22,14 +22,14 @@ from slowfast_atfr.sgs.temporal_sampler import (
 from slowfast_atfr.utils.upload import upload
 
 FEATURES = ("mean", "grid")
-THRESHOLDS = ("spread", "gain_quantiles")  # names of buffers that no average of weights may mix with their start
+THRESHOLDS = ("spread", "gain_quantiles")  # buffers that are learnt from training clips; zero before any
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.1  # of running values, as batch norm has it
 
 
 class SegmentSGS(TemporalSampler):
-    """Cut each clip into segments of neighbouring frames and go on with the mean of each.
+    """Cut each clip into segments of neighbouring frames and output the mean of each.
 
     The cuts are those that lose least: the variance of features within segments, in units of the average training
     clip's, plus size_penalty times the sum of squared shares of the block's frames (without limit: uniform pooling).
@@ -187,8 +187,8 @@ class SegmentSGS(TemporalSampler):
 def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_clips: Clips) -> list[Clips]:
     """Cut both pathways of a network at the same times, so that they stay aligned: one wait for the device.
 
-    The slow one is cut as `slow` says, by what both would lose. Each of its segments is as many frames of the fast
-    one, times alpha, and these become alpha maps of equal length.
+    `slow` decides, on the sum of what both would lose. A segment of n slow frames is alpha n fast frames, which become
+    alpha maps of n frames each.
 
     Returns:
         packed clips, slow and fast; a clip has alpha times as many maps in the fast one.
@@ -238,6 +238,11 @@ def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np
     threshold = np.interp(level, np.linspace(0, 1, LEVELS), quantiles)
     cuts = np.arange(1, saved.shape[1] + 1) < lengths[:, None]
     return 1 + (cuts & (saved > threshold[:, None])).sum(1)
+
+
+def is_threshold(name: str) -> bool:
+    """Whether a name in a state dict is that of a threshold of segments."""
+    return name.rpartition(".")[2] in THRESHOLDS
 
 
 def _running(before: np.ndarray | float, now: np.ndarray | float) -> np.ndarray | float:
