@@ -84,4 +84,5 @@ def test_groups_and_steps(keys, groups, expected):
     assert [[len(group["params"]), group["weight_decay"]] for group in optimizer.param_groups] == groups
     found = four_steps(net, optimizer, lambda epoch: lr_at_epoch(cfg, epoch), set_lr)
     for name, values in expected.items():
-        assert found[name] == pytest.approx(values, abs=1e-12), name
+        noise = 1e-6 if name == "conv.bias" else 1e-12  # its gradient is rounding alone, which Adam divides by its size
+        assert found[name] == pytest.approx(values, abs=noise), name
