@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slowfast_atfr.packed import cpu_quirks
 from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
 from slowfast_atfr.packed.copies import exact_type, place, take
@@ -29,9 +30,6 @@ from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 Size = int | Sequence[int]
 
 LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each clip rather than copy it into a buffer
-# On a CPU torch gives a batch of one to oneDNN only when C x T x H is above this, or the convolution has groups; what
-# is left runs on a slow kernel.
-ONEDNN_FROM = 20480
 # oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
 # 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
 # In half precision so is that of a kernel of 3 frames on clips of 2: parts of it are never written.
@@ -120,12 +118,14 @@ def conv3d(
 
         return over_frames(of_frames, input)
     one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
-    fast_alone = groups > 1 or one_in_space or _has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
+    fast_alone = (
+        groups > 1 or one_in_space or cpu_quirks.is_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
+    )
     if one_in_space:
 
         def op(dense: Tensor, pad: int) -> Tensor:
             size = dense.shape[3:]
-            if dense.device.type == "cpu" and dense.shape[1] >= FEW_CHANNELS and _has_onednn(*dense.shape[:4]):
+            if dense.device.type == "cpu" and dense.shape[1] >= FEW_CHANNELS and cpu_quirks.is_onednn(*dense.shape[:4]):
                 return F.conv3d(dense, weight, bias, stride, (pad, 0, 0), dilation, groups)
             rows = dense.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)  # (n, C, T, H*W), a view
             rows = F.conv2d(rows, weight.squeeze(4), bias, (stride[0], 1), (pad, 0), (dilation[0], 1), groups)
@@ -133,7 +133,7 @@ def conv3d(
     else:
 
         def op(dense: Tensor, pad: int) -> Tensor:
-            return F.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
+            return cpu_quirks.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
     return over_time(
         input,
@@ -162,10 +162,6 @@ def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) 
         return 1
     half = clips.dtype != torch.float64 and torch.is_autocast_enabled("cpu") or clips.dtype in HALF
     return kernel + stride - 1 if kernel >= LONG_KERNEL or half else 1
-
-
-def _has_onednn(batch: int, channels: int, frames: int, height: int) -> bool:
-    return batch > 1 or channels * frames * height > ONEDNN_FROM
 
 
 @handles(F.max_pool3d, torch.max_pool3d)

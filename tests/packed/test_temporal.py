@@ -15,7 +15,8 @@ def way(request, monkeypatch):
     large = request.param != "buffer"
     settings = {"LARGE_CLIP": 0, "ONEDNN_FROM": 0, "FEW_CHANNELS": 0} if large else {"LARGE_CLIP": 2**40}
     for name, value in settings.items():
-        monkeypatch.setattr(f"slowfast_atfr.packed.temporal.{name}", value)
+        room = "cpu_quirks" if name == "ONEDNN_FROM" else "temporal"
+        monkeypatch.setattr(f"slowfast_atfr.packed.{room}.{name}", value)
     return request.param
 
 
