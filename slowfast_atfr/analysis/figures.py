@@ -15,11 +15,18 @@ MAX_THUMBNAILS = 16
 
 @dataclass(frozen=True)
 class ClipPicture:
-    """A clip to draw: its frames (T, H, W, 3) uint8, what SGS did to its T maps, and a line of text about it."""
+    """A clip to draw.
+
+    frames: (T, H, W, 3) uint8.
+    record: what SGS did to its T maps.
+    title: a line of text about it.
+    measure: what record.similarity is called.
+    """
 
     frames: np.ndarray
     record: ClipRecord
     title: str
+    measure: str = "similarity"
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -38,7 +45,7 @@ def new_figure(width: float, height: float) -> Any:
 def draw_merging(path: str | Path, clips: Sequence[ClipPicture]) -> None:
     """Draw for each clip its frames, the similarity of each along time, and which were added up together.
 
-    A run of one colour below the frames is one bin: these frames go on as a single map. Dotted lines part the blocks.
+    A run of one colour below the frames is one group: they become a single map. Dotted lines part the blocks.
 
     Args:
         path: PNG to write; its folder must exist.
@@ -51,7 +58,7 @@ def draw_merging(path: str | Path, clips: Sequence[ClipPicture]) -> None:
         row.suptitle(clip.title, fontsize=11)
         top, middle, bottom = row.subplots(3, 1, gridspec_kw={"height_ratios": [5, 4, 1.2]}, sharex=True)
         _thumbnails(top, clip.frames)
-        _similarity(middle, clip.record)
+        _similarity(middle, clip.record, clip.measure)
         _bins(bottom, clip.record)
         top.set_xlim(-0.5, len(clip.record.bin) - 0.5)
     figure.savefig(path, dpi=90)
@@ -68,14 +75,14 @@ def _thumbnails(axes, frames: np.ndarray) -> None:
     axes.axis("off")
 
 
-def _similarity(axes, record: ClipRecord) -> None:
+def _similarity(axes, record: ClipRecord, name: str) -> None:
     """A line for each coordinate; points where there is only one."""
     axes.plot(record.similarity, color="#444444", linewidth=1, zorder=1)
     if record.similarity.ndim == 1:
         time = range(len(record.similarity))
         axes.scatter(time, record.similarity, c=colors_of(record), s=22, zorder=2, edgecolors="none")
     axes.set_ylim(0, 1.12 * max(float(record.similarity.max()), 1e-6))
-    axes.set_ylabel("similarity")
+    axes.set_ylabel(name)
     _part_blocks(axes, record)
 
 
@@ -86,7 +93,7 @@ def _bins(axes, record: ClipRecord) -> None:
             axes.text(frame - 0.4, 0.5, str(output), va="center", fontsize=8, color="white", fontweight="bold")
     axes.set_yticks([])
     axes.set_ylabel("goes to", rotation=0, ha="right", va="center")
-    axes.set_xlabel(f"temporal map; {len(record.bin)} come in, {record.num_active} go on")
+    axes.set_xlabel(f"temporal map: {len(record.bin)} enter, {record.num_active} leave")
     _part_blocks(axes, record)
 
 

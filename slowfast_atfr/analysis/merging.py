@@ -17,7 +17,7 @@ class LayerMerging:
     name: of the layer, such as s2_sgs.pathway1.
     record: see ClipRecord.
     frames: (T,) frame of the clip that each map stands at.
-    num_bins: B of each block.
+    num_bins: B of each block; empty where frames are not put into bins.
     maps: (T, h, w) what comes in, mean over the channels.
     merged: (B', h, w) what goes on, likewise.
     channels: (C', T, h, w) the first channels of what comes in.
@@ -38,6 +38,11 @@ class LayerMerging:
         """A colour for each map by the one that it goes to."""
         return colors_of(self.record)
 
+    @property
+    def measure(self) -> str:
+        """What record.similarity is called: of segments it is the change from the map before."""
+        return "similarity" if self.num_bins else "change"
+
     def blocks(self) -> list[tuple[int, int]]:
         """First map of each block, and the one behind its last."""
         borders = [0, *(np.flatnonzero(np.diff(self.record.block)) + 1).tolist(), len(self.record.block)]
@@ -48,6 +53,8 @@ class LayerMerging:
 
         Similarities of several coordinates, and angles, have bins of another kind.
         """
+        if not self.num_bins:
+            return []
         (first, end), count = self.blocks()[block], self.num_bins[block]
         values, bins = self.record.similarity[first:end], self.record.bin[first:end]
         if values.ndim > 1:

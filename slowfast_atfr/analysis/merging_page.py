@@ -78,7 +78,8 @@ def _section(clip: ClipMerging, layer: LayerMerging, thumbnails: Sequence[str]) 
     record = layer.record
     heading = f"{clip.title(layer)}: {len(record.bin)} maps come in, {record.num_active} go on"
     rows = "".join(
-        f"<tr><td>{number}</td><td>{first} to {end - 1}</td><td>{layer.num_bins[number]}</td>"
+        f"<tr><td>{number}</td><td>{first} to {end - 1}</td>"
+        f"<td>{layer.num_bins[number] if layer.num_bins else '-'}</td>"
         f"<td>{len(set(record.output[first:end].tolist()))}</td></tr>"
         for number, (first, end) in enumerate(layer.blocks())
     )
@@ -139,13 +140,14 @@ def _time_line(layer: LayerMerging, thumbnails: Sequence[str]) -> str:
         for index, value in enumerate(column):
             parts.append(
                 f'<circle data-to="{record.output[index]}" cx="{x[index]}" cy="{y(float(value)):.1f}" r="5" '
-                f'fill="{colors[index]}"><title>similarity {value:.4g}</title></circle>'
+                f'fill="{colors[index]}"><title>{layer.measure} {value:.4g}</title></circle>'
             )
     for value in (0, largest):
         parts.append(f'<text x="{left - 6}" y="{y(value) + 4}" text-anchor="end">{value:.3g}</text>')
-    parts.append(f'<text x="4" y="{CELL + 15}">goes to</text><text x="4" y="{top + CHART / 2}">similarity</text>')
+    parts.append(f'<text x="4" y="{CELL + 15}">goes to</text><text x="4" y="{top + CHART / 2}">{layer.measure}</text>')
     parts.append(f'<text x="4" y="{top + CHART + 15}">frame</text>')
-    parts.append(f'<text x="{left}" y="{top + CHART + 34}">grey lines: borders of the bins; dashed: of blocks</text>')
+    bins = "grey lines: borders of the bins; " if layer.num_bins else ""
+    parts.append(f'<text x="{left}" y="{top + CHART + 34}">{bins}dashed lines: borders of blocks</text>')
     return "".join(parts) + "</svg>"
 
 

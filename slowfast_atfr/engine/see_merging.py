@@ -15,7 +15,7 @@ from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.predict import Predictor
 from slowfast_atfr.engine.run import watch_cost
 from slowfast_atfr.packed import unpack
-from slowfast_atfr.sgs import TemporalSampler, record
+from slowfast_atfr.sgs import SGS, TemporalSampler, record
 from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.utils.errors import RunError
 
@@ -90,5 +90,8 @@ def _frames_of(maps: int, frames: int) -> np.ndarray:
 
 
 def _num_bins(layer: TemporalSampler, block: np.ndarray) -> tuple[int, ...]:
+    """B of each block; none where frames are not put into bins."""
+    if not isinstance(layer, SGS):
+        return ()
     lengths = np.bincount(block)
     return tuple(int(length if layer.test_num_bins == -1 else layer.test_num_bins) for length in lengths)

@@ -51,6 +51,17 @@ def test_the_page_has_what_record_sees(repo, make_argv, tmp_path, capsys):
     assert 0 < data["gflops"] <= data["dense_gflops"]
 
 
+def test_segments_are_drawn_without_bins(repo, tmp_path):
+    config, pairs = str(repo / "configs/Demo/3DRESNET18_ATFR.yaml"), small_pairs(SGS__TARGET_MAPS="[3]")
+    torch.save({"model_state": build_model(load_cfg(config, pairs)).state_dict()}, tmp_path / "weights.pyth")
+    video = write_clip(tmp_path / "clip.mp4", label=1, frames=20)
+    argv = [str(video), "--cfg", config, "--checkpoint", str(tmp_path / "weights.pyth")]
+    assert main([*argv, "--output", str(tmp_path / "out"), "--opts", *pairs]) == 0
+    page = (tmp_path / "out.html").read_text()
+    assert "<title>change " in page and "similarity" not in page.partition('id="data"')[0] and "of the bins" not in page
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "words"),
     [("", [], "has no SGS"), ("_ATFR", ["--start", "7"], "ends after 2.00 s"), ("_ATFR", ["gone.mp4"], "gone.mp4")],
