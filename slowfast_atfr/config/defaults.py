@@ -154,6 +154,7 @@ def _sgs(cfg: CfgNode) -> None:
     cfg.SGS.KERNEL = "linear"  # key of KERNEL_REGISTRY
     cfg.SGS.ORDER = "bin"  # bin, time
     cfg.SGS.GRAD_SCALE = 1.0  # factor of a kernel's straight-through gradient
+    cfg.SGS.LR_FACTOR = 1.0  # learning rate of SGS's own weights over that of the network
     cfg.SGS.BATCHING = "packed"  # packed; padded, as the paper's release: to the longest clip of the batch
     cfg.SGS.PACK_MULTIPLE = 1  # rounds the temporal buffers of packed clips up to a multiple
     cfg.SGS.GROUPING = "bins"  # bins of SIMILARITY, as in the paper; segments: neighbouring frames that lose least

@@ -185,6 +185,7 @@ def _sgs(cfg: CfgNode) -> None:
     rule = "spherical coordinates have angles from 2 dimensions on; choose at least 2, or SGS.COORDINATES radial"
     _fail_unless(sgs.EMBED_DIM >= 2 or not angles, "SGS.EMBED_DIM", sgs.EMBED_DIM, rule)
     _fail_unless(math.isfinite(sgs.GRAD_SCALE), "SGS.GRAD_SCALE", sgs.GRAD_SCALE, "it is a finite number")
+    _fail_unless(0 <= sgs.LR_FACTOR < math.inf, "SGS.LR_FACTOR", sgs.LR_FACTOR, "it is a number from 0 on")
     _fail_unless(sgs.PACK_MULTIPLE >= 1, "SGS.PACK_MULTIPLE", sgs.PACK_MULTIPLE, "it is at least 1")
     _segments(cfg)
 

@@ -5,8 +5,10 @@ from torch import nn, optim
 from torch.nn.modules.batchnorm import _NormBase  # base of batch and instance norms
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.sgs import TemporalSampler
 
 METHODS = ("sgd", "adam", "adamw")
+LR_FACTOR = "lr_factor"  # of a group, over the config's learning rate; 1 where a group has none
 
 
 def build_optimizer(model: nn.Module, cfg: CfgNode) -> optim.Optimizer:
@@ -39,9 +41,9 @@ def check_optimizer(cfg: CfgNode) -> None:
 
 
 def set_lr(optimizer: optim.Optimizer, lr: float) -> None:
-    """Give all groups this learning rate."""
+    """Give all groups this learning rate, those of SGS SGS.LR_FACTOR times as much."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(LR_FACTOR, 1.0)
 
 
 def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict]:
@@ -51,7 +53,8 @@ def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict]:
     - other vectors and biases, with SOLVER.ZERO_WD_1D_PARAM: 0.
     - all others: SOLVER.WEIGHT_DECAY.
     Returns:
-        in the order norms, others, zero, as PySlowFast's checkpoints have them; every parameter is in one group.
+        in the order norms, others, zero, as PySlowFast's checkpoints have them; every parameter is in one group. With
+        an SGS.LR_FACTOR other than 1 the same three of SGS follow, with that factor.
     Raises:
         ValueError: if no parameter needs a gradient.
     """
@@ -61,18 +64,28 @@ def parameter_groups(model: nn.Module, cfg: CfgNode) -> list[dict]:
         if isinstance(module, _NormBase)
         for parameter in module.parameters(recurse=False)
     }
-    norms, others, zero = [], [], []
+    of_sgs = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, TemporalSampler) and cfg.SGS.LR_FACTOR != 1
+        for parameter in module.parameters()
+    }
+    kinds: list[list[nn.Parameter]] = [[] for _ in range(6)]  # norms, others, zero; the same of SGS
     for name, parameter in model.named_parameters():  # each once, also if modules share it
         if not parameter.requires_grad:
             continue
         if id(parameter) in of_norms:
-            norms.append(parameter)
+            kind = 0
         elif cfg.SOLVER.ZERO_WD_1D_PARAM and (parameter.ndim == 1 or name.endswith(".bias")):
-            zero.append(parameter)
+            kind = 2
         else:
-            others.append(parameter)
-    decays = ((norms, cfg.BN.WEIGHT_DECAY), (others, cfg.SOLVER.WEIGHT_DECAY), (zero, 0.0))
-    groups = [{"params": params, "weight_decay": decay} for params, decay in decays if params]
+            kind = 1
+        kinds[kind + 3 * (id(parameter) in of_sgs)].append(parameter)
+    decays = (cfg.BN.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY, 0.0)
+    groups = [{"params": params, "weight_decay": decay} for params, decay in zip(kinds[:3], decays, strict=True)]
+    sampler = {LR_FACTOR: cfg.SGS.LR_FACTOR}
+    groups += [{"params": p, "weight_decay": decay, **sampler} for p, decay in zip(kinds[3:], decays, strict=True)]
+    groups = [group for group in groups if group["params"]]
     if not groups:
         raise ValueError("no parameter of the model needs a gradient, so there is nothing to train")
     return groups

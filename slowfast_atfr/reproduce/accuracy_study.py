@@ -26,7 +26,7 @@ from slowfast_atfr.reproduce.timed_clips import register_timed_clips
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
-from slowfast_atfr.utils.logging import setup_logging
+from slowfast_atfr.utils.logging import last_stats, setup_logging
 
 NETWORK = "Mini_Kinetics/3DRESNET18"
 NEEDED = ("top1_acc", "gflops_per_clip", "clips_per_second", "num_videos")  # figures of a result
@@ -149,6 +149,9 @@ def _train_and_tell(cfg: CfgNode, rank: RankInfo, results: Path, data: Path, run
     setup_logging(cfg.OUTPUT_DIR, rank.rank)
     stats = train_and_test(cfg, rank)
     figures = {key: float(stats[key]) for key in (*NEEDED, MAPS) if key in stats}
+    if cfg.TRAIN.ENABLE:
+        trained = last_stats(Path(cfg.OUTPUT_DIR) / "stdout.log", "train_epoch")
+        figures |= {"train_top1_acc": 100 - trained["top1_err"]}
     if not _is_done(results, data, run, pairs):
         line = {
             "data": data.name,

@@ -1,5 +1,5 @@
-"""A control that similarity has to beat: random merging. It is a similarity, so that all else of SGS stays the same;
-with the kernel delta_normalized a bin is the plain mean of its frames."""
+"""Controls that similarity has to beat, as similarities, so that all else of SGS stays the same: random merging, which
+with the kernel delta_normalized takes the plain mean of each bin's frames, and bins of equal size by rank."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,20 @@ from slowfast_atfr.sgs.similarity import Coordinates, in_equal_bins
 
 
 def register_controls() -> None:
-    """Enter random_order in SIMILARITY_REGISTRY, for the configs of a study; nobody else finds it there."""
-    if random_order.__name__ not in SIMILARITY_REGISTRY:
-        SIMILARITY_REGISTRY.register(random_order)
+    """Enter them in SIMILARITY_REGISTRY, for the configs of a study; nobody else finds them there."""
+    for control in (random_order, magnitude_rank):
+        if control.__name__ not in SIMILARITY_REGISTRY:
+            SIMILARITY_REGISTRY.register(control)
+
+
+def magnitude_rank(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """Rank of each embedding's length in its block: bins of equal size, of the frames that are next to each other in
+    length. The gradient is zero: the embedding stays as it is.
+
+    Args and returns: as for `uniform_time`.
+    """
+    ranks = embeddings.norm(dim=-1).masked_fill(~real, torch.inf).argsort(dim=1).argsort(dim=1)
+    return in_equal_bins(ranks.to(embeddings.dtype), embeddings, real)
 
 
 def random_order(embeddings: Tensor, real: Tensor) -> Coordinates:

@@ -22,8 +22,8 @@ class Variant:
     sgs: Mapping[str, str]
 
 
-def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "") -> Variant:
-    keys = {"SIMILARITY": similarity, "KERNEL": kernel, "ORDER": order, "NUM_BINS": f"[{bins}]"}
+def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "", **more: str) -> Variant:
+    keys = {"SIMILARITY": similarity, "KERNEL": kernel, "ORDER": order, "NUM_BINS": f"[{bins}]", **more}
     return Variant(name or f"{similarity}, {kernel}, {order}", keys)
 
 
@@ -38,6 +38,16 @@ MAPS = (2, 3, 4, 6, 8)
 BASE = Variant("base", {})
 KERNELS = ("linear", "linear_normalized", "delta_normalized", "linear_mean")
 PAPERS = tuple(_sgs("magnitude", kernel, order) for kernel in KERNELS for order in ("bin", "time"))
+CHANCES = (  # what might be in the way of the paper's similarity, one by one
+    _sgs("mean_l2", "linear", "bin"),
+    _sgs("mean_l2", "linear_mean", "time"),
+    *(
+        _sgs(similarity, kernel, order, name=f"{similarity}, {kernel}, {order}, SGS learns x10", LR_FACTOR="10.0")
+        for similarity, kernel, order in (("magnitude", "linear", "bin"), ("mean_l2", "linear_mean", "time"))
+    ),
+    _sgs("magnitude", "linear_mean", "time", name="magnitude, linear_mean, time, SGS learns x0", LR_FACTOR="0.0"),
+    _sgs("magnitude_rank", "linear_mean", "time", 6, name="rank of magnitude to 6, linear_mean, time"),
+)
 PATH = tuple(
     _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
@@ -67,7 +77,7 @@ ADAPTIVE = tuple(
         _segments(bins, ", grid, penalty 1", mean=True, **GRID, **PRICED),
     )
 )
-VARIANTS = (BASE, *PAPERS, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
+VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
 AT_SIX = tuple(v for v in (*PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE) if "[6]" in v.sgs.values())
 UNIFORM_OF = {  # names: uniform pooling to as many bins, or to the mean number
     variant.name: uniform.name
@@ -105,4 +115,9 @@ def runs_of(seed: int) -> list[Run]:
     """All runs of a seed, the base that others start from before them."""
     tuned = [Run(TUNED, variant, seed) for variant in VARIANTS]
     free = [Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)]  # thresholds come from training
-    return [Run(SCRATCH, BASE, seed), *free, *tuned, *(Run(SCRATCH, variant, seed) for variant in (*PAPERS, *AT_SIX))]
+    return [
+        Run(SCRATCH, BASE, seed),
+        *free,
+        *tuned,
+        *(Run(SCRATCH, variant, seed) for variant in (*PAPERS, *CHANCES, *AT_SIX)),
+    ]

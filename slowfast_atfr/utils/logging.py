@@ -1,10 +1,13 @@
 """Logs as PySlowFast writes them: the same line format, `stdout.log`, and metrics as `json_stats: {...}` lines."""
 
+import json
 import logging
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import simplejson
@@ -56,6 +59,19 @@ def log_json_stats(stats: Mapping[str, Any]) -> None:
     logger.info("json_stats: %s", simplejson.dumps(plain, sort_keys=True, allow_nan=False))
 
 
+def last_stats(log: Path, kind: str) -> dict[str, Any]:
+    """The last json_stats line of a kind in a log.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    lines = [line.partition("json_stats: ")[2] for line in log.read_text(encoding="utf-8").splitlines()]
+    stats = [entry for entry in map(json.loads, filter(None, lines)) if entry["_type"] == kind]
+    if not stats:
+        raise ValueError(f"{log} has no json_stats line of type {kind}")
+    return stats[-1]
+
+
 def _plain(value: Any) -> Any:
     value = value.item() if hasattr(value, "item") else value
     if not isinstance(value, float):
@@ -74,12 +90,35 @@ def say(text: str, end: str = "\n") -> None:
     print(printable(text, sys.stdout), end=end)
 
 
+@contextmanager
+def console_shows(show: Callable[[logging.LogRecord], str | None]) -> Iterator[None]:
+    """While it lasts, this package's logs on stdout are what `show` makes of each record, nothing where it is None.
+
+    Files get all of them as before. To be called after setup_logging.
+    """
+    consoles = [handler for handler in logging.getLogger(PACKAGE).handlers if isinstance(handler, _Console)]
+    for console in consoles:
+        console.show = show
+    try:
+        yield
+    finally:
+        for console in consoles:
+            console.show = console.format
+
+
 class _Console(logging.Handler):
     """Writes to whatever sys.stdout is at the time, above a progress bar if there is one."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.show: Callable[[logging.LogRecord], str | None] = self.format
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(printable(self.format(record), sys.stdout), file=sys.stdout)
+            text = self.show(record)
+            if text is None:
+                return
+            tqdm.write(printable(text, sys.stdout), file=sys.stdout)
             sys.stdout.flush()
         except Exception:  # as the standard handlers do: a log line never ends a run
             self.handleError(record)

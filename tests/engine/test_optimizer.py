@@ -5,6 +5,7 @@ from torch import nn, optim
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.models.norm import CountedBatchNorm
+from slowfast_atfr.sgs import SGS
 
 
 def make_cfg(**solver):
@@ -98,3 +99,17 @@ def test_the_learning_rate_reaches_all_groups():
             parameter.grad = torch.ones_like(parameter)
     optimizer.step()
     assert all(map(torch.equal, before, (p for group in optimizer.param_groups for p in group["params"])))
+
+
+def test_sgs_learns_at_its_own_rate():
+    cfg = get_cfg()
+    cfg.SGS.LR_FACTOR = 10.0
+    net = nn.Sequential(nn.Conv3d(3, 4, 1), SGS(4))
+    optimizer = build_optimizer(net, cfg)
+    set_lr(optimizer, 0.5)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in net.named_parameters()}
+    assert {rate for name, rate in found.items() if name.startswith("0.")} == {0.5}
+    assert {rate for name, rate in found.items() if name.startswith("1.")} == {5.0} and len(found) == 2 + 5
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decay[id(net[1].embed.bn.weight)] == cfg.BN.WEIGHT_DECAY
