@@ -10,11 +10,17 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from slowfast_atfr.datasets.demo_scene import TEMPLATES, draw_video
+from slowfast_atfr.datasets.demo_scene import MOVING, TEMPLATES, draw_video
 
 FPS = 12  # as in Something-Something
 _MARKER = "demo.json"  # stands in a folder whose files are all written
 _VERSION = 1  # of the drawings
+_CLIPS_SEED = 2026
+_CLIPS = {  # what happens in the videos of write_demo_clips, and in which share of their frames
+    "still": ("still", MOVING),
+    "now_and_then": ("right", MOVING),
+    "throughout": ("right", (1.0, 1.0)),
+}
 
 
 def write_demo_dataset(
@@ -75,6 +81,23 @@ def write_demo_dataset(
         _write_json(folder / f"something-something-v2-{part}.json", chosen)
     _write_json(marker, made_with)
     return folder
+
+
+def write_demo_clips(folder: str | os.PathLike) -> dict[str, Path]:
+    """Write three videos that the data set has not: of a thing that is still, moves now and then, moves throughout.
+
+    Args:
+        folder: receives still.mp4, now_and_then.mp4 and throughout.mp4.
+    Returns:
+        their paths, by name.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / f"{name}.mp4" for name in _CLIPS}
+    for name, (action, moving) in _CLIPS.items():
+        frames, _ = draw_video(action, np.random.default_rng(_CLIPS_SEED), moving)
+        write_video(paths[name], frames)
+    return paths
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int = FPS) -> None:

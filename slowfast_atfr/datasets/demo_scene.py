@@ -20,6 +20,7 @@ TEMPLATES = {
     "turning": "Turning [something]",
     "still": "Holding [something] still",
 }
+MOVING = (0.25, 0.5)  # share of a video's frames in which its thing moves, at least and at most
 _PATCH = 80  # side, in pixels, of the picture of a thing before it is placed in the frame
 _SHIFT = 4  # cv2 takes coordinates in 1/16 pixels
 
@@ -35,16 +36,18 @@ class Pose:
     angle: np.ndarray
 
 
-def draw_video(action: str, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def draw_video(action: str, rng: np.random.Generator, moving: tuple[float, float] = MOVING) -> tuple[np.ndarray, str]:
     """A video of an action, a key of TEMPLATES.
 
+    Args:
+        moving: least and largest share of its frames in which the thing moves.
     Returns:
         (T, H, W, 3) uint8 RGB of 40 to 70 frames, the short side 96 to 128 pixels, both sides even; and what moves.
     """
     short, num_frames = 2 * int(rng.integers(48, 65)), int(rng.integers(40, 71))
     long = 2 * round(short * rng.uniform(1.0, 1.4) / 2)
     height, width = (short, long) if rng.random() < 0.75 else (long, short)
-    pose = draw_pose(action, num_frames, rng)
+    pose = draw_pose(action, num_frames, rng, moving)
     background, hue = _background(height, width, rng)
     thing, name = _thing((hue + rng.uniform(60, 120)) % 180, rng)
     frames = np.empty((num_frames, height, width, 3), np.uint8)
@@ -54,9 +57,9 @@ def draw_video(action: str, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     return frames, name
 
 
-def draw_pose(action: str, num_frames: int, rng: np.random.Generator) -> Pose:
-    """A random course of an action, a key of TEMPLATES, over (num_frames,) frames."""
-    progress = draw_progress(num_frames, rng)
+def draw_pose(action: str, num_frames: int, rng: np.random.Generator, moving: tuple[float, float] = MOVING) -> Pose:
+    """A random course of an action, a key of TEMPLATES, over (num_frames,) frames; moving: as for draw_video."""
+    progress = draw_progress(num_frames, rng, moving)
     centre, spin = rng.uniform(0.38, 0.62, 2), rng.uniform(0, 360)
     start = end = np.array([*centre, rng.uniform(0.13, 0.2), spin])  # x, y, radius, angle
     near, far = rng.uniform(0.2, 0.34), rng.uniform(0.66, 0.8)
@@ -75,16 +78,16 @@ def draw_pose(action: str, num_frames: int, rng: np.random.Generator) -> Pose:
     return Pose(*(start[:, None] + (end - start)[:, None] * progress))
 
 
-def draw_progress(num_frames: int, rng: np.random.Generator) -> np.ndarray:
+def draw_progress(num_frames: int, rng: np.random.Generator, moving: tuple[float, float] = MOVING) -> np.ndarray:
     """How much of the motion is done, (num_frames,) from 0 to 1, rising in one or two stretches between still ones.
 
-    The stretches that move take 25 to 50% of the video.
+    moving: least and largest share of the video that these stretches take.
     """
     moves = int(rng.integers(1, 3))
-    moving = _split(round(num_frames * rng.uniform(0.25, 0.5)), moves, rng)
-    still = _split(num_frames - sum(moving), moves + 1, rng)
+    stretches = _split(round(num_frames * rng.uniform(*moving)), moves, rng)
+    still = _split(num_frames - sum(stretches), moves + 1, rng)
     steps = [np.zeros(still[0])]
-    for frames, rest in zip(moving, still[1:], strict=True):
+    for frames, rest in zip(stretches, still[1:], strict=True):
         steps += [np.sin((np.arange(frames) + 0.5) / frames * np.pi), np.zeros(rest)]  # speeds up, slows down
     speed = np.concatenate(steps)
     return np.cumsum(speed) / speed.sum()

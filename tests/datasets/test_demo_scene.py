@@ -24,6 +24,12 @@ def test_progress_is_still_moving_still(seed, num_frames):
     assert steps.max() < 0.4  # no jump
 
 
+@given(seed=SEEDS)
+def test_a_thing_can_move_throughout(seed):
+    steps = np.diff(draw_progress(60, np.random.default_rng(seed), (1.0, 1.0)), prepend=0)
+    assert (steps > 0).all()
+
+
 @pytest.mark.parametrize("action", TEMPLATES)
 @settings(max_examples=30)
 @given(seed=SEEDS)
