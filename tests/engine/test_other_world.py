@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.checkpoint import checkpoint_path
@@ -14,7 +13,7 @@ from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
 from tests.engine import double
-from tests.processes import free_port
+from tests.processes import free_port, start_processes
 from tests.runs import Killed, stats_of
 
 PATCHED = [*double.SET, (TrainMeter, "log_iter_stats")]  # by the runs
@@ -63,7 +62,7 @@ def run(monkeypatch):
                     here.setattr(owner, name, getattr(owner, name))
                 process(0, pairs, "")
         else:
-            mp.spawn(process, (pairs, f"tcp://localhost:{free_port()}"), nprocs=processes)
+            start_processes(process, pairs, f"tcp://localhost:{free_port()}", world=processes)
 
     return start
 
