@@ -129,10 +129,11 @@ def test_every_parameter_gets_a_gradient_and_so_does_the_input(similarity, kerne
     assert isinstance(out, PackedClips)
     sum((clip * torch.randn_like(clip)).sum() for clip in unpack(out)).backward()
     assert torch.isfinite(x.grad).all() and (x.grad != 0).any()
+    largest = max(parameter.grad.abs().max() for parameter in sgs.parameters())
     for name, parameter in sgs.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         free = {"embed.bn.bias": SHIFTS_FREE, "embed.bn.weight": SCALES_FREE}.get(name, ())
-        assert (parameter.grad.abs().max() > 1e-12) == (similarity not in free), name
+        assert (parameter.grad.abs().max() > 1e-10 * largest) == (similarity not in free), name
 
 
 def test_a_single_frame_can_train():
