@@ -18,8 +18,15 @@ CONFIGS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        *[(config, dtype) for config in CONFIGS for dtype in (None, torch.bfloat16)],
+        *[(config, torch.float16) for config in CONFIGS[3:5]],
+        *[pytest.param(name, torch.float16, marks=pytest.mark.slow) for name in (*CONFIGS[:3], CONFIGS[5])],
+    ],
+    ids=str,
+)
 def test_no_network_mixes_devices(thin_cfg, to_pathways, moving_clips, config, dtype):
     width = WIDE if "SLOWFAST" in config else []
     cfg = thin_cfg(config, *width, "X3D.DIM_C1", "16", "MODEL.DROPOUT_RATE", "0.0")
