@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption("--slow", action="store_true", help="run the slow tests, too")
     parser.addoption("--cluster", action="store_true", help="run those that start a real Slurm, too")
 
 
