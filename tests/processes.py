@@ -72,11 +72,15 @@ class Program:
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """End the process where it still runs."""
+        self._process.kill()
+
     def communicate(self, timeout: float) -> tuple[str, str]:
         """Standard output and standard error, when the process has ended."""
         self._process.join(timeout)
         if self.returncode is None:
-            self._process.kill()
+            self.kill()
             raise subprocess.TimeoutExpired(self.pid, timeout)
         return tuple(text.read() for text in self._texts)
 
