@@ -67,7 +67,7 @@ def run(monkeypatch):
     return start
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("before", "after"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)])
 def test_position_weights_and_optimizer_carry_over(run, tiny_pairs, tmp_path, before, after):
     run(tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **SHARED), 1)
     pairs = tiny_pairs(OUTPUT_DIR=tmp_path / "parts", **SHARED)

@@ -141,7 +141,7 @@ def test_augmented_and_mixed_batches_are_larger_and_the_same_after_a_resume(tiny
     assert losses[0] == losses[1] and len(losses[0]) == 6
 
 
-@pytest.mark.parametrize("launcher", ["shards", "torchrun"])
+@pytest.mark.parametrize("launcher", ["shards", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(repo, tiny_pairs, tmp_path, launcher):
     shared = {"MODEL__DROPOUT_RATE": 0.0, "SOLVER__MAX_EPOCH": 1, "SGS__KERNEL": "linear_mean"}
     shared |= {"BN__NORM_TYPE": "sync_batchnorm", "BN__NUM_SYNC_DEVICES": 2, "BN__USE_PRECISE_STATS": False}
