@@ -74,7 +74,7 @@ RESNET18 = "Mini_Kinetics/3DRESNET18_ATFR.yaml"
     ("config", "more", "backend"),
     [
         (RESNET18, [], "eager"),
-        (CONFIGS[2], CHECKPOINTED, "aot_eager"),
+        pytest.param(CONFIGS[2], CHECKPOINTED, "aot_eager", marks=pytest.mark.slow),
         pytest.param(RESNET18, [*CHECKPOINTED, *REPLICATED], "aot_eager", marks=pytest.mark.slow),
         *[pytest.param(*each, "aot_eager", marks=pytest.mark.slow) for each in LONG],
     ],
@@ -97,7 +97,7 @@ def stages_that_ran_compiled(model, inputs, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "stages"),
     [
-        (RESNET18, ["s1", "s2"]),
+        pytest.param(RESNET18, ["s1", "s2"], marks=pytest.mark.slow),
         (CONFIGS[2], ["s1", "s2", "s3", "s4", "s5"]),
         pytest.param(CONFIGS[0], ["s1", "s2"], marks=pytest.mark.slow),
     ],

@@ -16,14 +16,18 @@ CONFIGS = [
     "Mini_Kinetics/3DRESNET18_ATFR.yaml",
     "SSv2/SLOWFAST_8x8_R50_ATFR.yaml",
 ]
+QUICK = ["Kinetics/X3D_XS_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.yaml"]
 
 
 @pytest.mark.parametrize(
     ("config", "dtype"),
     [
-        *[(config, dtype) for config in CONFIGS for dtype in (None, torch.bfloat16)],
-        *[(config, torch.float16) for config in CONFIGS[3:5]],
-        *[pytest.param(name, torch.float16, marks=pytest.mark.slow) for name in (*CONFIGS[:3], CONFIGS[5])],
+        *[(config, None) for config in CONFIGS],
+        *[
+            pytest.param(config, dtype, marks=[] if config in QUICK else pytest.mark.slow)
+            for config in CONFIGS
+            for dtype in (torch.bfloat16, torch.float16)
+        ],
     ],
     ids=str,
 )

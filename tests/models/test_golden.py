@@ -14,7 +14,7 @@ from slowfast_atfr.models import build_model
 GOLDEN = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "golden").glob("*.json")}
 SLOW = pytest.mark.slow
 CASES = [
-    ("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml"),
+    pytest.param("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml", marks=SLOW),
     pytest.param("slowfast_r50", "slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml", marks=SLOW),
     pytest.param("slowfast_r50", "ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml", marks=SLOW),
     ("slow_r50", "slow_8x8_r50", "Kinetics/SLOW_8x8_R50.yaml"),
@@ -82,8 +82,17 @@ def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
 
 
 VARIANTS = GOLDEN.pop("variants")
-# each has a smaller one beside it, of which it differs in depth or in the function behind the scores
-LARGE = ("i3d_nln_r101", "slowfast_r101", "x3d_l", "slow_nln", "slow_sigmoid")
+# each has smaller ones beside it, which have all that it has but its size
+LARGE = (
+    "i3d_nln_r101",
+    "slowfast_r101",
+    "slowfast_4x16",
+    "x3d_m",
+    "x3d_l",
+    "slow_nln",
+    "slow_nln_train",
+    "slow_sigmoid",
+)
 
 
 def filled_in_float64(cfg, golden_fill, scale):
@@ -192,27 +201,27 @@ def count_gflops(cfg, crop):
     [
         ("Kinetics/SLOWFAST_4x16_R50.yaml", 256, 36.1),
         ("Kinetics/SLOWFAST_8x8_R50.yaml", 256, 65.7),
-        ("Kinetics/SLOWFAST_8x8_R50.yaml", 224, 50.3),
-        ("SSv2/SLOWFAST_8x8_R50.yaml", 224, 100.6),
+        pytest.param("Kinetics/SLOWFAST_8x8_R50.yaml", 224, 50.3, marks=SLOW),
+        pytest.param("SSv2/SLOWFAST_8x8_R50.yaml", 224, 100.6, marks=SLOW),
         ("Kinetics/SLOW_8x8_R50.yaml", 256, 54.52),
-        ("Kinetics/SLOW_8x8_R50.yaml", 224, 41.74),
-        ("Kinetics/SLOW_4x16_R50.yaml", 224, 20.87),
-        ("Kinetics/SLOW_4x16_R50.yaml", 256, 27.26),
-        ("Kinetics/C2D_8x8_R50.yaml", 224, 19.49),
+        pytest.param("Kinetics/SLOW_8x8_R50.yaml", 224, 41.74, marks=SLOW),
+        pytest.param("Kinetics/SLOW_4x16_R50.yaml", 224, 20.87, marks=SLOW),
+        pytest.param("Kinetics/SLOW_4x16_R50.yaml", 256, 27.26, marks=SLOW),
+        pytest.param("Kinetics/C2D_8x8_R50.yaml", 224, 19.49, marks=SLOW),
         ("Kinetics/C2D_8x8_R50.yaml", 256, 25.89 - 0.427),
-        ("Kinetics/I3D_8x8_R50.yaml", 224, 28.41),
+        pytest.param("Kinetics/I3D_8x8_R50.yaml", 224, 28.41, marks=SLOW),
         ("Kinetics/I3D_8x8_R50.yaml", 256, 37.53 - 0.427),
-        ("Kinetics/I3D_8x8_R101.yaml", 224, 46.96),
-        ("Kinetics/I3D_8x8_R101.yaml", 256, 61.33),
+        pytest.param("Kinetics/I3D_8x8_R101.yaml", 224, 46.96, marks=SLOW),
+        pytest.param("Kinetics/I3D_8x8_R101.yaml", 256, 61.33, marks=SLOW),
         ("Kinetics/X3D_S.yaml", 160, 1.962),
         ("Mini_Kinetics/3DRESNET18.yaml", 224, 18.06),
         ("Mini_Kinetics/X3D_S.yaml", 160, 1.962),
         ("Mini_Kinetics/3DRESNET50.yaml", 224, 31.27),
-        ("Kinetics/3DRESNET50.yaml", 224, 31.27),
-        ("UCF101/3DRESNET50.yaml", 224, 31.27),
-        ("HMDB51/3DRESNET50.yaml", 224, 31.27),
-        ("Kinetics/SLOWFAST_8x8_R101.yaml", 224, 96.40),
-        ("Kinetics/SLOWFAST_8x8_R101.yaml", 256, 125.9),
+        pytest.param("Kinetics/3DRESNET50.yaml", 224, 31.27, marks=SLOW),
+        pytest.param("UCF101/3DRESNET50.yaml", 224, 31.27, marks=SLOW),
+        pytest.param("HMDB51/3DRESNET50.yaml", 224, 31.27, marks=SLOW),
+        pytest.param("Kinetics/SLOWFAST_8x8_R101.yaml", 224, 96.40, marks=SLOW),
+        pytest.param("Kinetics/SLOWFAST_8x8_R101.yaml", 256, 125.9, marks=SLOW),
     ],
 )
 def test_gflops_are_the_published_ones(repo, config, crop, gflops):
@@ -231,12 +240,12 @@ def test_r101_of_the_slowfast_paper_costs_what_it_says(repo):
     ("config", "gflops", "gflops_256"),
     [
         ("C2D_NLN_8x8_R50", 27.62, 37.27),
-        ("I3D_NLN_8x8_R50", 36.54, 48.92),
-        ("I3D_NLN_8x8_R101", 55.08, 73.14),
+        pytest.param("I3D_NLN_8x8_R50", 36.54, 48.92, marks=SLOW),
+        pytest.param("I3D_NLN_8x8_R101", 55.08, 73.14, marks=SLOW),
         ("SLOW_NLN_4x16_R50", 26.99, 35.45),
-        ("SLOW_NLN_8x8_R50", 54.59, 71.30),
+        pytest.param("SLOW_NLN_8x8_R50", 54.59, 71.30, marks=SLOW),
         ("SLOWFAST_NLN_4x16_R50", 33.76, 44.29),
-        ("SLOWFAST_NLN_8x8_R50", 62.84, 82.08),
+        pytest.param("SLOWFAST_NLN_8x8_R50", 62.84, 82.08, marks=SLOW),
     ],
 )
 def test_gflops_with_attention(repo, config, gflops, gflops_256):
