@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(RUN) tools/demo.py
 
 test: $(INSTALLED)
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 test-slow: $(INSTALLED)
 	$(RUN) -m pytest --slow -m slow

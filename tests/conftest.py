@@ -1,5 +1,6 @@
 """Shared by all tests: markers, seeds, one thread each, the real clips where they lie beside the checkout."""
 
+import gc
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ REPO = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption("--slow", action="store_true", help="run the slow tests, too")
     parser.addoption("--cluster", action="store_true", help="run those that start a real Slurm, too")
 
 
@@ -27,6 +28,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="starts a real Slurm: run with --cluster"))
         if "needs_cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: the garbage collector need not look at it again and again
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,5 +1,7 @@
 """What the networks ask of a GPU: launches that do not grow with the batch, and no wait that is not documented."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ SMALL = ["DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "MODEL.NUM_C
 LOCAL = ["BN.NORM_TYPE", "batchnorm"]
 TWICE = ["SGS.STAGES", "[res2, res3]"]
 SEGMENTS = ["SGS.GROUPING", "segments", "SGS.TARGET_MAPS", "[2]", "SGS.FEATURES", "grid"]
-MORE = 8  # kernels that 64 clips may take beyond those of 8
+MORE = 8  # kernels that 32 clips may take beyond those of 4
 
 
 def network_of(name, repo, *pairs, atfr=True):
@@ -54,14 +56,23 @@ def step_kernels(gpu, network, cfg, batch):
     return gpu.kernels
 
 
-@pytest.mark.parametrize("stages", [(), TWICE, SEGMENTS], ids=["one stage", "two stages", "segments"])
-@pytest.mark.parametrize("name", NETWORKS)
+STAGES = {"one stage": (), "two stages": TWICE, "segments": SEGMENTS}
+QUICK = {*[("3DResNet-18", stages) for stages in STAGES], ("X3D-S", "one stage")}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow)
+        for case in itertools.product(NETWORKS, STAGES)
+    ],
+)
 def test_kernels_do_not_grow_with_the_batch(gpu, repo, name, stages):
-    network, cfg = network_of(name, repo, *stages)
-    few, many = (step_kernels(gpu, network, cfg, batch) for batch in (8, 64))
+    network, cfg = network_of(name, repo, *STAGES[stages])
+    few, many = (step_kernels(gpu, network, cfg, batch) for batch in (4, 32))
     assert many <= few + MORE
     fold_norms(network.eval())
-    few, many = (forward_kernels(gpu, network, cfg, batch) for batch in (8, 64))
+    few, many = (forward_kernels(gpu, network, cfg, batch) for batch in (4, 32))
     assert many <= few + MORE
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 
 from slowfast_atfr.datasets import build_loader, probe
@@ -53,7 +54,8 @@ def test_a_seed_gives_the_same_files_and_another_others(demo, tmp_path):
     assert not set(other.values()) & {d for name, d in digests(demo).items() if name.endswith(".mp4")}
 
 
-def test_it_is_written_once_and_again_if_it_is_another_or_half(tmp_path):
+def test_it_is_written_once_and_again_if_it_is_another_or_half(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_module, "draw_video", lambda *_: (np.zeros((2, 16, 16, 3), np.uint8), "box"))
     write_demo_dataset(tmp_path, **SMALL)
     video = tmp_path / "videos" / "1.mp4"
     video.write_bytes(b"")

@@ -155,7 +155,14 @@ def test_side_data_of_a_type_without_a_name_does_not_matter():
     assert Type(6) is Type.DISPLAYMATRIX and Type(12345).value == 12345
 
 
-@pytest.mark.parametrize("matrix", [(ONE, 0, 0, ONE), (0, ONE, -ONE, 0), (-ONE, 0, 0, ONE)])
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        pytest.param((ONE, 0, 0, ONE), marks=pytest.mark.slow),
+        (0, ONE, -ONE, 0),
+        pytest.param((-ONE, 0, 0, ONE), marks=pytest.mark.slow),
+    ],
+)
 def test_a_real_file_whose_side_data_has_a_type_without_a_name(odd_videos, tmp_path, matrix):
     data = bytearray((odd_videos / "spatial_mvhevc.mov").read_bytes())
     at = data.index(b"tkhd") + 44

@@ -186,6 +186,7 @@ def test_real_pictures_before_the_first_key_frame(odd_videos):
     np.testing.assert_array_equal(read_frames(path, [5]), picked[1:2])
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_what_only_the_first_packet_says(odd_videos, monkeypatch):
     """Of an old x264, by looking at it before a seek; of others by decoding from the start what looks damaged."""
     path = odd_videos / "old_x264_444.mp4"

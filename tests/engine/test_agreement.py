@@ -1,8 +1,6 @@
 """Processes that were started for different runs say so before anything is trained."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.agreement import check_config, check_videos
-from tests.processes import free_port, run_in_processes
+from tests.processes import Program, free_port, run_in_processes
 
 
 class Videos:
@@ -66,13 +64,8 @@ def test_a_folder_that_is_not_shared_is_refused_on_all_machines(repo, tiny_pairs
     port, command = free_port(), ["--cfg", str(repo / "configs/Demo/SLOWFAST_R18.yaml"), *tiny_pairs(OUTPUT_DIR="out")]
     env = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "localhost"}
     env = os.environ | env | {"MASTER_PORT": str(port), "PYTHONPATH": str(repo)}
-    program = [sys.executable, str(repo / "tests" / "engine" / "two_folders.py"), str(tmp_path), *command]
-    processes = [
-        subprocess.Popen(
-            program, env={**env, "RANK": rank}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        for rank in "01"
-    ]
+    program = [repo / "tests" / "engine" / "two_folders.py", str(tmp_path), *command]
+    processes = [Program(*program, cwd=repo, env={**env, "RANK": rank}) for rank in "01"]
     told = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1]
     for text in told:

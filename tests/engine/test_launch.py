@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine import launch as launching
 from slowfast_atfr.engine.launch import launch, rank_from_torchrun, ranks_of_shard
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
-from tests.processes import free_port
+from tests.processes import free_port, start_processes
 
 CPU = torch.device("cpu")
 logger = logging.getLogger("slowfast_atfr.test")
@@ -144,6 +143,8 @@ def add_up(cfg, rank):
 def _shard(shard, init_method, output_dir, agent_port):
     """Both ways to two processes, each launched twice, as training and testing may be."""
     torch.set_num_threads(1)
+    with open(f"{output_dir}/screen{shard}", "w") as screen:
+        os.dup2(screen.fileno(), 1)
     for _ in range(2):
         launch(add_up, make_cfg(output_dir, NUM_SHARDS=2, SHARD_ID=shard), init_method, rendezvous_seconds=30.0)
         assert not dist.is_initialized()
@@ -155,12 +156,12 @@ def _shard(shard, init_method, output_dir, agent_port):
         time.sleep(0.5 * (shard == 0))
 
 
-def test_shards_and_torchrun_make_one_group(tmp_path, capfd):
+def test_shards_and_torchrun_make_one_group(tmp_path):
     agent = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # torchrun's, there for all launches
-    mp.spawn(_shard, (f"tcp://localhost:{free_port()}", str(tmp_path), agent.port), nprocs=2)
+    start_processes(_shard, f"tcp://localhost:{free_port()}", str(tmp_path), agent.port)
     log = (tmp_path / "stdout.log").read_text()
     assert log.count("sum 3") == 4 and log.count("warned by 0") == 4 and "warned by 1" not in log
-    out = capfd.readouterr().out
+    out = "".join((tmp_path / f"screen{shard}").read_text() for shard in (0, 1))
     assert out.count("sum 3") == 4 and out.count("[WARNING][rank 1]") == 4
 
 
@@ -179,7 +180,7 @@ def _leave_no_thread(shard, init_method, output_dir):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of threads")
 def test_the_threads_of_a_group_end_with_it(tmp_path):
-    mp.spawn(_leave_no_thread, (f"tcp://localhost:{free_port()}", str(tmp_path)), nprocs=2)
+    start_processes(_leave_no_thread, f"tcp://localhost:{free_port()}", str(tmp_path))
 
 
 def spawned_pair():
@@ -203,11 +204,22 @@ def spawn(fn, cfg):
     launching._spawn(fn, cfg, spawned_pair(), f"tcp://localhost:{free_port()}", 30.0)
 
 
+@pytest.fixture
+def _forked(monkeypatch):
+    """Processes that are there at once, for what does not depend on how they start."""
+
+    def spawn(fn, args, nprocs, join):
+        return start_processes(fn, *args, world=nprocs, join=join)
+
+    monkeypatch.setattr(launching.mp, "spawn", spawn)
+
+
 def test_spawned_processes_make_one_group_and_log(tmp_path):
     spawn(add_up, make_cfg(tmp_path))
     assert (tmp_path / "stdout.log").read_text().count("sum 3") == 1
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_failing_process_ends_the_others_and_is_told_once(tmp_path):
     with pytest.raises(ConfigError) as error:
         spawn(fail_on_rank_1, make_cfg(tmp_path))
@@ -219,6 +231,7 @@ def test_a_failing_process_ends_the_others_and_is_told_once(tmp_path):
     assert "in fail_on_rank_1" in told
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_process_that_vanishes_ends_the_others(tmp_path):
     with pytest.raises(RunError, match="(exit code 7|no longer answers).*Start all processes again"):
         spawn(leave, make_cfg(tmp_path))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.checkpoint import checkpoint_path
@@ -14,7 +13,7 @@ from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.meters import TrainMeter
 from tests.engine import double
-from tests.processes import free_port
+from tests.processes import free_port, start_processes
 from tests.runs import Killed, stats_of
 
 PATCHED = [*double.SET, (TrainMeter, "log_iter_stats")]  # by the runs
@@ -63,12 +62,12 @@ def run(monkeypatch):
                     here.setattr(owner, name, getattr(owner, name))
                 process(0, pairs, "")
         else:
-            mp.spawn(process, (pairs, f"tcp://localhost:{free_port()}"), nprocs=processes)
+            start_processes(process, pairs, f"tcp://localhost:{free_port()}", world=processes)
 
     return start
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("before", "after"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)])
 def test_position_weights_and_optimizer_carry_over(run, tiny_pairs, tmp_path, before, after):
     run(tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **SHARED), 1)
     pairs = tiny_pairs(OUTPUT_DIR=tmp_path / "parts", **SHARED)

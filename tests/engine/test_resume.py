@@ -53,11 +53,13 @@ def figures_of(folder, kind):
     ]
 
 
-@pytest.mark.parametrize(("moment", "settings"), [(2, {}), (4, EVERYTHING)], ids=["plain", "everything"])
+@pytest.mark.parametrize(
+    ("moment", "epochs", "settings"), [(2, 2, {}), (4, 1, EVERYTHING)], ids=["plain", "everything"]
+)
 def test_a_run_that_is_killed_within_an_epoch_is_the_run_that_was_not(
-    tiny_cfg, tmp_path, monkeypatch, moment, settings
+    tiny_cfg, tmp_path, monkeypatch, moment, epochs, settings
 ):
-    shared = {"TRAIN__BATCH_SIZE": 2, "TRAIN__CHECKPOINT_ITERATIONS": 2, "SOLVER__MAX_EPOCH": 2, **settings}
+    shared = {"TRAIN__BATCH_SIZE": 2, "TRAIN__CHECKPOINT_ITERATIONS": 2, "SOLVER__MAX_EPOCH": epochs, **settings}
     launch(train, tiny_cfg(OUTPUT_DIR=tmp_path / "whole", **shared))
     log, seen = TrainMeter.log_iter_stats, []
 
@@ -74,9 +76,23 @@ def test_a_run_that_is_killed_within_an_epoch_is_the_run_that_was_not(
     names = sorted(path.name for path in (tmp_path / "parts" / "checkpoints").iterdir())
     assert names == [f"checkpoint_epoch_00001_clips_{2 * moment:08d}.pyth"]
     launch(train, cfg)
-    assert_same(last(tmp_path / "whole", 2), last(tmp_path / "parts", 2))
+    assert_same(last(tmp_path / "whole", epochs), last(tmp_path / "parts", epochs))
     assert figures_of(tmp_path / "whole", "train_epoch") == figures_of(tmp_path / "parts", "train_epoch")
     assert figures_of(tmp_path / "whole", "val_epoch") == figures_of(tmp_path / "parts", "val_epoch")
+
+
+@pytest.fixture(scope="module")
+def whole_run(repo, tmp_path_factory):
+    """The folder of a run that nothing stops, the same for all tests."""
+    folders = {}
+
+    def run(pairs):
+        if tuple(pairs) not in folders:
+            folders[tuple(pairs)] = folder = tmp_path_factory.mktemp("whole")
+            assert main(["--cfg", str(repo / CONFIG), *pairs, "OUTPUT_DIR", str(folder)]) == 0
+        return folders[tuple(pairs)]
+
+    return run
 
 
 def test_sigterm_writes_a_checkpoint_and_ends(repo, tiny_pairs, tmp_path, monkeypatch, capsys):
@@ -112,12 +128,17 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+SLOW_MOMENTS = ("in a validation without a checkpoint", "after the last validation")  # others stop in the same code
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_MOMENTS else name for name in MOMENTS]
+)
 def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
-    repo, tiny_pairs, tmp_path, monkeypatch, capsys, moment
+    repo, tiny_pairs, tmp_path, monkeypatch, capsys, whole_run, moment
 ):
     shared = {"TRAIN__BATCH_SIZE": 2, "SOLVER__MAX_EPOCH": 2, "TRAIN__CHECKPOINT_PERIOD": 2, "SOLVER__EMA_DECAY": 0.9}
-    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **shared)]) == 0
+    whole_folder = whole_run(tiny_pairs(OUTPUT_DIR=".", **shared))
 
     def told_at(owner, name, call=1):
         """The process gets SIGTERM where this function is called for the n-th time."""
@@ -148,15 +169,24 @@ def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
         assert main(command) == EXIT_STATUS
     assert MOMENTS[moment] in capsys.readouterr().err and not stats_of(tmp_path / "parts", "test_final")
     assert main(command) == 0
-    assert_same(last(tmp_path / "whole", 2), last(tmp_path / "parts", 2))
-    assert figures_of(tmp_path / "whole", "val_epoch") == figures_of(tmp_path / "parts", "val_epoch")
-    whole, parts = (figures_of(tmp_path / name, "test_final")[0] for name in ("whole", "parts"))
+    assert_same(last(whole_folder, 2), last(tmp_path / "parts", 2))
+    assert figures_of(whole_folder, "val_epoch") == figures_of(tmp_path / "parts", "val_epoch")
+    whole, parts = (figures_of(folder, "test_final")[0] for folder in (whole_folder, tmp_path / "parts"))
     assert {**whole, "clips_per_second": 0} == {**parts, "clips_per_second": 0}
     assert not (tmp_path / "parts" / "test_stopped.pth").exists()
 
 
-def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp_path, monkeypatch):
-    whole = tiny_cfg(OUTPUT_DIR=tmp_path / "whole", TRAIN__CHECKPOINT_ITERATIONS=2, **MULTIGRID)
+@pytest.mark.parametrize(
+    ("moments", "more"),
+    [
+        ((10,), {"TRAIN__EVAL_PERIOD": 10}),
+        pytest.param((3, 10, 17), {}, marks=pytest.mark.slow),
+    ],
+    ids=["one kill", "three kills"],
+)
+def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp_path, monkeypatch, moments, more):
+    shared = {"TRAIN__CHECKPOINT_ITERATIONS": 2, **MULTIGRID, **more}
+    whole = tiny_cfg(OUTPUT_DIR=tmp_path / "whole", **shared)
     shapes, original = [], train_module.to_inputs
 
     def note(batch, cfg, device):
@@ -171,9 +201,9 @@ def test_a_multigrid_run_takes_every_shape_and_goes_on_after_kills(tiny_cfg, tmp
     assert {(4, 4, 24), (2, 4, 29), (2, 8, 24), (1, 8, 29)} <= trained  # of the short one
     norms = {(phase.norm, phase.norm_splits) for phase in MultigridSchedule(whole).phases}
     assert norms == {("sub_batchnorm", 2), ("batchnorm", 1), ("sync_batchnorm", 1)}
-    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", TRAIN__CHECKPOINT_ITERATIONS=2, **MULTIGRID)
+    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", **shared)
     log = TrainMeter.log_iter_stats
-    for moment in (3, 10, 17):
+    for moment in moments:
         seen = []
 
         def die(self, *args, seen=seen, moment=moment):

@@ -6,12 +6,12 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.launch import launch, rank_from_slurm
 from slowfast_atfr.engine.slurm import first_host, is_slurm_task, meeting_point, tasks_per_node
 from slowfast_atfr.utils.distributed import RankInfo
+from tests.processes import start_processes
 
 logger = logging.getLogger("slowfast_atfr.test_slurm")
 
@@ -119,5 +119,5 @@ def _task(rank, output_dir, job):
 
 
 def test_sruns_tasks_make_one_group(tmp_path):
-    mp.spawn(_task, (str(tmp_path), str(os.getpid())), nprocs=2)
+    start_processes(_task, str(tmp_path), str(os.getpid()))
     assert (tmp_path / "stdout.log").read_text().count("sum 3") == 1

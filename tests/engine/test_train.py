@@ -13,7 +13,7 @@ from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
-from tests.processes import free_port
+from tests.processes import Program, free_port
 from tests.runs import stats_of
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
@@ -141,7 +141,7 @@ def test_augmented_and_mixed_batches_are_larger_and_the_same_after_a_resume(tiny
     assert losses[0] == losses[1] and len(losses[0]) == 6
 
 
-@pytest.mark.parametrize("launcher", ["shards", "torchrun"])
+@pytest.mark.parametrize("launcher", ["shards", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(repo, tiny_pairs, tmp_path, launcher):
     shared = {"MODEL__DROPOUT_RATE": 0.0, "SOLVER__MAX_EPOCH": 1, "SGS__KERNEL": "linear_mean"}
     shared |= {"BN__NORM_TYPE": "sync_batchnorm", "BN__NUM_SYNC_DEVICES": 2, "BN__USE_PRECISE_STATS": False}
@@ -153,14 +153,12 @@ def test_two_processes_with_half_the_batch_each_are_one_process_with_all_of_it(r
     command = [str(repo / "tools" / "run_net.py"), "--cfg", CONFIG, *two]
     if launcher == "shards":
         where = ["--num_shards", "2", "--init_method", f"tcp://localhost:{port}"]
-        commands = [[sys.executable, *command, *where, "--shard_id", str(shard)] for shard in (0, 1)]
+        processes = [Program(*command, *where, "--shard_id", str(shard), cwd=repo) for shard in (0, 1)]
     else:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-        commands = [[*torchrun, *command]]
-    processes = [
-        subprocess.Popen(c, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for c in commands
-    ]
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes = [subprocess.Popen([*torchrun, *command], cwd=repo, **pipes)]
+    outputs = [process.communicate(timeout=240)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(outputs)
     losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("one", "two")]
     assert len(losses[0]) == 1 and losses[1] == pytest.approx(losses[0], rel=1e-4)

@@ -1,6 +1,7 @@
 """The network that a run validates, saves and tests is the one that its config names, however the run began."""
 
 import copy
+import shutil
 from functools import partial
 
 import pytest
@@ -75,20 +76,36 @@ def load(folder, epoch=0):
     return torch.load(checkpoint_path(str(folder), epoch), weights_only=True)
 
 
+@pytest.fixture(scope="module")
+def first_runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("first_runs")
+
+
 @pytest.fixture
-def first_run(tiny_cfg, tmp_path):
-    """The folder of a run of an epoch without an average of weights, and one with it."""
+def first_run(tiny_cfg, tmp_path, first_runs):
+    """The folder of a run of an epoch without an average of weights, and one with it: a copy of the one that ran."""
 
     def run(ema):
-        folder = tmp_path / "first"
-        train(tiny_cfg(OUTPUT_DIR=folder, **PLAIN, SOLVER__EMA_DECAY=DECAY if ema else 0.0, RNG_SEED=5), RankInfo())
-        return folder
+        folder = first_runs / str(ema)
+        if not folder.exists():
+            train(tiny_cfg(OUTPUT_DIR=folder, **PLAIN, SOLVER__EMA_DECAY=DECAY if ema else 0.0, RNG_SEED=5), RankInfo())
+        return shutil.copytree(folder, tmp_path / "first")
 
     return run
 
 
-@pytest.mark.parametrize("ema", [False, True], ids=["weights", "average"])
-@pytest.mark.parametrize("begin", ["random", "reset", "resumed", "switched on at a resume"])
+BEGINS = ["random", "reset", "resumed", "switched on at a resume"]
+QUICK = {("random", False), ("reset", True), ("resumed", True), ("switched on at a resume", True)}
+
+
+@pytest.mark.parametrize(
+    ("begin", "ema"),
+    [
+        pytest.param(begin, ema, id=f"{begin}-{name}", marks=[] if (begin, ema) in QUICK else pytest.mark.slow)
+        for begin in BEGINS
+        for name, ema in (("weights", False), ("average", True))
+    ],
+)
 def test_one_process_validates_what_its_config_names(tiny_cfg, tmp_path, monkeypatch, first_run, begin, ema):
     keys, folder, start = {**PLAIN, "SOLVER__EMA_DECAY": DECAY if ema else 0.0}, tmp_path / "second", None
     if begin != "random":

@@ -49,17 +49,28 @@ def cfg_of(tmp_path, repo, monkeypatch):
     return load
 
 
+class Enough(Exception):
+    """Ends a run of which no more is looked at."""
+
+
 def waits_of(gpu, monkeypatch, call, module, steps=2):
-    """Waits of the first steps, from where one makes its inputs to where the last one but one does."""
+    """Waits of the first steps, from where one makes its inputs to where the next one after them does."""
     marks = []
 
     def marked(*args, run=module.to_inputs):
         marks.append(len(gpu.waits))
+        if len(marks) > steps:
+            raise Enough
         return run(*args)
 
     monkeypatch.setattr(module, "to_inputs", marked)
-    call()
+    with pytest.raises(Enough):
+        call()
     return Counter(gpu.waits[marks[0] : marks[steps]])
+
+
+def slow(case):
+    return pytest.param(case, marks=pytest.mark.slow)
 
 
 def times(steps, counts):
@@ -72,9 +83,9 @@ def times(steps, counts):
         {},
         {"SOLVER__CLIP_GRAD_VAL": 1.0, "SOLVER__EMA_DECAY": 0.9, "SOLVER__GRAD_ACCUM_STEPS": 2},
         {"TRAIN__MIXED_PRECISION": True, "TRAIN__AMP_DTYPE": "bfloat16", "MODEL__ACT_CHECKPOINT": True},
-        {"MIXUP__ENABLE": True, "MODEL__LOSS_FUNC": "soft_cross_entropy", "BN__NORM_TYPE": "sub_batchnorm",
-         "BN__NUM_SPLITS": 2},
-        {"SGS__SIMILARITY": "path", "SGS__KERNEL": "linear_mean", "SOLVER__OPTIMIZING_METHOD": "adamw"},
+        slow({"MIXUP__ENABLE": True, "MODEL__LOSS_FUNC": "soft_cross_entropy", "BN__NORM_TYPE": "sub_batchnorm",
+              "BN__NUM_SPLITS": 2}),
+        slow({"SGS__SIMILARITY": "path", "SGS__KERNEL": "linear_mean", "SOLVER__OPTIMIZING_METHOD": "adamw"}),
         {"SGS__SIMILARITY": "spherical", "SGS__KERNEL": "delta"},
     ],
 )  # fmt: skip

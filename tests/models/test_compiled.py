@@ -67,11 +67,17 @@ CHECKPOINTED, REPLICATED = ["MODEL.ACT_CHECKPOINT", "True"], ["MODEL.REPLICATE_P
 LONG = [(config, more) for config in CONFIGS for more in ([], CHECKPOINTED, REPLICATED)][:-1]  # SLOW has none to pad
 
 
-@pytest.mark.parametrize("backend", ["aot_eager"])  # makes functions and gradients of its own
-@pytest.mark.parametrize(
-    ("config", "more"),
-    [("Mini_Kinetics/3DRESNET18_ATFR.yaml", [*CHECKPOINTED, *REPLICATED]), (CONFIGS[2], CHECKPOINTED)]
-    + [pytest.param(*each, marks=pytest.mark.slow) for each in LONG],
+RESNET18 = "Mini_Kinetics/3DRESNET18_ATFR.yaml"
+
+
+@pytest.mark.parametrize(  # aot_eager makes functions and gradients of its own
+    ("config", "more", "backend"),
+    [
+        (RESNET18, [], "eager"),
+        pytest.param(CONFIGS[2], CHECKPOINTED, "aot_eager", marks=pytest.mark.slow),
+        pytest.param(RESNET18, [*CHECKPOINTED, *REPLICATED], "aot_eager", marks=pytest.mark.slow),
+        *[pytest.param(*each, "aot_eager", marks=pytest.mark.slow) for each in LONG],
+    ],
 )
 def test_all_is_the_same(pairs, config, more):
     eager, compiled, inputs = pairs(config, *more)
@@ -89,14 +95,19 @@ def stages_that_ran_compiled(model, inputs, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("config", "stages"), [(CONFIGS[0], ["s1", "s2"]), (CONFIGS[2], ["s1", "s2", "s3", "s4", "s5"])]
+    ("config", "stages"),
+    [
+        pytest.param(RESNET18, ["s1", "s2"], marks=pytest.mark.slow),
+        (CONFIGS[2], ["s1", "s2", "s3", "s4", "s5"]),
+        pytest.param(CONFIGS[0], ["s1", "s2"], marks=pytest.mark.slow),
+    ],
 )
 def test_stages_behind_sgs_are_not_compiled_as_a_whole(pairs, monkeypatch, config, stages):
     _, compiled, inputs = pairs(config)
     assert stages_that_ran_compiled(compiled, inputs, monkeypatch) == stages
 
 
-@pytest.mark.parametrize("config", [CONFIGS[1], "Mini_Kinetics/3DRESNET18_ATFR.yaml"])
+@pytest.mark.parametrize("config", [RESNET18, pytest.param(CONFIGS[1], marks=pytest.mark.slow)])
 def test_new_lengths_behind_sgs_compile_nothing(pairs, moving_clips, config):
     _, network, inputs = pairs(config)
     network.eval()
@@ -134,6 +145,7 @@ def test_a_hook_within_a_stage_sees_it_run(pairs, monkeypatch):
     assert len(stages_that_ran_compiled(compiled, inputs, monkeypatch)) == 5
 
 
+@pytest.mark.slow
 def test_many_shapes_do_not_compile_without_end(pairs, to_pathways, moving_clips):
     _, compiled, inputs = pairs(CONFIGS[2])
     compiled.eval()
@@ -154,6 +166,7 @@ def test_a_copy_has_its_own_weights(pairs):
     assert torch.equal(compiled(inputs), before)
 
 
+@pytest.mark.slow
 def test_macs_are_counted_anew_for_other_shapes(pairs, moving_clips):
     eager, compiled, inputs = pairs(CONFIGS[2])
     for crop in (32, 64):

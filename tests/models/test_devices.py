@@ -16,10 +16,21 @@ CONFIGS = [
     "Mini_Kinetics/3DRESNET18_ATFR.yaml",
     "SSv2/SLOWFAST_8x8_R50_ATFR.yaml",
 ]
+QUICK = ["Kinetics/X3D_XS_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.yaml"]
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        *[(config, None) for config in CONFIGS],
+        *[
+            pytest.param(config, dtype, marks=[] if config in QUICK else pytest.mark.slow)
+            for config in CONFIGS
+            for dtype in (torch.bfloat16, torch.float16)
+        ],
+    ],
+    ids=str,
+)
 def test_no_network_mixes_devices(thin_cfg, to_pathways, moving_clips, config, dtype):
     width = WIDE if "SLOWFAST" in config else []
     cfg = thin_cfg(config, *width, "X3D.DIM_C1", "16", "MODEL.DROPOUT_RATE", "0.0")

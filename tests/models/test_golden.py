@@ -12,12 +12,13 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 
 GOLDEN = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "golden").glob("*.json")}
+SLOW = pytest.mark.slow
 CASES = [
-    ("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml"),
-    ("slowfast_r50", "slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml"),
-    ("slowfast_r50", "ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml"),
+    pytest.param("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml", marks=SLOW),
+    pytest.param("slowfast_r50", "slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml", marks=SLOW),
+    pytest.param("slowfast_r50", "ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml", marks=SLOW),
     ("slow_r50", "slow_8x8_r50", "Kinetics/SLOW_8x8_R50.yaml"),
-    ("i3d_r50", "i3d_8x8_r50", "Kinetics/I3D_8x8_R50.yaml"),
+    pytest.param("i3d_r50", "i3d_8x8_r50", "Kinetics/I3D_8x8_R50.yaml", marks=SLOW),
     ("x3d_s", "x3d_s", "Kinetics/X3D_S.yaml"),
     ("x3d_s", "x3d_s_crop182", "Kinetics/X3D_S.yaml"),
 ]
@@ -55,6 +56,12 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, n
         assert means[stage] == [pytest.approx(pair, rel=1e-4) for pair in expected], stage
 
 
+def state_of(cfg):
+    """Keys and shapes; the values are nowhere."""
+    with torch.device("meta"):
+        return build_model(cfg).state_dict()
+
+
 @pytest.mark.parametrize(
     ("network", "config", "classes"),
     [
@@ -67,7 +74,7 @@ def test_outputs_and_stage_means(repo, golden_fill, golden_clips, to_pathways, n
 )
 def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
     cfg = load_cfg(str(repo / "configs" / config))
-    found = [(key, list(value.shape)) for key, value in build_model(cfg).state_dict().items()]
+    found = [(key, list(value.shape)) for key, value in state_of(cfg).items()]
     expected = {key: list(shape) for key, shape in GOLDEN[network]["keys"].items()}
     for key in ("head.projection.weight", "head.projection.bias"):
         expected[key][0] = classes
@@ -75,6 +82,17 @@ def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
 
 
 VARIANTS = GOLDEN.pop("variants")
+# each has smaller ones beside it, which have all that it has but its size
+LARGE = (
+    "i3d_nln_r101",
+    "slowfast_r101",
+    "slowfast_4x16",
+    "x3d_m",
+    "x3d_l",
+    "slow_nln",
+    "slow_nln_train",
+    "slow_sigmoid",
+)
 
 
 def filled_in_float64(cfg, golden_fill, scale):
@@ -92,7 +110,7 @@ def filled_in_float64(cfg, golden_fill, scale):
 
 
 # Computed in float64, so that nothing but rounding may differ. Crops beyond the 64 of training have several windows.
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [pytest.param(name, marks=SLOW) if name in LARGE else name for name in VARIANTS])
 def test_variants_in_float64(repo, golden_fill, golden_clips, to_pathways, variant):
     golden = VARIANTS[variant]
     pairs = ["DATA.TRAIN_CROP_SIZE", "64", "MODEL.NUM_CLASSES", "8", "MODEL.DROPOUT_RATE", "0.0", *golden["pairs"]]
@@ -133,7 +151,7 @@ def nonlocal_keys(name, dim):
 def test_non_local_blocks_add_their_keys_behind_their_residual_blocks(repo, network):
     pairs = ["SLOWFAST.FUSION_KERNEL_SZ", "5"]  # the base's is 7
     base, nln = (
-        build_model(load_cfg(str(repo / f"configs/Kinetics/{network}{infix}_8x8_R50.yaml"), pairs)).state_dict()
+        state_of(load_cfg(str(repo / f"configs/Kinetics/{network}{infix}_8x8_R50.yaml"), pairs))
         for infix in ("", "_NLN")
     )
     places = {
@@ -158,9 +176,7 @@ def test_non_local_blocks_add_their_keys_behind_their_residual_blocks(repo, netw
     ],
 )
 def test_sgs_adds_its_own_parameters_and_touches_no_other(repo, config):
-    base, atfr = (
-        build_model(load_cfg(str(repo / "configs" / f"{config}{suffix}.yaml"))).state_dict() for suffix in ("", "_ATFR")
-    )
+    base, atfr = (state_of(load_cfg(str(repo / "configs" / f"{config}{suffix}.yaml"))) for suffix in ("", "_ATFR"))
     added = set(atfr) - set(base)
     assert set(base) <= set(atfr) and added
     pathways = {"s2_sgs.pathway0", "s2_sgs.pathway1"} if "SLOWFAST" in config else {"s2_sgs.pathway0"}
@@ -185,27 +201,27 @@ def count_gflops(cfg, crop):
     [
         ("Kinetics/SLOWFAST_4x16_R50.yaml", 256, 36.1),
         ("Kinetics/SLOWFAST_8x8_R50.yaml", 256, 65.7),
-        ("Kinetics/SLOWFAST_8x8_R50.yaml", 224, 50.3),
-        ("SSv2/SLOWFAST_8x8_R50.yaml", 224, 100.6),
+        pytest.param("Kinetics/SLOWFAST_8x8_R50.yaml", 224, 50.3, marks=SLOW),
+        pytest.param("SSv2/SLOWFAST_8x8_R50.yaml", 224, 100.6, marks=SLOW),
         ("Kinetics/SLOW_8x8_R50.yaml", 256, 54.52),
-        ("Kinetics/SLOW_8x8_R50.yaml", 224, 41.74),
-        ("Kinetics/SLOW_4x16_R50.yaml", 224, 20.87),
-        ("Kinetics/SLOW_4x16_R50.yaml", 256, 27.26),
-        ("Kinetics/C2D_8x8_R50.yaml", 224, 19.49),
+        pytest.param("Kinetics/SLOW_8x8_R50.yaml", 224, 41.74, marks=SLOW),
+        pytest.param("Kinetics/SLOW_4x16_R50.yaml", 224, 20.87, marks=SLOW),
+        pytest.param("Kinetics/SLOW_4x16_R50.yaml", 256, 27.26, marks=SLOW),
+        pytest.param("Kinetics/C2D_8x8_R50.yaml", 224, 19.49, marks=SLOW),
         ("Kinetics/C2D_8x8_R50.yaml", 256, 25.89 - 0.427),
-        ("Kinetics/I3D_8x8_R50.yaml", 224, 28.41),
+        pytest.param("Kinetics/I3D_8x8_R50.yaml", 224, 28.41, marks=SLOW),
         ("Kinetics/I3D_8x8_R50.yaml", 256, 37.53 - 0.427),
-        ("Kinetics/I3D_8x8_R101.yaml", 224, 46.96),
-        ("Kinetics/I3D_8x8_R101.yaml", 256, 61.33),
+        pytest.param("Kinetics/I3D_8x8_R101.yaml", 224, 46.96, marks=SLOW),
+        pytest.param("Kinetics/I3D_8x8_R101.yaml", 256, 61.33, marks=SLOW),
         ("Kinetics/X3D_S.yaml", 160, 1.962),
         ("Mini_Kinetics/3DRESNET18.yaml", 224, 18.06),
         ("Mini_Kinetics/X3D_S.yaml", 160, 1.962),
         ("Mini_Kinetics/3DRESNET50.yaml", 224, 31.27),
-        ("Kinetics/3DRESNET50.yaml", 224, 31.27),
-        ("UCF101/3DRESNET50.yaml", 224, 31.27),
-        ("HMDB51/3DRESNET50.yaml", 224, 31.27),
-        ("Kinetics/SLOWFAST_8x8_R101.yaml", 224, 96.40),
-        ("Kinetics/SLOWFAST_8x8_R101.yaml", 256, 125.9),
+        pytest.param("Kinetics/3DRESNET50.yaml", 224, 31.27, marks=SLOW),
+        pytest.param("UCF101/3DRESNET50.yaml", 224, 31.27, marks=SLOW),
+        pytest.param("HMDB51/3DRESNET50.yaml", 224, 31.27, marks=SLOW),
+        pytest.param("Kinetics/SLOWFAST_8x8_R101.yaml", 224, 96.40, marks=SLOW),
+        pytest.param("Kinetics/SLOWFAST_8x8_R101.yaml", 256, 125.9, marks=SLOW),
     ],
 )
 def test_gflops_are_the_published_ones(repo, config, crop, gflops):
@@ -224,12 +240,12 @@ def test_r101_of_the_slowfast_paper_costs_what_it_says(repo):
     ("config", "gflops", "gflops_256"),
     [
         ("C2D_NLN_8x8_R50", 27.62, 37.27),
-        ("I3D_NLN_8x8_R50", 36.54, 48.92),
-        ("I3D_NLN_8x8_R101", 55.08, 73.14),
+        pytest.param("I3D_NLN_8x8_R50", 36.54, 48.92, marks=SLOW),
+        pytest.param("I3D_NLN_8x8_R101", 55.08, 73.14, marks=SLOW),
         ("SLOW_NLN_4x16_R50", 26.99, 35.45),
-        ("SLOW_NLN_8x8_R50", 54.59, 71.30),
+        pytest.param("SLOW_NLN_8x8_R50", 54.59, 71.30, marks=SLOW),
         ("SLOWFAST_NLN_4x16_R50", 33.76, 44.29),
-        ("SLOWFAST_NLN_8x8_R50", 62.84, 82.08),
+        pytest.param("SLOWFAST_NLN_8x8_R50", 62.84, 82.08, marks=SLOW),
     ],
 )
 def test_gflops_with_attention(repo, config, gflops, gflops_256):

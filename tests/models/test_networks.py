@@ -39,11 +39,13 @@ ATFR = [name for name in CONFIGS if "ATFR" in name]
 
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
+NARROW = ["RESNET.WIDTH_PER_GROUP", "16", "X3D.WIDTH_FACTOR", "1.0", "X3D.DIM_C5", "64"]
 
 
 @pytest.mark.parametrize("config", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")))
 def test_every_yaml_builds_and_takes_a_clip(repo, to_pathways, config):
-    cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm"])
+    """At its depth; test_full_size.py has the widths."""
+    cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm", *NARROW])
     model = build_model(cfg).eval()
     with torch.inference_mode():
         out = model(to_pathways(cfg, torch.randn(1, 3, cfg.DATA.NUM_FRAMES, 32, 32)))
@@ -67,8 +69,21 @@ def test_a_training_step_reaches_every_parameter(thin_cfg, to_pathways, moving_c
     assert not [n for n, grad in grads.items() if grad is None or not grad.isfinite().all() or not grad.any()]
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("config", CONFIGS)
+QUICK_IN_FLOAT16 = ["Kinetics/X3D_S_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.yaml"]  # a CPU takes its time for others
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        *[(config, torch.bfloat16) for config in CONFIGS],
+        *[(config, torch.float16) for config in QUICK_IN_FLOAT16],
+        *[
+            pytest.param(name, torch.float16, marks=pytest.mark.slow)
+            for name in CONFIGS
+            if name not in QUICK_IN_FLOAT16
+        ],
+    ],
+)
 def test_half_precision_throughout(thin_cfg, to_pathways, moving_clips, config, dtype):
     cfg = thin_cfg(config)
     model = build_model(cfg).to(dtype)
@@ -82,15 +97,23 @@ def test_half_precision_throughout(thin_cfg, to_pathways, moving_clips, config, 
     torch.testing.assert_close(probabilities.sum(1).float(), torch.ones(3), rtol=0, atol=0.02)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+OTHER_SGS = [
+    ("SGS.STAGES", "[conv1, res3]"),
+    ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean"),
+    ("SGS.STAGES", "[res2, res4]", "SGS.SIMILARITY", "spherical", "SGS.COORDINATES", "angular"),
+    ("SGS.SIMILARITY", "mean_cosine", "SGS.KERNEL", "delta_normalized", "SGS.TEST_NUM_BINS", "[3]"),
+]
+
+
 @pytest.mark.parametrize(
-    "pairs",
+    ("config", "pairs"),
     [
-        (),
-        ("SGS.STAGES", "[conv1, res3]"),
-        ("SGS.ORDER", "time", "SGS.KERNEL", "linear_mean"),
-        ("SGS.STAGES", "[res2, res4]", "SGS.SIMILARITY", "spherical", "SGS.COORDINATES", "angular"),
-        ("SGS.SIMILARITY", "mean_cosine", "SGS.KERNEL", "delta_normalized", "SGS.TEST_NUM_BINS", "[3]"),
+        *[(config, ()) for config in CONFIGS],
+        *[  # each network with two of the four, each of those with half of the networks; the rest is slow
+            pytest.param(config, pairs, marks=[pytest.mark.slow] if (place + number) % 2 else [])
+            for place, config in enumerate(ATFR)
+            for number, pairs in enumerate(OTHER_SGS)
+        ],
     ],
 )
 def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways, moving_clips, config, pairs):

@@ -70,9 +70,9 @@ OPS = {
 
 
 @pytest.mark.parametrize("name", OPS)
-@pytest.mark.parametrize("lengths", [LENGTHS, (3,), (4, 4), (1, 1)])
-def test_each_clip_as_alone(check_alone, name, lengths):
-    check_alone(lambda x: OPS[name](x * 1), lengths)
+def test_each_clip_as_alone(check_alone, name):
+    for lengths in (LENGTHS, (3,), (4, 4), (1, 1)):
+        check_alone(lambda x: OPS[name](x * 1), lengths)
 
 
 def test_a_write_is_to_the_clips_themselves_with_gaps_too():

@@ -88,6 +88,7 @@ def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo, data, t
             assert bool(run.variant.sgs) == cfg.SGS.ENABLE and (run.start != FREE) == cfg.TRAIN.ENABLE
 
 
+@pytest.mark.slow
 def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_path, capsys, monkeypatch):
     out, weights = tmp_path / "out", []
     train = accuracy_study.train_and_test

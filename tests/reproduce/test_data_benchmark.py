@@ -119,7 +119,10 @@ def test_every_figure_is_told(monkeypatch, tmp_path):
     assert all(np.isfinite(figure.median) and figure.median > 0 for figure in figures)
 
 
-@pytest.mark.parametrize("ending", [*CODECS, ".ts", ".h264", ".mp4"])
+SLOW_ENDINGS = [pytest.param(ending, marks=pytest.mark.slow) for ending in (*CODECS, ".h264")]
+
+
+@pytest.mark.parametrize("ending", [".ts", ".mp4", *SLOW_ENDINGS])
 def test_a_closed_video_leaves_nothing_in_memory(tmp_path, ending):
     """Of frames that the garbage collector has to find: it is off."""
     write_drawn_video(tmp_path / f"a{ending}", seconds=2, key_frame_every=30, seed=0)

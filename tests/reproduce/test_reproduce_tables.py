@@ -71,6 +71,7 @@ def test_costs_and_published_figures_need_no_data(configs, capsys):
     assert "| training, time | 0.92 | 121h / 131h |" in out and "| memory of a clip | 0.81 | 208 / 256 |" in out
 
 
+@pytest.mark.slow
 def test_rows_go_on_where_they_were_stopped_and_share_weights(configs, argv, tmp_path, monkeypatch, capsys):
     real, seen = runner.train_and_test, []
 
@@ -104,11 +105,12 @@ def test_rows_go_on_where_they_were_stopped_and_share_weights(configs, argv, tmp
 
 
 def test_given_weights_are_tested(configs, argv, tmp_path, monkeypatch):
-    assert main(configs, argv("A.6")) == 0
+    thin = ["X3D.WIDTH_FACTOR", "1.0", "X3D.DEPTH_FACTOR", "0.4", "X3D.DIM_C5", "64"]
+    assert main(configs, argv("A.6", *thin)) == 0
     weights = tmp_path / "out" / "X3D_S" / "checkpoints" / "checkpoint_epoch_00001.pyth"
     monkeypatch.setattr(runner, "train", None, raising=False)
     given = ["--out", str(tmp_path / "other"), "--checkpoint", "X3D-S", str(weights)]
-    assert main(configs, [*argv("A.6"), *given]) == 0
+    assert main(configs, [*argv("A.6", *thin), *given]) == 0
     ours, theirs = (
         json.loads((tmp_path / name / "tables.json").read_text())["A.6"][0]["mean"] for name in ("other", "out")
     )
@@ -136,6 +138,7 @@ def test_a_folder_without_lists_is_told(configs, argv, tmp_path, capsys):
     assert f"error: cannot read the list {tmp_path / 'train.csv'}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rows_can_be_chosen_and_each_is_the_mean_of_its_splits(repo, configs, tmp_path, monkeypatch):
     ucf101 = write_ucf101(tmp_path / "ucf101")
     given = SMALL | {"DATA.PATH_TO_DATA_DIR": ucf101, "DATA.PATH_PREFIX": ucf101 / "UCF-101", "NUM_GPUS": 0}

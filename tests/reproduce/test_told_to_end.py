@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from slowfast_atfr.reproduce import demo
 from slowfast_atfr.utils.meters import TrainMeter
 from slowfast_atfr.utils.stop import EXIT_STATUS
+from tests.processes import Program
 from tests.tiny_sets import small_pairs, write_clip, write_ucf101
 
 WITHIN = 30  # seconds
@@ -18,15 +17,15 @@ WITHIN = 30  # seconds
 
 def signalled_when(command, seen, cwd):
     """SIGTERM to a command as soon as something is seen; its exit status and output, and seconds until it ended."""
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = Program(*command, cwd=cwd)
     try:
         deadline = time.monotonic() + 120
-        while not seen() and process.poll() is None:
+        while not seen() and process.returncode is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        output = process.communicate(timeout=120)[0]
+        output = "".join(process.communicate(timeout=120))
     finally:
         process.kill()
     return process.returncode, output, time.monotonic() - began
@@ -65,7 +64,7 @@ def command(repo, tmp_path):
             "reproduce_tables": ["--tables", "A.3", "--data", str(videos), "--out", str(tmp_path / "out"), *pairs],
             "study_accuracy": ["--data", str(videos), "--out", str(tmp_path / "out"), "--seeds", "0", "--", *pairs],
         }[tool]
-        return [sys.executable, str(repo / "tools" / f"{tool}.py"), *more]
+        return [repo / "tools" / f"{tool}.py", *more]
 
     return of
 
@@ -87,7 +86,7 @@ def test_the_demo_ends_while_it_writes_its_videos(repo, tmp_path):
     def begun():
         return len(list((tmp_path / "demo/data/videos").glob("*.mp4"))) > 2
 
-    command = [sys.executable, str(repo / "tools/demo.py"), str(tmp_path / "demo")]
+    command = [repo / "tools/demo.py", str(tmp_path / "demo")]
     status, output, seconds = signalled_when(command, begun, tmp_path)
     assert status == EXIT_STATUS and seconds < WITHIN and "start the demo again" in output, output[-3000:]
 

@@ -65,8 +65,19 @@ def test_a_training_step_reaches_every_parameter(name):
         assert parameter.grad.isfinite().all() and parameter.grad.any(), key
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", NETWORKS)
+QUICK_IN_FLOAT16 = ("densenet", "cbam")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *[(name, torch.bfloat16) for name in NETWORKS],
+        *[
+            pytest.param(name, torch.float16, marks=[] if name in QUICK_IN_FLOAT16 else pytest.mark.slow)
+            for name in NETWORKS
+        ],
+    ],
+)
 def test_half_precision_throughout(name, dtype):
     model, _ = build(name)
     clips = make_clips(size=32)

@@ -7,6 +7,7 @@ from torch import nn
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.sgs import KERNEL_REGISTRY, SGS, SIMILARITY_REGISTRY, PathwaySGS, record
+from tests.covering import every_pair
 
 KERNELS = sorted(name for name, _ in KERNEL_REGISTRY)
 SIMILARITIES = sorted(name for name, _ in SIMILARITY_REGISTRY)
@@ -34,10 +35,9 @@ def coordinates_of(sgs, clip):
     return found.values[0], found.extents
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("order", ["bin", "time"])
-@pytest.mark.parametrize("num_bins", [-1, 3, 40])
-@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize(
+    ("similarity", "kernel", "num_bins", "order"), every_pair(SIMILARITIES, KERNELS, [-1, 3, 40], ["bin", "time"])
+)
 def test_it_is_the_reference_for_each_clip(reference, similarity, kernel, order, num_bins):
     sgs = make_sgs(similarity=similarity, kernel=kernel, order=order, num_bins=num_bins, embed_dim=3)
     clips = [make_clip(frames) for frames in (9, 1, 5, 9)]
@@ -68,10 +68,10 @@ def test_a_grid_of_256_bins_in_8_dimensions_runs():
     assert sgs(pack(clips)).lengths == (9, 4)  # 256^8 cells; frames that differ are alone in theirs
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("similarity", SIMILARITIES)
-@pytest.mark.parametrize("block_size", [0, 4])
-@pytest.mark.parametrize("lengths", [(5,), (1, 8), (8, 8, 3), (4, 4)])
+@pytest.mark.parametrize(
+    ("similarity", "kernel", "lengths", "block_size"),
+    every_pair(SIMILARITIES, KERNELS, [(5,), (1, 8), (8, 8, 3), (4, 4)], [0, 4]),
+)
 def test_a_clip_does_not_feel_its_neighbours(similarity, kernel, block_size, lengths):
     sgs = make_sgs(similarity=similarity, kernel=kernel, block_size=block_size, num_bins=3)
     clips = [make_clip(frames) for frames in lengths]
@@ -129,10 +129,11 @@ def test_every_parameter_gets_a_gradient_and_so_does_the_input(similarity, kerne
     assert isinstance(out, PackedClips)
     sum((clip * torch.randn_like(clip)).sum() for clip in unpack(out)).backward()
     assert torch.isfinite(x.grad).all() and (x.grad != 0).any()
+    largest = max(parameter.grad.abs().max() for parameter in sgs.parameters())
     for name, parameter in sgs.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         free = {"embed.bn.bias": SHIFTS_FREE, "embed.bn.weight": SCALES_FREE}.get(name, ())
-        assert (parameter.grad.abs().max() > 1e-12) == (similarity not in free), name
+        assert (parameter.grad.abs().max() > 1e-10 * largest) == (similarity not in free), name
 
 
 def test_a_single_frame_can_train():
@@ -180,9 +181,10 @@ def test_padded_is_packed_with_zero_frames_behind_the_shorter_clips(kernel):
         assert torch.equal(row[:, : clip.shape[1]], clip) and not row[:, clip.shape[1] :].any()
 
 
-@pytest.mark.parametrize("similarity", SIMILARITIES)
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("similarity", "bad", "training"),
+    every_pair(SIMILARITIES, [float("nan"), float("inf"), float("-inf")], [False, True]),
+)
 def test_frames_that_are_not_finite_name_the_layer_and_the_clip(similarity, bad, training):
     layer = PathwaySGS({0: make_sgs(), 1: make_sgs(similarity=similarity, block_size=3)}, label="s2_sgs")
     layer.train(training)  # batch statistics then spoil the embeddings of the other clips, too

@@ -1,12 +1,18 @@
 """Inside the context every switch says full precision; behind it each says what it said, whichever way it was set."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from slowfast_atfr.utils.precision import allow_tf32, full_precision_matmul, lacks_convolutions
+from tests.processes import Program
+
+
+def run(code, folder):
+    (folder / "check.py").write_text(code)
+    process = Program(folder / "check.py", cwd=folder)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+
 
 # The switches are the process's, and torch 2.9 cannot leave a mixed state again: each way of setting them in its own.
 CHECK = """
@@ -39,9 +45,8 @@ assert switches() == before, (before, switches())
         "torch.backends.fp32_precision = 'tf32'",
     ],
 )
-def test_full_precision_inside_and_as_before_behind(repo, setting):
-    done = subprocess.run([sys.executable, "-c", CHECK.format(setting=setting)], cwd=repo, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+def test_full_precision_inside_and_as_before_behind(tmp_path, setting):
+    run(CHECK.format(setting=setting), tmp_path)
 
 
 def test_an_error_inside_puts_it_back_too():
@@ -72,9 +77,8 @@ for allowed in (True, False, True):
 """
 
 
-def test_tf32_is_for_convolutions_and_products_and_never_on_a_cpu(repo):
-    done = subprocess.run([sys.executable, "-c", TF32], cwd=repo, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+def test_tf32_is_for_convolutions_and_products_and_never_on_a_cpu(tmp_path):
+    run(TF32, tmp_path)
 
 
 @pytest.mark.needs_cuda
