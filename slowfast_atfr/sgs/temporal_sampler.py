@@ -141,6 +141,8 @@ class TemporalSampler(nn.Module):
 
     def add_up_clip(self, clip: Tensor, members: Tensor, weights: Tensor) -> Tensor:
         """Add up the groups of one clip; members and weights as `group_clip` gives them."""
+        if clip.shape[0] != 1:
+            raise ConfigError(f"{self.label}: a network with SGS is exported for one clip, got a batch of {len(clip)}")
         for observe in self.observers:
             observe(self, Grouped(members))
         return add_up(weights, clip)

@@ -154,3 +154,21 @@ def test_blocks_of_a_clip_of_unknown_length_are_refused():
     for second, words in ((lively(SGS(6, -1, 2)), "SGS.BLOCK_SIZE"), (SegmentSGS(6, 2).eval(), "SGS.STAGES")):
         with pytest.raises(ConfigError, match=words), torch.no_grad():
             torch.export.export(Twice(second), (clip_of(),), strict=False)
+
+
+def test_a_batch_is_refused():
+    with pytest.raises(ConfigError, match="for one clip, got a batch of 2"), torch.no_grad():
+        torch.export.export(lively(SGS(6)), (torch.cat([clip_of(), clip_of()]),), strict=False)
+
+
+def test_an_exported_layer_takes_clips_of_any_content():
+    layer = lively(SGS(6, kernel="linear_mean"))
+    with torch.no_grad():
+        program = torch.export.export(layer, (clip_of(),), strict=False).module()
+        maps = set()
+        for distinct in (1, 2, 4, 7):
+            clip = clip_of(distinct=distinct)
+            expected = to_dense(layer(clip))
+            torch.testing.assert_close(program(clip), expected, rtol=1e-4, atol=1e-4)
+            maps.add(expected.shape[2])
+    assert len(maps) > 1
