@@ -18,7 +18,9 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.own_videos import find_videos
 from slowfast_atfr.engine.cli import CFG_HELP
 from slowfast_atfr.engine.launch import TOLD
+from slowfast_atfr.engine.onnx_file import OnnxFile
 from slowfast_atfr.engine.predict import Prediction, Predictor
+from slowfast_atfr.engine.predict_onnx import OnnxPredictor
 from slowfast_atfr.engine.preflight import check_files
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
@@ -37,10 +39,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
     args = parse_args(argv, prog)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        cfg = load_cfg(args.cfg, pairs_of(args))
+        file = OnnxFile(args.onnx) if args.onnx else None
+        cfg = load_cfg(args.cfg, pairs_of(args)) if file is None else file.cfg(args.opts)
         check_files(cfg)
-        names, videos = read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
-        predictor = Predictor(cfg)
+        stored = None if file is None or args.classes else file.classes
+        names, videos = stored or read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
+        predictor = Predictor(cfg) if file is None else OnnxPredictor(file, cfg)
         predictions, failed, start = [], set(), time.perf_counter()
         with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
             for prediction in predictor(videos, args.stride):
@@ -67,7 +71,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
 def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse.Namespace:
     parser = FileArgumentParser(prog=prog, description="What a trained network says of one's own videos.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
-    add_network_arguments(parser)
+    add_network_arguments(parser, required=False)
+    parser.add_argument("--onnx", metavar="FILE", help="of slowfast-atfr export: in the place of config and checkpoint")
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",
                         help="a prediction for each window of a clip's duration, so many seconds apart")  # fmt: skip
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes that are told (default 5)")
@@ -76,13 +81,18 @@ def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse
     args = parser.parse_args(argv)
     if args.top < 1:
         parser.error("--top is at least 1")
+    if args.onnx and (args.cfg or args.checkpoint):
+        parser.error("--onnx goes without --cfg and --checkpoint: the file has its config and its weights")
+    if not args.onnx and not (args.cfg and args.checkpoint):
+        parser.error("the following arguments are required: --cfg and --checkpoint, or --onnx")
     return args
 
 
-def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+def add_network_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """--cfg, --checkpoint, --classes and --opts."""
-    parser.add_argument("--cfg", required=True, metavar="FILE", help=CFG_HELP)
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="its weights, or the OUTPUT_DIR of a run")
+    parser.add_argument("--cfg", required=required, metavar="FILE", help=CFG_HELP)
+    checkpoint = "its weights, or the OUTPUT_DIR of a run"
+    parser.add_argument("--checkpoint", required=required, metavar="FILE", help=checkpoint)
     parser.add_argument("--classes", type=Path, metavar="FILE",
                         help="names of the classes: a line for each, or JSON, a list or {name: number}")  # fmt: skip
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the config")
@@ -112,7 +122,8 @@ def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, An
     classes = [{"class": names[index], "percent": round(100 * float(prediction.scores[index]), 2)} for index in best]
     span = {"start": round(prediction.start, 3), "end": round(prediction.end, 3), "clips": prediction.num_clips}
     cost = {name: round(value, 4) for name, value in prediction.cost.items()}
-    cost = {"gflops_per_clip": cost.pop("gflops_per_clip"), **cost}
+    if "gflops_per_clip" in cost:  # an exported file counts none
+        cost = {"gflops_per_clip": cost.pop("gflops_per_clip"), **cost}
     spent = {"decoding_seconds_per_clip": prediction.decoding, "seconds_per_clip": prediction.seconds}
     return {"video": prediction.path, **span, "top": classes, **cost, **{key: round(s, 4) for key, s in spent.items()}}
 
@@ -164,7 +175,7 @@ def as_table(rows: Sequence[dict[str, Any]]) -> str:
                 row["video"],
                 f"{row['start']:.1f} to {row['end']:.1f}",
                 ", ".join(f"{entry['class']} {entry['percent']:.1f}%" for entry in row["top"]),
-                f"{row['gflops_per_clip']:.4g}",
+                f"{row['gflops_per_clip']:.4g}" if "gflops_per_clip" in row else "-",
                 ", ".join(f"{name} {value:.1f}" for name, value in bins) or "-",
                 f"{row['decoding_seconds_per_clip'] * 1e3:.1f}",
                 f"{row['seconds_per_clip'] * 1e3:.1f}",

@@ -1,10 +1,12 @@
 """Lateral connection from the fast to the slow pathway, also where SGS has left them with different lengths."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slowfast_atfr.models.resnet import Clips, Norm
 from slowfast_atfr.packed import lengths_of, pack_dense, pad_lengths, shortest_native_clip, to_dense
+from slowfast_atfr.utils.exporting import is_exporting
 
 
 class FuseFastToSlow(nn.Module):
@@ -31,6 +33,8 @@ class FuseFastToSlow(nn.Module):
 
     def _convolve(self, fast: Clips) -> Clips:
         conv = self.conv_f2s
+        if is_exporting():
+            return conv(fast)
         shortest = shortest_native_clip(conv.kernel_size[0], conv.stride[0], fast)
         if isinstance(fast, Tensor) and fast.shape[2] < shortest:
             return to_dense(conv(pack_dense(fast)))  # packed clips know a way round
@@ -39,8 +43,23 @@ class FuseFastToSlow(nn.Module):
 
 def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
     """Concatenate along the channels; of each clip the shorter one is zero padded in time (center, end)."""
+    if is_exporting():
+        return _concatenate_clips(a, b, where)
     if isinstance(a, Tensor) != isinstance(b, Tensor):  # one of them has been sampled
         multiple = (b if isinstance(a, Tensor) else a).multiple
         a, b = (pack_dense(x, multiple=multiple) if isinstance(x, Tensor) else x for x in (a, b))
     longest = tuple(max(pair) for pair in zip(lengths_of(a), lengths_of(b), strict=True))
     return torch.cat([pad_lengths(a, longest, where=where), pad_lengths(b, longest, where=where)], dim=1)
+
+
+def _concatenate_clips(a: Tensor, b: Tensor, where: str) -> Tensor:
+    """One clip each, (1, C, T, H, W), whose T may be a symbol, as SGS leaves it while it is exported."""
+    known = not any(isinstance(x.shape[2], torch.SymInt) for x in (a, b))
+    if known and a.shape[2] == b.shape[2]:
+        return torch.cat([a, b], dim=1)
+    longest, padded = torch.sym_max(a.shape[2], b.shape[2]), []
+    for x in (a, b):
+        missing = longest - x.shape[2]
+        before = missing // 2 if where == "center" else 0
+        padded.append(F.pad(x, (0, 0, 0, 0, before, missing - before)))
+    return torch.cat(padded, dim=1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.packed import weighted_by_size
+from slowfast_atfr.utils.exporting import is_exporting
 
 
 class Head(nn.Module):
@@ -29,14 +30,18 @@ class Head(nn.Module):
     def __init__(self, *, pool_size: tuple[int, int], dropout_rate: float, act: str, weighted: bool = False) -> None:
         super().__init__()
         self.pool_size, self.weighted = pool_size, weighted
+        self.weigh = weigh_by_size  # exported clips, whose sizes are tensors, have another
         self.dropout = nn.Dropout(dropout_rate)
         self.act = nn.Softmax(dim=-1) if act == "softmax" else nn.Sigmoid()
 
     def pool(self, pathways: list[Clips]) -> Tensor:
         """One (N, C, T, H, W) for each pathway -> (N, sum of C, 1, H', W'), a map for each position of the window."""
         if self.weighted:
-            pathways = [weighted_by_size(x) for x in pathways]
-        means = [F.adaptive_avg_pool3d(x, (1, None, None)) for x in pathways]  # (N, C, 1, H, W), dense from here on
+            pathways = self.weigh(pathways)
+        if is_exporting():  # ONNX has no pool to one frame
+            means = [x.mean(2, keepdim=True) for x in pathways]
+        else:
+            means = [F.adaptive_avg_pool3d(x, (1, None, None)) for x in pathways]  # (N, C, 1, H, W), dense
         maps = torch.cat(means, dim=1)
         if self.training:
             return maps.mean((3, 4), keepdim=True)
@@ -47,6 +52,11 @@ class Head(nn.Module):
         """(N, C, 1, H', W') -> (N, num_classes); logits in training, probabilities otherwise."""
         scores = self.projection(self.dropout(maps.permute(0, 2, 3, 4, 1)))
         return scores.flatten(1) if self.training else self.act(scores).mean((1, 2, 3))
+
+
+def weigh_by_size(pathways: list[Clips]) -> list[Clips]:
+    """`weighted_by_size` of each pathway."""
+    return [weighted_by_size(x) for x in pathways]
 
 
 class ResNetBasicHead(Head):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.stages import NonlocalSpec
 from slowfast_atfr.packed import PackedClips, from_frames, lengths_of, per_length, to_dense, to_frames
+from slowfast_atfr.utils.exporting import is_exporting
 
 
 def softmax_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
@@ -30,11 +31,13 @@ def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """theta phi' g / Q, multiplied in the order that takes fewer multiply-adds.
 
     (theta phi') g takes 2 P Q C of them and holds P x Q numbers, theta (phi' g) takes (P + Q) C^2 and holds C x C.
+    An exported network takes the second order: P and Q may be symbols there.
+
     Arguments and result are those of softmax_attention.
     """
     queries, (positions, channels) = theta.shape[-2], phi.shape[-2:]
     phi = phi / positions  # before the sum over Q, which in half precision could overflow
-    if (queries + positions) * channels < 2 * queries * positions:
+    if is_exporting() or (queries + positions) * channels < 2 * queries * positions:
         return theta @ (phi.mT @ g)
     return (theta @ phi.mT) @ g
 

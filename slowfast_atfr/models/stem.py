@@ -10,6 +10,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from slowfast_atfr.models.norm import Norm
 from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.models.stages import StemSpec
+from slowfast_atfr.utils.exporting import is_exporting
 
 LANES = 16  # float32 numbers in a vector of AVX-512
 
@@ -34,7 +35,7 @@ class StemConv3d(nn.Conv3d):
 
     def makes_pairs(self, x: Clips) -> bool:
         """Whether lanes are idle and x is dense and long: oneDNN's gradient needs a window within the clip."""
-        if not self.leaves_lanes or not isinstance(x, Tensor) or x.ndim != 5:
+        if not self.leaves_lanes or not isinstance(x, Tensor) or x.ndim != 5 or is_exporting():
             return False
         return x.device.type == "cpu" and x.dtype != torch.float64 and x.shape[2] >= self.kernel_size[0] + 2
 

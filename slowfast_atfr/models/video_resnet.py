@@ -24,6 +24,7 @@ from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_s
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
 from slowfast_atfr.packed import pack_dense, shortest_native_clip
 from slowfast_atfr.sgs import sgs_after
+from slowfast_atfr.utils.exporting import is_exporting
 
 SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each; X3D 2 five times
 
@@ -129,8 +130,10 @@ class VideoResNet(nn.Module):
             )
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
-        x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in pathways]
-        x = [pack_dense(clips) if self._is_short(pathway, clips) else clips for pathway, clips in enumerate(x)]
+        x = pathways
+        if not is_exporting():  # an exported file chooses its own layout
+            x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in x]
+            x = [pack_dense(clips) if self._is_short(pathway, clips) else clips for pathway, clips in enumerate(x)]
         for index in range(1, 6):
             x = self._run_stage(f"s{index}", x)
             if index == 2 and hasattr(self, "pathway0_pool"):

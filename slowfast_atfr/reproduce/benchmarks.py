@@ -19,6 +19,7 @@ from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.data_benchmark import benchmark_data
+from slowfast_atfr.reproduce.export_benchmark import benchmark_export
 from slowfast_atfr.reproduce.gpu_benchmark import benchmark_all
 from slowfast_atfr.reproduce.inference_benchmark import benchmark_inference
 from slowfast_atfr.reproduce.model_benchmark import benchmark_models, ragged_lengths, random_inputs
@@ -159,6 +160,7 @@ BENCHMARKS = {
     "models": benchmark_models,
     "train": benchmark_train,
     "data": benchmark_data,
+    "export": benchmark_export,
 }
 
 

@@ -10,7 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.sgs.bins import NON_FINITE, assign_bins
+from slowfast_atfr.sgs.one_clip import block_of_frames, in_blocks, members_of, out_of_blocks
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
+from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.sgs.temporal_sampler import Frames, Measured, TemporalSampler, as_rows, real_frames
 from slowfast_atfr.utils.upload import to_device
 
@@ -125,10 +127,23 @@ class SGS(TemporalSampler):
             real = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
         else:
             real = to_device(torch.from_numpy(real_frames(layout)), rows.device)
-        coordinates = self.similarity(rows, real)
-        offset, bins = assign_bins(coordinates, real, to_device(torch.tensor(num_bins, dtype=rows.dtype), rows.device))
+        counts = to_device(torch.tensor(num_bins, dtype=rows.dtype), rows.device)
+        coordinates, offset, bins = self._in_bins(rows, real, counts)
         bins = bins.masked_fill(~torch.isfinite(rows).flatten(1).all(1)[:, None, None], NON_FINITE)
         return Measured(batch, coordinates.values, bins, offset)
+
+    def _in_bins(self, rows: Tensor, real: Tensor, num_bins: Tensor) -> tuple[Coordinates, Tensor, Tensor]:
+        """(N, T, L) embeddings of blocks, which frames exist (N, T), B (N,) -> coordinates, and as `assign_bins`."""
+        coordinates = self.similarity(rows, real)
+        return coordinates, *assign_bins(coordinates, real, num_bins)
+
+    def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        length = clip.shape[2]
+        rows, real = in_blocks(self.embed(clip[0].mean((2, 3)).mT), self.block_size, self.label)
+        counts = real.sum(1) if self.test_num_bins == -1 else torch.full_like(real[:, 0], self.test_num_bins, dtype=int)
+        _, offset, bins = self._in_bins(rows, real, counts.to(rows.dtype))
+        members = members_of(block_of_frames(rows, length), out_of_blocks(bins, length).unbind(1), self.order)
+        return members, self.kernel(out_of_blocks(offset, length)[None], members[None], self.grad_scale)[0]
 
     def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
         return host.reshape(measured.for_host.shape)

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
+from slowfast_atfr.sgs.one_clip import block_of_length, members_of
 from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty, squared_distances
 from slowfast_atfr.sgs.temporal_sampler import (
     Clips,
@@ -19,6 +21,7 @@ from slowfast_atfr.sgs.temporal_sampler import (
     on_host,
     real_frames,
 )
+from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.upload import upload
 
 FEATURES = ("mean", "grid")
@@ -162,6 +165,34 @@ class SegmentSGS(TemporalSampler):
             shares = shares * upload([sizes], members.device)[0].to(dtype)[:, None, :]
         return shares / shares.sum(2, keepdim=True).masked_fill(~members.any(2, keepdim=True), 1)
 
+    def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        return traced.with_means(self.cut_clip(self.losses_of_clip(clip)))
+
+    def losses_of_clip(self, clip: Tensor) -> list[Tensor]:
+        """As `losses`, of each block of an exported clip (1, C, T, H, W)."""
+        if isinstance(clip.shape[2], torch.SymInt):
+            raise ConfigError(
+                f"{self.label} cuts segments of a clip that another SGS layer has shortened, which cannot be exported; "
+                "export a network with one stage in SGS.STAGES"
+            )
+        maps = clip[0].transpose(0, 1)
+        features = traced.cell_means(maps, GRID).flatten(1) if self.features == "grid" else maps.mean((2, 3))
+        blocks = features.split(self.block_size or len(features))
+        return [traced.segment_losses(traced.mean_squared_distances(block), self.spread) for block in blocks]
+
+    def cut_clip(self, losses: Sequence[Tensor]) -> Tensor:
+        """(B', T) bool, members of the segments of an exported clip; losses: (T' + 1, T' + 1) of each block."""
+        segments, lengths = [], [len(block) - 1 for block in losses]
+        for block, length in zip(losses, lengths, strict=True):
+            target = self.test_target_maps
+            wanted = length if self.test_num_bins == -1 or target is not None else min(self.test_num_bins, length)
+            curve, starts = traced.best_cuts(block, self.size_penalty, wanted)
+            count = torch.full((), wanted)
+            if target is not None and length > 1:
+                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles)
+            segments.append(traced.segments_of(starts, count, length))
+        return members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
+
     def macs(self, lengths: Sequence[int]) -> float:
         """Those of the distances."""
         features = self.channels * (GRID**2 if self.features == "grid" else 1)
@@ -195,6 +226,8 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
     Raises:
         ValueError: if the fast pathway's blocks are not a multiple of the slow one's.
     """
+    if is_exporting():
+        return _sample_clip_aligned(slow, fast, slow_clips, fast_clips)
     measured = [slow.measure(slow_clips), fast.measure(fast_clips)]
     hosts = on_host(measured)
     lengths, fast_lengths = (seen.batch.block_layout.lengths for seen in measured)
@@ -212,6 +245,17 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
     finer = _finer(bins[..., 0], real_frames(measured[0].batch.block_layout), ratio)
     fast_bins = np.where(fast_bad[:, None], NON_FINITE, finer)[..., None]
     return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]
+
+
+def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, fast_clip: Tensor) -> list[Tensor]:
+    """`sample_aligned` of one clip by tensors alone."""
+    ratio = fast_clip.shape[2] // slow_clip.shape[2]
+    losses, fast_losses = slow.losses_of_clip(slow_clip), fast.losses_of_clip(fast_clip)
+    both = [(block + other[::ratio, ::ratio]) / 2 for block, other in zip(losses, fast_losses, strict=True)]
+    members = slow.cut_clip(both)
+    fast_members = traced.finer(members, ratio)
+    parts = (slow, slow_clip, members), (fast, fast_clip, fast_members)
+    return [sampler.add_up_clip(clip, *traced.with_means(members)) for sampler, clip, members in parts]
 
 
 def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:

@@ -12,6 +12,8 @@ from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, sizes_of
 from slowfast_atfr.packed.copies import place
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
+from slowfast_atfr.sgs.one_clip import Grouped, add_up
+from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.precision import full_precision_matmul
 from slowfast_atfr.utils.upload import upload
 
@@ -65,7 +67,7 @@ class Sampled:
 class TemporalSampler(nn.Module):
     """What samplers share: blocks of frames, grouped on the host, each group added up, in packed clips.
 
-    A subclass says how: `measure_frames`, `bins_of`, `weigh` and `macs`.
+    A subclass says how: `measure_frames`, `bins_of`, `weigh` and `macs`, and `group_clip` for torch.export.
 
     Args:
         channels: C of the frames.
@@ -99,7 +101,7 @@ class TemporalSampler(nn.Module):
         self.test_num_bins = num_bins if test_num_bins is None else test_num_bins
         self.order, self.batching, self.pack_multiple = order, batching, pack_multiple
         self.label = "SGS"  # what errors call this layer
-        self.observers: list[Callable[[TemporalSampler, Sampled], None]] = []
+        self.observers: list[Callable[[TemporalSampler, Sampled | Grouped], None]] = []
 
     measures = "embeddings"  # what errors call the result of measure_frames
 
@@ -122,6 +124,28 @@ class TemporalSampler(nn.Module):
     def macs(self, lengths: Sequence[int]) -> float:
         """Multiply-adds to measure blocks of these lengths."""
         raise NotImplementedError
+
+    def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Group the maps of one clip by tensors alone, see `one_clip`.
+
+        Args:
+            clip: (1, C, T, H, W).
+        Returns:
+            (B', T) bool, members of each group; (B', T) their weights.
+        """
+        raise NotImplementedError
+
+    def sample_clip(self, clip: Tensor) -> Tensor:
+        """One clip without the host, for torch.export: (1, C, T, H, W) -> (1, C, B', H, W), B' a symbol."""
+        return self.add_up_clip(clip, *self.group_clip(clip))
+
+    def add_up_clip(self, clip: Tensor, members: Tensor, weights: Tensor) -> Tensor:
+        """Add up the groups of one clip; members and weights as `group_clip` gives them."""
+        if clip.shape[0] != 1:
+            raise ConfigError(f"{self.label}: a network with SGS is exported for one clip, got a batch of {len(clip)}")
+        for observe in self.observers:
+            observe(self, Grouped(members))
+        return add_up(weights, clip)
 
     def forward(self, x: Clips) -> Clips:
         if isinstance(x, fx.Proxy):  # for torch.fx a layer as those of torch.nn are
@@ -201,6 +225,8 @@ def sample_together(samplers: Sequence[TemporalSampler], inputs: Sequence[Clips]
     """Run several samplers with a single wait for the device: what the host needs of all of them comes in one copy."""
     if torch.jit.is_tracing():
         raise NotImplementedError(f"{samplers[0].label}: {NO_JIT}")
+    if is_exporting():
+        return [sampler.sample_clip(x) for sampler, x in zip(samplers, inputs, strict=True)]
     measured = [sampler.measure(x) for sampler, x in zip(samplers, inputs, strict=True)]
     triples = zip(samplers, measured, on_host(measured), strict=True)
     return [sampler.add_up(seen, sampler.bins_of(seen, host)) for sampler, seen, host in triples]

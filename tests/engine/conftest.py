@@ -1,16 +1,21 @@
 """A data set of tiny videos, where a square moves left (class 0) or right (class 1), and configs that run on it."""
 
+import contextlib
+import io
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.checkpoint import save_checkpoint
+from slowfast_atfr.engine.export_cli import main as export_main
 from slowfast_atfr.models import build_model
 from tests.engine.foreign_weights import shuffled
 from tests.engine.small_run import make_cfg, make_run, step
+from tests.tiny_sets import small_pairs
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int = 10) -> None:
@@ -97,6 +102,32 @@ def tiny_cfg(tiny_pairs):
         return load_cfg(None, tiny_pairs(**changes))
 
     return load
+
+
+@pytest.fixture(scope="session")
+def small_weights(repo, tmp_path_factory):
+    """--cfg and --checkpoint of a small SlowFast with SGS, which goes with small_pairs."""
+    torch.manual_seed(0)
+    config = str(repo / "configs/Demo/SLOWFAST_R18_ATFR.yaml")
+    network = build_model(load_cfg(config, small_pairs(BN__NORM_TYPE="batchnorm")))
+    torch.nn.init.normal_(network.head.projection.weight)
+    path = tmp_path_factory.mktemp("weights") / "weights.pyth"
+    torch.save({"model_state": network.state_dict()}, path)
+    return ["--cfg", config, "--checkpoint", str(path)]
+
+
+@pytest.fixture(scope="session")
+def exported(small_weights, tmp_path_factory):
+    """An ONNX file of that network, with names of its classes, and what its export printed."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "names.txt").write_text("down\nright\nboth\n")
+    file, printed = folder / "net.onnx", io.StringIO()
+    names = ["--classes", str(folder / "names.txt")]
+    with contextlib.redirect_stdout(printed):
+        assert export_main([*small_weights, *names, "--output", str(file), *small_pairs()]) == 0
+    return file, printed.getvalue()
 
 
 THIN = ["RESNET.WIDTH_PER_GROUP", "16", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "NUM_GPUS", "0"]

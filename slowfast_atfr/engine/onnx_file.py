@@ -1,0 +1,112 @@
+"""An exported ONNX file: the packages that it needs, what it says of itself, and ONNX Runtime running it."""
+
+import importlib
+import json
+import os
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+import torch
+import yaml
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.config.load import flatten
+from slowfast_atfr.utils.errors import RunError
+
+CONFIG, CLASSES = "slowfast_atfr.config", "slowfast_atfr.classes"  # entries of a file's metadata
+PATHS = (
+    ("TRAIN", "CHECKPOINT_FILE_PATH"),
+    ("TEST", "CHECKPOINT_FILE_PATH"),
+    ("DATA", "PATH_TO_DATA_DIR"),
+    ("DATA", "PATH_PREFIX"),
+)
+SCORES = "scores"  # the first output
+
+
+def needed(package: str) -> ModuleType:
+    """Import a package of the extra `export`.
+
+    Raises:
+        RunError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise RunError(f"ONNX needs the package {package}: pip install 'slowfast_atfr[export]' ({error})") from None
+
+
+class OnnxFile:
+    """A network of `slowfast-atfr export --format onnx`, run by ONNX Runtime on the CPU, a clip at a time.
+
+    Args:
+        path: of the file.
+        threads: of ONNX Runtime; None: as many as torch has.
+    Raises:
+        RunError: if onnxruntime is missing, the file cannot be read, or it was not written by this package.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        self.path = os.fspath(path)
+        runtime = needed("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        if not os.path.isfile(self.path):
+            raise RunError(f"there is no file {self.path!r}; `slowfast-atfr export --format onnx` writes one")
+        try:
+            self._session = runtime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of a class of its own for each kind of damage
+            raise RunError(f"ONNX Runtime cannot read {self.path}: {str(error).splitlines()[0]}") from None
+        self._inputs = self._session.get_inputs()
+        self.outputs = [output.name for output in self._session.get_outputs()]
+        self._metadata = self._session.get_modelmeta().custom_metadata_map
+        if CONFIG not in self._metadata:
+            raise RunError(
+                f"{self.path} has no config in its metadata: write it by `slowfast-atfr export --format onnx`"
+            )
+
+    def __call__(self, pathways: Sequence[Tensor]) -> dict[str, np.ndarray]:
+        """Run one clip.
+
+        Args:
+            pathways: (1, 3, T_p, H, W) float32 on the CPU, one for each pathway.
+        Returns:
+            scores (1, num_classes), and active maps of each SGS layer, such as active_bins_s2 ().
+        """
+        feed = {put.name: x.contiguous().numpy() for put, x in zip(self._inputs, pathways, strict=True)}
+        return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
+
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(put.shape) for put in self._inputs]
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes, where the export had them."""
+        names = self._metadata.get(CLASSES)
+        return None if names is None else json.loads(names)
+
+    def cfg(self, pairs: Sequence[str] = ()) -> CfgNode:
+        """The config that it was exported with, overridden by KEY VALUE pairs."""
+        return load_cfg(None, [*pairs_of(self._metadata[CONFIG]), *pairs])
+
+
+def pairs_of(text: str) -> list[str]:
+    """KEY, VALUE, ... of a config's YAML."""
+    pairs = []
+    for key, value in flatten(yaml.safe_load(text)):
+        pairs += [key, value if isinstance(value, str) else json.dumps(value)]
+    return pairs
+
+
+def metadata(cfg: CfgNode, classes: Sequence[str] | None) -> dict[str, str]:
+    """What a file says of itself: its config, without paths of the machine that wrote it, and names of classes."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    for section, leaf in PATHS:
+        cfg[section][leaf] = ""
+    cfg.OUTPUT_DIR = "."
+    known = {CONFIG: cfg.dump()}
+    return known if classes is None else known | {CLASSES: json.dumps(list(classes))}

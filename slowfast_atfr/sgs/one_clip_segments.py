@@ -1,0 +1,128 @@
+"""Segments of one block of frames by tensors alone, for torch.export: what `segments.py` computes on the host.
+
+T is a number here, the frames of a clip that no SGS layer has shortened. Sums are in float64, as on the host.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from slowfast_atfr.sgs.segments import LEAST_PENALTY
+
+
+def cell_means(maps: Tensor, grid: int) -> Tensor:
+    """(T, C, H, W) -> (T, C, grid, grid), as F.adaptive_avg_pool2d, by products: ONNX pools to equal cells only."""
+    rows, columns = (_cells(side, grid).to(maps) for side in maps.shape[2:])
+    return rows @ maps @ columns.mT
+
+
+def _cells(side: int, grid: int) -> Tensor:
+    """(grid, side) weights of the mean of each cell; neighbouring cells overlap where grid does not divide side."""
+    weights = torch.zeros(grid, side)
+    for cell in range(grid):
+        begin, end = cell * side // grid, -(-(cell + 1) * side // grid)
+        weights[cell, begin:end] = 1 / (end - begin)
+    return weights
+
+
+def mean_squared_distances(features: Tensor) -> Tensor:
+    """(T, F) -> (T, T) between the frames, mean over the features."""
+    return (features[:, None] - features[None, :]).square().mean(2)
+
+
+def segment_losses(distances: Tensor, spread: Tensor) -> Tensor:
+    """What each segment would lose, as a share of the average training block's variance.
+
+    Args:
+        distances: (T, T) mean squared distances.
+        spread: () that variance; 0: not known, and the block's own is taken.
+    Returns:
+        (T + 1, T + 1) float64, entry [a, b] for frames a to b - 1.
+    """
+    length = distances.shape[0]
+    within = F.pad(distances.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    ends = within.diagonal()
+    total = ends[None, :] - within - within.mT + ends[:, None]
+    place = torch.arange(length + 1, dtype=torch.float64)
+    size = (place[None, :] - place[:, None]).clamp(min=1)
+    losses = (total / (2 * size)).clamp(min=0).triu(1) / length
+    variance = losses[0, length]
+    own = torch.where(variance > 0, variance, torch.ones_like(variance))
+    return losses / torch.where(spread > 0, spread.double(), own)
+
+
+def best_cuts(losses: Tensor, penalty: float, most: int) -> tuple[Tensor, list[Tensor]]:
+    """The best cuts of a block into 1 .. K segments, K = min(most, T), as `Cuts` has them.
+
+    Args:
+        losses: (T + 1, T + 1), from segment_losses.
+        penalty: SGS.SIZE_PENALTY.
+    Returns:
+        (K,) losses in total; for 2 .. K segments (T + 1,), where the last segment of the first t frames begins.
+    """
+    length = losses.shape[0] - 1
+    place = torch.arange(length + 1, dtype=torch.float64)
+    share = (place[None, :] - place[:, None]) / length
+    costs = (losses + max(penalty, LEAST_PENALTY) * share.square()).masked_fill(share <= 0, torch.inf)
+    best, lost, curve, starts = costs[0], losses[0], [losses[0, length]], []
+    for _ in range(2, min(most, length) + 1):
+        best, start = (best[:, None] + costs).min(0)
+        lost = (lost[:, None] + losses).gather(0, start[None])[0]
+        curve.append(lost[length])
+        starts.append(start)
+    return torch.stack(curve), starts
+
+
+def gains(curve: Tensor) -> Tensor:
+    """(K,) losses at 1 .. K segments -> (K - 1,) what each further one saves, evened out; see `segments.gains`."""
+    number = torch.arange(curve.shape[0], dtype=torch.float64)
+    span = (number[None, :] - number[:, None]).clamp(min=1)
+    saved = (curve[:, None] - curve[None, :]) / span
+    steps = [saved[:after, after:].amax(1).amin(0) for after in range(1, curve.shape[0])]
+    return torch.stack(steps).clamp(min=0)
+
+
+def count_of(saved: Tensor, target: float, quantiles: Tensor) -> Tensor:
+    """() segments: one more for each cut that saves more than the quantile that goes with target maps.
+
+    Args:
+        saved: (T - 1,) from `gains`.
+        quantiles: (LEVELS,) of what cuts save in training; all zero: not known, and the target is taken.
+    """
+    length, last = saved.shape[0] + 1, quantiles.shape[0] - 1
+    level = min(max(1 - (target - 1) / (length - 1), 0), 1) * last
+    below = min(int(level), last - 1)
+    quantiles = quantiles.double()
+    threshold = quantiles[below] + (quantiles[below + 1] - quantiles[below]) * (level - below)
+    counted, fixed = 1 + (saved > threshold).sum(), min(max(round(target), 1), length)
+    return torch.where((quantiles != 0).any(), counted, torch.full_like(counted, fixed))
+
+
+def segments_of(starts: Sequence[Tensor], count: Tensor, length: int) -> Tensor:
+    """(T,) the segment of each frame, from 0; starts: from `best_cuts`; count: () segments."""
+    end, time = torch.full_like(count, length), torch.arange(length)
+    begins = torch.zeros(length, dtype=torch.bool)
+    for number in range(len(starts) + 1, 1, -1):
+        is_cut = count >= number
+        end = torch.where(is_cut, starts[number - 2].gather(0, end[None])[0], end)
+        begins = begins | ((time == end) & is_cut)
+    return begins.long().cumsum(0)
+
+
+def finer(members: Tensor, ratio: int) -> Tensor:
+    """Divide each segment of T slow frames into `ratio` of fast ones: (B', T) bool -> (ratio B', ratio T) bool."""
+    size = members.sum(1)
+    begin = size.cumsum(0) - size
+    count = members.shape[0]
+    own = (members * torch.arange(count)[:, None]).sum(0)  # (T,)
+    time = torch.arange(members.shape[1] * ratio)
+    slow = own.repeat_interleave(ratio)
+    place = torch.div(time - ratio * begin[slow], size[slow], rounding_mode="floor")
+    return (ratio * slow + place)[None, :] == torch.arange(ratio * count)[:, None]
+
+
+def with_means(members: Tensor) -> tuple[Tensor, Tensor]:
+    """(B', T) bool -> the same, and weights by which each group becomes the mean of its frames."""
+    return members, members / members.sum(1, keepdim=True)
