@@ -30,6 +30,10 @@ NAMES = """
     true_divide_ __rtruediv__ __rfloordiv__ __rpow__ floor_divide remainder fmod neg negative pow pow_ float_power
     square square_ sqrt sqrt_ rsqrt reciprocal exp exp_ exp2 expm1 log log2 log10 log1p abs abs_ absolute sign sin
     cos atan2 erf floor ceil round trunc nan_to_num clamp clamp_ clip clip_ clamp_min clamp_max maximum minimum
+    tan asin acos atan sinh cosh asinh acosh atanh arctan frac sgn signbit sinc erfc erfinv lgamma digamma logit logit_
+    xlogy hypot heaviside fmax fmin copysign logaddexp logaddexp2 deg2rad rad2deg positive expit log_ndtr nextafter
+    ldexp exp2_ expm1_ log_ log1p_ reciprocal_ rsqrt_ sin_ cos_ floor_ ceil_ round_ remainder_ logical_not_ nan_to_num_
+    clamp_min_ clamp_max_ i0 ndtr isposinf isneginf greater_ bitwise_left_shift
     where lerp lerp_ addcmul addcmul_ addcdiv addcdiv_ masked_fill masked_fill_ fill_ zero_ copy_
     eq ne lt le gt ge not_equal less less_equal greater greater_equal isnan isinf isfinite isclose logical_and
     logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_not
@@ -105,7 +109,7 @@ UNEQUAL = (
 )
 
 for _name in NAMES.split():
-    for _home in (torch, Tensor, F):
+    for _home in (torch, Tensor, F, torch.special):
         _function = getattr(_home, _name, None)
         if callable(_function):  # torch.float is a dtype, torch.cuda a module
             HANDLERS[_function] = functools.partial(elementwise, _function)
