@@ -4,7 +4,8 @@
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
 - Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
 - Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
-  over the buffer, and each clip's results are copied out.
+  over the buffer, and each clip's results are copied out. Or, where that has no more windows, as with clips of almost one
+  length and kernels that reach far beyond them, each is lengthened to the longest, and those run as a dense batch.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
 those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
 """
@@ -79,6 +80,12 @@ def over_time(
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
+    longest = max(x.lengths)
+    if not keeps_apart and window.before == window.after and longest >= shortest_native and steps.fit_in_a_stack:
+        stack, where = x.layout.stacked(), steps.in_stack
+        dense = place(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
+        result, _ = to_frames(op(dense, window.before))
+        return x.with_frames(take(result, where), x.layout.of(steps.lengths_out))
     buffer = place(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
     return x.with_frames(take(result, steps.after), x.layout.of(steps.lengths_out))

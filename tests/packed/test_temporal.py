@@ -169,8 +169,8 @@ def test_small_clips_share_a_call_and_neighbours_of_one_length_do(make_clips, wa
         return torch.conv3d(dense, *args)
 
     monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
-    conv3d(pack(make_clips((2, 3, 3, 2))), torch.randn(4, 4, 3, 3, 3).double(), padding=1)
-    assert calls == ([(1, 15)] if way == "buffer" else [(1, 2), (2, 3), (1, 2)])
+    conv3d(pack(make_clips((2, 5, 5, 2))), torch.randn(4, 4, 3, 3, 3).double(), padding=1)
+    assert calls == ([(1, 19)] if way == "buffer" else [(1, 2), (2, 5), (1, 2)])
 
 
 @pytest.mark.parametrize("multiple", [1, 4, 16])
@@ -235,3 +235,17 @@ def test_a_kernel_that_hangs_over_clips_of_half_precision_has_the_whole_gradient
     exact = kernel.double().requires_grad_()
     (expected,) = torch.autograd.grad(F.conv3d(clips.double(), exact, None, 1, (1, 0, 0)).sum(), exact)
     torch.testing.assert_close(grad.double(), expected, rtol=0.05, atol=1.0)
+
+
+def test_clips_of_almost_one_length_run_as_a_dense_batch_where_gaps_cost_more(check_alone, way, monkeypatch):
+    """Kernels that reach far beyond short clips: gaps of 4 frames, or 2 + 2 + 3 frames as 3 clips of 3."""
+    calls = []
+
+    def spy(dense, *args):
+        calls.append(tuple(dense.shape[0:3:2]))
+        return torch.conv3d(dense, *args)
+
+    monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
+    given = (torch.randn(4, 4, 3, 3, 3, dtype=torch.float64), None, 1, (4, 1, 1), (4, 1, 1))
+    check_alone(lambda x: conv3d(x, *given), (2, 2, 3), alone_op=lambda x: torch.conv3d(x, *given))
+    assert way != "buffer" or calls == [(3, 3)]
