@@ -4,7 +4,7 @@
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
 - Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
 - Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
-  over the buffer, and each clip's results are copied out. Or, where that has no more windows, as with clips of almost one
+  over the buffer, and each clip's results are copied out. Or, where that has no more windows, as with clips of similar
   length and kernels that reach far beyond them, each is lengthened to the longest, and those run as a dense batch.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
 those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
