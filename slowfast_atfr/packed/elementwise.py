@@ -18,6 +18,7 @@ from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
+from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.spaced import apart, flat, with_gaps
 from slowfast_atfr.utils.upload import upload
@@ -56,10 +57,19 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     in_place = function.__name__.endswith("_") and not function.__name__.endswith("__")
     if in_place and args[0].lengths != x.lengths:
         raise refusal(name_of(function), f"cannot write {x.lengths} frames into clips of {args[0].lengths}", UNEQUAL)
-    whole = (clips for clips in packed if clips.lengths == x.lengths)
+    whole = [clips for clips in packed if clips.lengths == x.lengths]
     x = args[0] if in_place else max(whole, key=lambda clips: clips.gap)
     operand = functools.partial(_operand, function, x)
-    return x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    result = x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    if len(whole) > 1 and any(clips.layout.sizes != x.layout.sizes for clips in whole):
+        result.__dict__["layout"] = _common_layout(whole)
+    return result
+
+
+def _common_layout(clips: Sequence[PackedClips]) -> Layout:
+    """That of operands whose sizes are known; without sizes where they disagree."""
+    known = {x.layout.sizes: x.layout for x in clips if x.layout.sizes is not None}
+    return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].multiple)
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.packed import PackedClips, pack, sizes_of, unpack, with_sizes
 from slowfast_atfr.packed.clips import packed_strides
 from slowfast_atfr.packed.dispatch import call
 from slowfast_atfr.packed.elementwise import NAMES
@@ -275,3 +275,13 @@ def test_dropout_drops_single_values(x):
 def test_prelu(check_alone):
     check_alone(nn.PReLU().double(), LENGTHS)
     check_alone(nn.PReLU(4, init=0.1).double(), LENGTHS)
+
+
+def test_sizes_are_those_that_operands_agree_on(make_clips):
+    """One whose sizes are not known takes the other's; where two disagree, none are known."""
+    x = pack(make_clips((2, 1)))
+    of_two, of_three = with_sizes(x, (2, 1, 3)), with_sizes(x, (1, 4, 1))
+    for result in (x + of_two, of_two + x, of_two.clone().add_(x), x.clone().add_(of_two), of_two * of_two):
+        assert sizes_of(result).tolist() == [2, 1, 3]
+    assert sizes_of(of_two + of_three) is None and sizes_of(of_two.clone().add_(of_three)) is None
+    assert sizes_of(of_two).tolist() == [2, 1, 3], "operands keep theirs"
