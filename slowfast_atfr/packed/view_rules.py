@@ -135,8 +135,12 @@ def _alike(function: Callable, views: Sequence[Any]) -> list[View]:
     plain = [view.plain() if isinstance(view, View) else None for view in views]
     first = plain[0]
     if any(x is None or (x.layout.lengths, x.dims) != (first.layout.lengths, first.dims) for x in plain):
-        raise refusal(name_of(function), f"of {' and '.join(map(repr, views))} has no rule", REMEDY)
+        raise refusal(name_of(function), f"of {' and '.join(map(_named, views))} has no rule", REMEDY)
     return plain
+
+
+def _named(x: Any) -> str:
+    return f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)
 
 
 def _of_clips(rule: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:

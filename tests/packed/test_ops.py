@@ -154,6 +154,7 @@ def test_dropout3d_in_place_changes_the_clips(x):
         (lambda x: x.transpose(1, 2).flatten(1) + x.flatten(1), "of views View.* and View.* has no rule"),
         (lambda x: x.transpose(1, 2) + torch.ones(5, 4, 1, 1), "got a tensor of shape .* beside View"),
         (lambda x: x.flatten(2).transpose(1, 2) @ x.flatten(2), "matmul has no rule for a view of packed clips"),
+        (lambda x: torch.cat([torch.ones(4, 1, 4), x.flatten(2).mT], 1), r"of a tensor of shape \(4, 1, 4\) and View"),
         (lambda x: nn.Conv2d(4, 4, 1)(x.transpose(1, 2)), "conv2d has no rule for a view of packed clips"),
         (lambda x: x @ x, "torch.Tensor.matmul.*per_length"),
         (lambda x: torch.einsum("ncthw,nc->nthw", x, torch.ones(4, 4)), "einsum.*per_length"),
