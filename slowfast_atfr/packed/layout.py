@@ -76,8 +76,7 @@ class Steps:
         self.lengths_out = where.lengths_out  # no layout, which might be the one that keeps these steps
         # what the op makes of the buffer's end may be longer than the last result
         self.after = Placement(where.lengths_out, where.starts_out, window.windows_in(where.total))
-        most, count = max(where.lengths_out), len(layout.lengths)
-        self.fit_in_a_stack = most * count <= self.after.total  # all as long as the longest: no more windows than that
+        most, count = max(where.lengths_out), len(layout.lengths)  # where all are as long as the longest
         self.in_stack = Placement(where.lengths_out, tuple(range(0, most * count, most)), most * count)
 
 

@@ -4,8 +4,8 @@
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
 - Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
 - Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
-  over the buffer, and each clip's results are copied out. Or, where that has no more windows, as with clips of similar
-  length and kernels that reach far beyond them, each is lengthened to the longest, and those run as a dense batch.
+  over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and those run as a
+  dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or is much faster.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
 those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
 """
@@ -22,6 +22,7 @@ from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
 from slowfast_atfr.packed.copies import exact_type, place, take
 from slowfast_atfr.packed.dispatch import handles, refusal
+from slowfast_atfr.packed.onednn import SLOWNESS, has_onednn, onednn_from
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.reduce import amax, mean
 from slowfast_atfr.packed.slots import Window, triple
@@ -30,9 +31,6 @@ from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 Size = int | Sequence[int]
 
 LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each clip rather than copy it into a buffer
-# On a CPU torch gives a batch of one to oneDNN only when C x T x H is above this, or the convolution has groups; what
-# is left runs on a slow kernel.
-ONEDNN_FROM = 20480
 # oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
 # 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
 # In half precision so is that of a kernel of 3 frames on clips of 2: parts of it are never written.
@@ -53,6 +51,7 @@ def over_time(
     fill: float = 0.0,
     shortest_native: int = 1,
     fast_alone: bool = True,
+    fast_from: int = 0,
     keeps_apart: bool = False,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
@@ -63,6 +62,7 @@ def over_time(
         fill: what the padding and the gaps between clips hold.
         shortest_native: clips shorter than this go by the buffer even when all are of one length.
         fast_alone: whether the native function is fast on a batch of one clip.
+        fast_from: frames from which it is fast on the buffer, which is a batch of one.
         keeps_apart: whether the result may keep the gaps, since the function costs less than copies do.
     Raises:
         ValueError: if a clip is too short for one window.
@@ -81,7 +81,8 @@ def over_time(
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
     longest = max(x.lengths)
-    if not keeps_apart and window.before == window.after and longest >= shortest_native and steps.fit_in_a_stack:
+    fits = steps.in_stack.total <= steps.after.total * (1 if steps.before.total >= fast_from else SLOWNESS)
+    if fits and not keeps_apart and window.before == window.after and longest >= shortest_native:
         stack, where = x.layout.stacked(), steps.in_stack
         dense = place(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
         result, _ = to_frames(op(dense, window.before))
@@ -127,12 +128,12 @@ def conv3d(
 
         return over_frames(of_frames, input)
     one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
-    fast_alone = groups > 1 or one_in_space or _has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
+    fast_alone = groups > 1 or one_in_space or has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     if one_in_space:
 
         def op(dense: Tensor, pad: int) -> Tensor:
             size = dense.shape[3:]
-            if dense.device.type == "cpu" and dense.shape[1] >= FEW_CHANNELS and _has_onednn(*dense.shape[:4]):
+            if dense.device.type == "cpu" and dense.shape[1] >= FEW_CHANNELS and has_onednn(*dense.shape[:4]):
                 return F.conv3d(dense, weight, bias, stride, (pad, 0, 0), dilation, groups)
             rows = dense.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)  # (n, C, T, H*W), a view
             rows = F.conv2d(rows, weight.squeeze(4), bias, (stride[0], 1), (pad, 0), (dilation[0], 1), groups)
@@ -149,6 +150,7 @@ def conv3d(
         name="conv3d",
         shortest_native=shortest_native_clip(kernel[0], stride[0], input),
         fast_alone=fast_alone,
+        fast_from=0 if one_in_space else onednn_from(input, groups),
         keeps_apart=groups == input.shape[1],
     )
 
@@ -169,10 +171,6 @@ def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) 
         return 1
     half = clips.dtype != torch.float64 and torch.is_autocast_enabled("cpu") or clips.dtype in HALF
     return kernel + stride - 1 if kernel >= LONG_KERNEL or half else 1
-
-
-def _has_onednn(batch: int, channels: int, frames: int, height: int) -> bool:
-    return batch > 1 or channels * frames * height > ONEDNN_FROM
 
 
 @handles(F.max_pool3d, torch.max_pool3d)
