@@ -143,11 +143,83 @@ class SamePadding(nn.Module):
         return F.relu(self.bn(self.conv3d(F.pad(x, pads))))
 
 
+def separable(inner: int, outer: int, stride=1) -> nn.Sequential:
+    """MobileNet (Howard et al., 2017), each filter in three dimensions: one for each channel, then 1 x 1 x 1."""
+    return nn.Sequential(conv(inner, inner, 3, stride, groups=inner), conv(inner, outer, 1))
+
+
+class LinearBottleneck(nn.Module):
+    """MobileNetV2 (Sandler et al., CVPR 2018): expand, one filter for each channel, project; no activation after."""
+
+    def __init__(self, inner: int, outer: int, stride=1) -> None:
+        super().__init__()
+        wide = 2 * inner
+        layers = conv(inner, wide, 1, act=nn.ReLU6), conv(wide, wide, 3, stride, groups=wide, act=nn.ReLU6)
+        self.conv = nn.Sequential(*layers, conv(wide, outer, 1, act=nn.Identity))
+        self.use_res_connect = stride in (1, (1, 1, 1)) and inner == outer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.use_res_connect else self.conv(x)
+
+
+class Fire(nn.Module):
+    """SqueezeNet (Iandola et al., 2016): squeeze, then filters of 1 and 3 side by side, with a shortcut."""
+
+    def __init__(self, inner: int, squeezed: int, outer: int) -> None:
+        super().__init__()
+        self.squeeze = conv(inner, squeezed, 1)
+        self.expand1x1, self.expand3x3 = conv(squeezed, outer // 2, 1), conv(squeezed, outer // 2, 3)
+        self.use_bypass = inner == outer
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = self.squeeze(x)
+        out = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], 1)
+        return F.relu(out + x if self.use_bypass else out)
+
+
+class SqueezeNet(nn.Module):
+    """Pools that strike out the rest of a division (ceil_mode), and a head that is a convolution and a pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv(3, 8, 3, (1, 2, 2))
+        pools = (nn.MaxPool3d(3, (1, 2, 2), 1), nn.MaxPool3d((1, 3, 3), (1, 2, 2), ceil_mode=True))
+        self.features = nn.Sequential(pools[0], Fire(8, 4, 8), Fire(8, 4, 12), pools[1], Fire(12, 4, 12))
+        self.classifier = nn.Sequential(nn.Dropout(0.0), nn.Conv3d(12, CLASSES, 1), nn.ReLU(), nn.AdaptiveAvgPool3d(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(self.stem(x))).view(x.size(0), -1)
+
+
+class Causal(nn.Module):
+    """MoViNet (Kondratyuk et al., CVPR 2021): space, then time, padded before clips only; gates by means so far."""
+
+    def __init__(self, channels: int, wide: int) -> None:
+        super().__init__()
+        self.expand, self.project = conv(channels, wide, 1, act=nn.Hardswish), conv(wide, channels, 1, act=nn.Identity)
+        self.space = conv(wide, wide, (1, 3, 3), groups=wide, act=nn.Hardswish)
+        self.time = nn.Conv3d(wide, wide, (3, 1, 1), groups=wide, bias=False)
+        self.reduce, self.gate = nn.Conv3d(2 * wide, 4, 1), nn.Conv3d(4, wide, 1)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.space(self.expand(x))
+        y = self.time(F.pad(y, (0, 0, 0, 0, 2, 0)))
+        of_frame = y.mean((3, 4), keepdim=True)
+        so_far = torch.cumsum(of_frame, dim=2) / torch.cumsum(torch.ones_like(of_frame), dim=2)
+        gate = self.gate(F.hardswish(self.reduce(torch.cat([so_far, of_frame], 1))))
+        return x + self.scale * self.project(y * F.hardsigmoid(gate))
+
+
 IDIOMS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "densenet": (densenet, "stem"),
     "resnet, shortcut A": (lambda: Features(ShortcutA(8, 12, 2), ShortcutA(12, 16, 1), width=16), "stem"),
     "shufflenet": (lambda: Features(ShuffleUnit(), nn.AvgPool3d(2, 2), ShuffleUnit()), "stem"),
     "cbam": (lambda: Features(conv(8, 8), Attention()), "stem"),
+    "mobilenet": (lambda: Features(separable(8, 12, (1, 2, 2)), separable(12, 16, 2), width=16), "stem"),
+    "mobilenet v2": (lambda: Features(LinearBottleneck(8, 8), LinearBottleneck(8, 12, 2), width=12), "stem"),
+    "squeezenet": (SqueezeNet, "stem"),
+    "movinet": (lambda: Features(Causal(8, 12), Causal(8, 12)), "stem"),
     "u-net": (UNet, "stem"),
     "i3d, same padding": (
         lambda: Features(

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from slowfast_atfr.models.resnet import FramesConv3d
 from slowfast_atfr.models.stem import StemConv3d, conv3d_in_pairs
-from slowfast_atfr.packed.channels_last import ChannelsLast
 from slowfast_atfr.packed.views import View
 
 Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
@@ -21,8 +20,7 @@ def _per_position(x: Any, channels: int, macs: int) -> Counted:
         return (x.numel() / channels * macs,)
     if isinstance(x, View):
         return x.frames[0].numel() / channels * macs, x.layout.lengths
-    clips = x.clips if isinstance(x, ChannelsLast) else x
-    return clips.shape[3] * clips.shape[4] * macs, clips.lengths
+    return x.shape[3] * x.shape[4] * macs, x.lengths
 
 
 def _linear(out: Any, input: Any, weight: Tensor, *_: Any, **__: Any) -> Counted:

@@ -13,6 +13,7 @@ from slowfast_atfr.config import STAGES
 from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.models.stem import StemConv3d, conv3d_in_pairs
 from slowfast_atfr.packed import PackedClips, pack, unpack
+from slowfast_atfr.sgs.ends import zero_padded
 
 
 class ReplicateConv3d(nn.Conv3d):
@@ -21,6 +22,8 @@ class ReplicateConv3d(nn.Conv3d):
     The copies are put before and behind the clip. To add to the outer maps what the copies would bring costs less where
     a convolution is channelwise, but rounds there once more, which in half precision SGS takes for change.
     """
+
+    repeats_ends = True
 
     def forward(self, x: Clips) -> Clips:
         if isinstance(x, PackedClips):
@@ -55,8 +58,7 @@ def zero_padded_before_sgs(network: nn.Module) -> list[str]:
     padded = []
     for number, stage in enumerate(STAGES, start=1):
         layers = getattr(network, f"s{number}", nn.Identity()).modules()
-        convs = [layer for layer in layers if isinstance(layer, nn.Conv3d) and not isinstance(layer, ReplicateConv3d)]
-        if any(conv.padding[0] > 0 for conv in convs):
+        if zero_padded(layers):
             padded.append(stage)
         if hasattr(network, f"s{number}_sgs"):
             return padded

@@ -1,9 +1,11 @@
 """Packed clips: batches of clips of different lengths, laid end to end, that any 3D CNN takes as they are."""
 
 from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch functions
-    channels_last,
+    along,
     elementwise,
     index,
+    moves,
+    one_d,
     ops,
     reduce,
     sizes,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from slowfast_atfr.packed.dispatch import call, refusal
+from slowfast_atfr.packed.dispatch import REMEDY, call, refusal
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.operators import Operators, operator_of
 from slowfast_atfr.packed.ragged import RaggedLength
@@ -81,7 +81,7 @@ class PackedClips(Operators):
         """Tensor methods, by way of the table: `x.sigmoid()` works, `x.view(...)` is a TypeError with its remedy."""
         method = getattr(Tensor, name, None)
         if name.startswith("_") or not callable(method):
-            raise AttributeError(f"PackedClips has no attribute {name!r}")
+            raise AttributeError(f"PackedClips has no attribute {name!r}. {REMEDY}.")
         return functools.partial(call, method, self)
 
     def __repr__(self) -> str:
@@ -109,6 +109,7 @@ class PackedClips(Operators):
     is_cuda = property(lambda self: self.rows.is_cuda)
     requires_grad = property(lambda self: self.rows.requires_grad)
     data = property(lambda self: self.detach())
+    mT = property(lambda self: self.transpose(-2, -1))
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:

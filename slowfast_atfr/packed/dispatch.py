@@ -1,7 +1,7 @@
 """The table of what each torch function does to packed clips, and the error of those that are not in it.
 
-`elementwise.py`, `reduce.py`, `temporal.py`, `ops.py`, `sizes.py`, `views.py`, `index.py` and `channels_last.py` fill
-the tables when `slowfast_atfr.packed` is imported.
+The other modules fill the tables when `slowfast_atfr.packed` is imported; `view_rules.py`, `along.py`, `moves.py` and
+`one_d.py` those of views.
 """
 
 import functools

@@ -18,6 +18,7 @@ from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
+from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.spaced import apart, flat, with_gaps
 from slowfast_atfr.utils.upload import upload
@@ -30,6 +31,10 @@ NAMES = """
     true_divide_ __rtruediv__ __rfloordiv__ __rpow__ floor_divide remainder fmod neg negative pow pow_ float_power
     square square_ sqrt sqrt_ rsqrt reciprocal exp exp_ exp2 expm1 log log2 log10 log1p abs abs_ absolute sign sin
     cos atan2 erf floor ceil round trunc nan_to_num clamp clamp_ clip clip_ clamp_min clamp_max maximum minimum
+    tan asin acos atan sinh cosh asinh acosh atanh arctan frac sgn signbit sinc erfc erfinv lgamma digamma logit logit_
+    xlogy hypot heaviside fmax fmin copysign logaddexp logaddexp2 deg2rad rad2deg positive expit log_ndtr nextafter
+    ldexp exp2_ expm1_ log_ log1p_ reciprocal_ rsqrt_ sin_ cos_ floor_ ceil_ round_ remainder_ logical_not_ nan_to_num_
+    clamp_min_ clamp_max_ i0 ndtr isposinf isneginf greater_ bitwise_left_shift
     where lerp lerp_ addcmul addcmul_ addcdiv addcdiv_ masked_fill masked_fill_ fill_ zero_ copy_
     eq ne lt le gt ge not_equal less less_equal greater greater_equal isnan isinf isfinite isclose logical_and
     logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_not
@@ -52,10 +57,19 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     in_place = function.__name__.endswith("_") and not function.__name__.endswith("__")
     if in_place and args[0].lengths != x.lengths:
         raise refusal(name_of(function), f"cannot write {x.lengths} frames into clips of {args[0].lengths}", UNEQUAL)
-    whole = (clips for clips in packed if clips.lengths == x.lengths)
+    whole = [clips for clips in packed if clips.lengths == x.lengths]
     x = args[0] if in_place else max(whole, key=lambda clips: clips.gap)
     operand = functools.partial(_operand, function, x)
-    return x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    result = x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    if len(whole) > 1 and any(clips.layout.sizes != x.layout.sizes for clips in whole):
+        result.__dict__["layout"] = _common_layout(whole)
+    return result
+
+
+def _common_layout(clips: Sequence[PackedClips]) -> Layout:
+    """That of operands whose sizes are known; without sizes where they disagree."""
+    known = {x.layout.sizes: x.layout for x in clips if x.layout.sizes is not None}
+    return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].multiple)
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
@@ -105,7 +119,7 @@ UNEQUAL = (
 )
 
 for _name in NAMES.split():
-    for _home in (torch, Tensor, F):
+    for _home in (torch, Tensor, F, torch.special):
         _function = getattr(_home, _name, None)
         if callable(_function):  # torch.float is a dtype, torch.cuda a module
             HANDLERS[_function] = functools.partial(elementwise, _function)

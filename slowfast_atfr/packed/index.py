@@ -1,6 +1,7 @@
 """Parts of packed clips along channels and space: indexing, cutting, repeating and turning round."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,12 +11,13 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import handles, refusal
-from slowfast_atfr.packed.ragged import full_size
+from slowfast_atfr.packed.frames import pick
+from slowfast_atfr.packed.ragged import RaggedLength, full_size
 from slowfast_atfr.packed.spaced import flat
 from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
 
 ALL = slice(None)
-EVERY = "takes parts of channels and of space only, and every clip and frame"
+EVERY = "takes parts of channels, frames and space only, of every clip"
 
 
 def frame_dim(op: str, dim: int) -> int:
@@ -28,7 +30,8 @@ def frame_dim(op: str, dim: int) -> int:
 def _entries(index: Any, ndim: int) -> list[Any]:
     """One entry for each dimension, and None for each that is new."""
     index = list(index) if isinstance(index, tuple) else [index]
-    known = (entry is None or isinstance(entry, int | slice | list | Tensor | type(...)) for entry in index)
+    kinds = int | RaggedLength | slice | list | Tensor | type(...)
+    known = (entry is None or isinstance(entry, kinds) for entry in index)
     odd = any(isinstance(entry, bool) or (isinstance(entry, Tensor) and entry.ndim != 1) for entry in index)
     if odd or not all(known):
         raise refusal("x[...]", EVERY)
@@ -43,29 +46,51 @@ def _entries(index: Any, ndim: int) -> list[Any]:
 
 def _index_view(x: View, index: Any) -> Any:
     """x[index], whose integers drop a dimension and whose None makes one."""
-    frames, dims, old = x.frames, [], iter(x.dims)
+    frames, layout, dims, old = x.frames, x.layout, [], iter(x.dims)
     for entry in _entries(index, x.ndim):
         if entry is None:
             dims.append(())
             continue
         dim = next(old)
-        if not isinstance(entry, int):
+        if not isinstance(entry, int | RaggedLength):
             dims.append(dim)
         if isinstance(entry, slice) and entry == ALL:
             continue
-        if len(dim) != 1 or dim[0] in (CLIPS, FRAMES):
+        if dim == (FRAMES,):
+            frames, layout = pick(frames, layout, "x[...]", partial(_frames_at, entry))
+            continue
+        if len(dim) != 1 or dim[0] == CLIPS or isinstance(entry, RaggedLength):
             raise refusal("x[...]", EVERY)
         if isinstance(entry, int):
             frames = frames.narrow(dim[0], range(frames.shape[dim[0]])[entry], 1)
         else:
             frames = frames[(ALL,) * dim[0] + (entry,)]
-    return View(frames, x.layout, x.dims).with_dims(dims)
+    return View(frames, layout, x.dims).with_dims(dims)
+
+
+def _frames_at(entry: Any, clip: int, length: int) -> list[int]:
+    """Places of the frames of a clip that an index along time takes."""
+    if isinstance(entry, slice):
+        bounds = (_of_clip(bound, clip) for bound in (entry.start, entry.stop, entry.step))
+        return list(range(length)[slice(*bounds)])
+    if isinstance(entry, Tensor):
+        entry = entry.nonzero().flatten() if entry.dtype == torch.bool else entry
+        entry = entry.tolist()
+    places = entry if isinstance(entry, list) else [_of_clip(entry, clip)]
+    return [range(length)[place] for place in places]
+
+
+def _of_clip(number: Any, clip: int) -> Any:
+    return number.lengths[clip] if isinstance(number, RaggedLength) else number
 
 
 @handles(Tensor.__getitem__)
 def getitem(input: PackedClips, index: Any) -> Any:
-    """Parts of channels, rows and columns, such as x[:, :8], x[..., 2:-2, 2:-2], x[:, [0, 2]] or x[..., -1]."""
-    if _touches_frames(index) and max(input.lengths) == 1:
+    """Parts of channels, frames, rows and columns, such as x[:, :8], x[:, :, 1:], x[:, [0, 2]] or x[..., -1].
+
+    Frames are counted in each clip. A clip of which nothing is left is an error.
+    """
+    if max(input.lengths) == 1 and _touches_frames(index):
         return to_dense(input)[index]
     return _index_view(View.of(input), index)
 
@@ -123,7 +148,7 @@ def select(input: PackedClips, dim: int, index: int) -> Any:
 
 @handles(torch.narrow, Tensor.narrow)
 def narrow(input: PackedClips, dim: int, start: int, length: int) -> PackedClips:
-    return _pieces("narrow", input, dim, lambda frames, at: [frames.narrow(at, start, length)])[0]
+    return getitem(input, (ALL,) * (dim % 5) + (slice(start, start + length),))
 
 
 @handles(torch.unbind, Tensor.unbind)
@@ -148,14 +173,20 @@ def tensor_split(input: PackedClips, indices_or_sections: Any, dim: int = 0) -> 
 
 @handles(torch.index_select, Tensor.index_select)
 def index_select(input: PackedClips, dim: int, index: Tensor) -> PackedClips:
-    return _pieces("index_select", input, dim, lambda frames, at: [frames.index_select(at, index)])[0]
+    return getitem(input, (ALL,) * (dim % 5) + (index,))
 
 
 @handles(torch.repeat_interleave, Tensor.repeat_interleave)
 def repeat_interleave(input: PackedClips, repeats: Any, dim: int | None = None, **kwargs: Any) -> PackedClips:
     if dim is None:
         raise refusal("repeat_interleave", "without dim has no rule for packed clips", "Name channels or space, dim=1")
+    if dim in (2, -3) and isinstance(repeats, int):
+        return _pick("repeat_interleave", input, lambda frames: [at for at in frames for _ in range(repeats)], repeats)
     return _pieces("repeat_interleave", input, dim, lambda x, at: [x.repeat_interleave(repeats, at, **kwargs)])[0]
+
+
+def _pick(op: str, x: PackedClips, order: Callable[[range], Sequence[int]], key: Hashable) -> PackedClips:
+    return x.with_frames(*pick(to_frames(x)[0], x.layout, op, lambda _, length: order(range(length)), key))
 
 
 def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedClips, ...]:
@@ -163,16 +194,26 @@ def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedCli
 
 
 @handles(torch.flip, Tensor.flip)
-def flip(input: PackedClips, *dims: Any) -> PackedClips:
-    return input.with_frames(to_frames(input)[0].flip([frame_dim("flip", dim) for dim in full_size(dims)]))
+def flip(input: PackedClips, *order: Any, dims: Any = ()) -> PackedClips:
+    dims = {dim % 5 for dim in full_size(order or (dims,))}
+    if 2 in dims:
+        input = _pick("flip", input, lambda frames: frames[::-1], None)
+    return input.with_frames(to_frames(input)[0].flip([frame_dim("flip", dim) for dim in dims - {2}]))
 
 
 @handles(torch.roll, Tensor.roll)
 def roll(input: PackedClips, shifts: Any, dims: Any = ()) -> PackedClips:
-    dims = [dims] if isinstance(dims, int) else dims
+    dims, shifts = ([entry] if isinstance(entry, int) else list(entry) for entry in (dims, shifts))
     if not dims:
-        raise refusal("roll", "without dims mixes frames", "Name channels or space, dims=1")
-    return input.with_frames(to_frames(input)[0].roll(shifts, [frame_dim("roll", dim) for dim in dims]))
+        raise refusal("roll", "without dims mixes frames", "Name channels, time or space, dims=1")
+    inner = [(shift, dim) for shift, dim in zip(shifts, dims, strict=True) if dim % 5 != 2]
+    by = sum(shift for shift, dim in zip(shifts, dims, strict=True) if dim % 5 == 2)
+    if by:
+        input = _pick("roll", input, lambda frames: [frames[at - by % len(frames)] for at in frames], by)
+    if not inner:
+        return input
+    shifts = [shift for shift, _ in inner]
+    return input.with_frames(to_frames(input)[0].roll(shifts, [frame_dim("roll", dim) for _, dim in inner]))
 
 
 @handles(Tensor.repeat, torch.tile, Tensor.tile)

@@ -68,7 +68,7 @@ class Placement(Indices):
 
 
 class Steps:
-    """Positions for a temporal op: of the clips in its buffer, and of the results in its output."""
+    """Positions for a temporal op: of the clips in its buffer, and of the results in its output, or in a dense one."""
 
     def __init__(self, layout: "Layout", window: Window, op: str) -> None:
         where = slots(layout.lengths, window, op, layout.multiple)
@@ -76,6 +76,8 @@ class Steps:
         self.lengths_out = where.lengths_out  # no layout, which might be the one that keeps these steps
         # what the op makes of the buffer's end may be longer than the last result
         self.after = Placement(where.lengths_out, where.starts_out, window.windows_in(where.total))
+        most, count = max(where.lengths_out), len(layout.lengths)  # where all are as long as the longest
+        self.in_stack = Placement(where.lengths_out, tuple(range(0, most * count, most)), most * count)
 
 
 class Layout(Indices):

@@ -3,6 +3,7 @@
 Functions that treat every clip on its own, but look across its frames, run once per distinct length.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.convert import each_alone, native, per_length
 from slowfast_atfr.packed.dispatch import SIZED, handles, refusal
 from slowfast_atfr.packed.elementwise import UNEQUAL, all_lengths
+from slowfast_atfr.packed.frames import join
 from slowfast_atfr.packed.index import frame_dim
 from slowfast_atfr.packed.ragged import is_ragged, layout_of
 from slowfast_atfr.packed.slots import triple
@@ -32,7 +34,7 @@ def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: An
 for _function in (F.batch_norm, torch.batch_norm):
     handles(_function)(partial(_batch_norm, _function))
 
-for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d):
+for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.local_response_norm):
     handles(_function)(partial(each_alone, _function))
 
 
@@ -67,29 +69,12 @@ def instance_norm(
     return each_alone(F.group_norm, input, input.shape[1], weight, bias, eps)
 
 
-@handles(F.normalize)
-def normalize(input: PackedClips, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> PackedClips:
-    if dim in (2, -3):
-        return each_alone(F.normalize, input, p, dim, eps)
-    return input.with_frames(F.normalize(to_frames(input)[0], p, frame_dim("normalize", dim), eps))
-
-
 @handles(F.glu)
 def glu(input: PackedClips, dim: int = -1) -> PackedClips:
     return input.with_frames(F.glu(to_frames(input)[0], frame_dim("glu", dim)))
 
 
-def _softmax(function: Callable, input: PackedClips, dim: int | None = None, *args: Any, **kwargs: Any) -> PackedClips:
-    if dim not in (1, -4):
-        raise refusal("softmax", f"over dimension {dim} is not defined for packed clips, only over channels, dim=1")
-    return input.with_frames(function(to_frames(input)[0], 3, *args, **kwargs))
-
-
-for _function in (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax):
-    handles(_function)(partial(_softmax, _function))
-
-
-@handles(F.dropout3d)
+@handles(F.dropout3d, F.dropout2d)
 def dropout3d(input: PackedClips, p: float = 0.5, training: bool = True, inplace: bool = False) -> PackedClips:
     """Drop whole channels of a clip: one mask per clip, for all of its frames."""
     mask = F.dropout(input.rows.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
@@ -106,13 +91,35 @@ def pad(input: PackedClips, pad: Sequence[int], mode: str = "constant", value: f
     return native(F.pad, input, pad, mode, value)
 
 
+@handles(torch.hstack)
+def hstack(tensors: Sequence[PackedClips]) -> PackedClips:
+    return torch.cat(tensors, 1)
+
+
+@handles(F.cosine_similarity)
+def cosine_similarity(x1: PackedClips, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    lengths = (torch.linalg.vector_norm(x, 2, dim).clamp_min(eps) for x in (x1, x2))
+    return (x1 * x2).sum(dim) / math.prod(lengths)
+
+
+@handles(F.lp_pool3d)
+def lp_pool3d(
+    input: PackedClips, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> PackedClips:
+    """As torch has it: an average pool of powers."""
+    means = F.avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
+    return (means.sign() * means.abs().relu() * math.prod(triple(kernel_size))).pow(1.0 / norm_type)
+
+
 @handles(torch.cat, torch.concat, torch.concatenate)
 def cat(tensors: Sequence[PackedClips], dim: int = 0) -> PackedClips:
-    """Along channels, or rows or columns; the lengths must be equal."""
+    """Along channels, rows or columns, where the lengths must be equal, or along time."""
     if not all(isinstance(other, PackedClips) for other in tensors):
         remedy = "pack_dense(x) packs a tensor; for a skip that begins before SGS, put SGS before it branches off"
         raise refusal("cat", "got packed and dense clips together", remedy)
     x = tensors[0]
+    if dim in (2, -3):
+        return join(tensors)
     if any(other.lengths != x.lengths for other in tensors):
         raise refusal("cat", f"got clips of {all_lengths(tensors)} frames", UNEQUAL)
     return x.with_frames(torch.cat([to_frames(other)[0] for other in tensors], frame_dim("cat", dim)))
@@ -122,6 +129,12 @@ def cat(tensors: Sequence[PackedClips], dim: int = 0) -> PackedClips:
 def contiguous(input: PackedClips, memory_format: torch.memory_format = torch.contiguous_format) -> PackedClips:
     """x itself: packed clips have one layout."""
     return input
+
+
+@handles(Tensor.is_contiguous)
+def is_contiguous(input: PackedClips, memory_format: torch.memory_format = torch.contiguous_format) -> bool:
+    """True: `view` takes them as they are, and `contiguous` leaves them so."""
+    return True
 
 
 def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
@@ -144,7 +157,7 @@ def _of_rows(function: Callable, input: PackedClips) -> Any:
     return function(input.rows)
 
 
-for _function in (Tensor.is_complex, torch.is_complex, Tensor.get_device, Tensor.element_size, Tensor.is_contiguous):
+for _function in (Tensor.is_complex, torch.is_complex, Tensor.get_device, Tensor.element_size):
     handles(_function)(partial(_of_rows, _function))
 
 

@@ -4,7 +4,7 @@ They are added up in float32 or better, as torch does.
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.copies import exact_type, place, pool, take
-from slowfast_atfr.packed.dispatch import call, handles, name_of, refusal
+from slowfast_atfr.packed.dispatch import call, handles, refusal
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.slots import triple
 from slowfast_atfr.packed.spaced import frames_in_place
@@ -122,40 +122,6 @@ def _extreme_and_place(name: str, input: PackedClips, dim: Any = None, keepdim: 
 PAIRS = {name: namedtuple(name, ("values", "indices")) for name in ("max", "min")}
 handles(torch.max, Tensor.max)(partial(_extreme_and_place, "max"))
 handles(torch.min, Tensor.min)(partial(_extreme_and_place, "min"))
-
-
-def _statistic(function: Callable, input: PackedClips, dim: Dims = None, *args: Any, **kwargs: Any) -> Any:
-    """A reduction that is native within frames, and else runs once per distinct length."""
-    keepdim = kwargs.pop("keepdim", False)
-    if dim is None:
-        remedy = "Name the dimensions, some of 1, 2, 3, 4"
-        raise refusal(name_of(function), "over everything is ambiguous for clips of different lengths", remedy)
-    dims, inner = _dims(name_of(function), dim)
-    if 2 not in dims:
-        frames = function(to_frames(input)[0], *args, dim=inner, keepdim=True, **kwargs)
-        return _packed(input, frames, dims, keepdim)
-    result = each_alone(function, input, *args, dim=tuple(dims), keepdim=keepdim, **kwargs)
-    return to_dense(result) if isinstance(result, PackedClips) else result
-
-
-def _spread_of_values(function: Callable, input: PackedClips, dim: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """var and std, whose arguments by position are (unbiased,) or (dim, unbiased, keepdim)."""
-    if isinstance(dim, bool):
-        dim, args = kwargs.pop("dim", None), (dim, *args)
-    kwargs.update(zip(("unbiased", "keepdim"), args, strict=False))
-    if "unbiased" in kwargs:
-        kwargs["correction"] = int(kwargs.pop("unbiased"))
-    return _statistic(function, input, dim, **kwargs)
-
-
-for _function in (torch.var, Tensor.var, torch.std, Tensor.std):
-    handles(_function)(partial(_spread_of_values, _function))
-
-
-@handles(torch.norm, Tensor.norm, torch.linalg.vector_norm)
-def norm(input: PackedClips, p: Any = 2, dim: Dims = None, keepdim: bool = False, **kwargs: Any) -> Any:
-    order = kwargs.pop("ord", p)
-    return _statistic(torch.linalg.vector_norm, input, dim, 2 if order == "fro" else order, keepdim=keepdim, **kwargs)
 
 
 def _dims(op: str, dim: int | Sequence[int]) -> tuple[set[int], list[int]]:

@@ -4,7 +4,8 @@
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
 - Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
 - Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
-  over the buffer, and each clip's results are copied out.
+  over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and those run as a
+  dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or is much faster.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
 those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
 """
@@ -50,6 +51,7 @@ def over_time(
     fill: float = 0.0,
     shortest_native: int = 1,
     fast_alone: bool = True,
+    fast_from: int = 0,
     keeps_apart: bool = False,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
@@ -60,6 +62,7 @@ def over_time(
         fill: what the padding and the gaps between clips hold.
         shortest_native: clips shorter than this go by the buffer even when all are of one length.
         fast_alone: whether the native function is fast on a batch of one clip.
+        fast_from: frames from which it is fast on the buffer, which is a batch of one.
         keeps_apart: whether the result may keep the gaps, since the function costs less than copies do.
     Raises:
         ValueError: if a clip is too short for one window.
@@ -77,6 +80,13 @@ def over_time(
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
+    longest = max(x.lengths)
+    fits = steps.in_stack.total <= steps.after.total * (1 if steps.before.total >= fast_from else cpu_quirks.SLOWNESS)
+    if fits and not keeps_apart and window.before == window.after and longest >= shortest_native:
+        stack, where = x.layout.stacked(), steps.in_stack
+        dense = place(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
+        result, _ = to_frames(op(dense, window.before))
+        return x.with_frames(take(result, where), x.layout.of(steps.lengths_out))
     buffer = place(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
     return x.with_frames(take(result, steps.after), x.layout.of(steps.lengths_out))
@@ -119,13 +129,17 @@ def conv3d(
         return over_frames(of_frames, input)
     one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
     fast_alone = (
-        groups > 1 or one_in_space or cpu_quirks.is_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
+        groups > 1 or one_in_space or cpu_quirks.has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     )
     if one_in_space:
 
         def op(dense: Tensor, pad: int) -> Tensor:
             size = dense.shape[3:]
-            if dense.device.type == "cpu" and dense.shape[1] >= FEW_CHANNELS and cpu_quirks.is_onednn(*dense.shape[:4]):
+            if (
+                dense.device.type == "cpu"
+                and dense.shape[1] >= FEW_CHANNELS
+                and cpu_quirks.has_onednn(*dense.shape[:4])
+            ):
                 return F.conv3d(dense, weight, bias, stride, (pad, 0, 0), dilation, groups)
             rows = dense.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)  # (n, C, T, H*W), a view
             rows = F.conv2d(rows, weight.squeeze(4), bias, (stride[0], 1), (pad, 0), (dilation[0], 1), groups)
@@ -142,6 +156,7 @@ def conv3d(
         name="conv3d",
         shortest_native=shortest_native_clip(kernel[0], stride[0], input),
         fast_alone=fast_alone,
+        fast_from=0 if one_in_space else cpu_quirks.onednn_from(input, weight, groups),
         keeps_apart=groups == input.shape[1],
     )
 

@@ -1,4 +1,4 @@
-"""What functions do to views of packed clips: elementwise ones, reductions, and those over one dimension of frames."""
+"""What functions do to views of packed clips: elementwise ones, reductions, projections, and several views joined."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slowfast_atfr.packed.along import reduced
 from slowfast_atfr.packed.clips import PackedClips, of_layout
 from slowfast_atfr.packed.copies import spread
-from slowfast_atfr.packed.dispatch import HANDLERS, call, name_of, refusal
+from slowfast_atfr.packed.dispatch import HANDLERS, call, handles, name_of, refusal
 from slowfast_atfr.packed.elementwise import elementwise
 from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, TIME_FIRST, View, dim_of, settled
 
@@ -22,8 +23,6 @@ def _elementwise(function: Callable, *args: Any, **kwargs: Any) -> View:
     if len(views) == 1 and not operands:  # in place, too
         args = [x.frames if value is x else value for value in args]
         return View(function(*args, **kwargs), x.layout, x.dims)
-    if function.__name__.endswith("_") and not function.__name__.endswith("__"):
-        raise refusal(name_of(function), f"in place on {x} has no rule", "Use its out-of-place form")
     plain = {id(view): view.plain() for view in views}
     if all(view is not None for view in plain.values()):
         x = plain[id(x)]
@@ -31,6 +30,10 @@ def _elementwise(function: Callable, *args: Any, **kwargs: Any) -> View:
         plain = {id(view): view for view in views}
     else:
         raise refusal(name_of(function), f"of views {' and '.join(map(repr, views))} has no rule", REMEDY)
+
+    in_place = function.__name__.endswith("_") and not function.__name__.endswith("__")
+    if in_place and (args[0] is not views[0] or x.frames.data_ptr() != views[0].frames.data_ptr()):
+        raise refusal(name_of(function), f"in place on {args[0]!r} has no rule", "Use its out-of-place form")
 
     def operand(value: Any) -> Any:
         if isinstance(value, View):
@@ -54,12 +57,15 @@ def _frames_beside(function: Callable, x: View, other: View) -> Tensor:
 def _spread_beside(function: Callable, x: View, value: Tensor) -> Tensor:
     """An ordinary tensor that broadcasts over frames, and has an entry for each clip or broadcasts over clips."""
     value = value[(None,) * (x.ndim - value.ndim)]
-    places = [x.dims.index((axis,)) if (axis,) in x.dims else None for axis in (CLIPS, FRAMES)]
-    fits = value.ndim == x.ndim and None not in places and value.shape[places[1]] == 1
-    if not fits or value.shape[places[0]] not in (1, len(x.layout.lengths)):
+    clips, time = ([dim[:1] for dim in x.dims].index((axis,)) for axis in (CLIPS, FRAMES))
+    alone = x.dims[clips] == (CLIPS,)
+    sizes = (1, len(x.layout.lengths)) if alone else (1,)
+    if value.ndim != x.ndim or value.shape[time] != 1 or value.shape[clips] not in sizes:
         raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} beside {x}", REMEDY)
-    value = value.movedim(places, (0, 1)).squeeze(1)
-    return spread(value, x.layout) if len(value) == len(x.layout.lengths) else value
+    if x.dims[time] == (FRAMES,):
+        value, clips = value.squeeze(time), clips - (time < clips)
+    value = value.movedim(clips, 0) if alone else value.unsqueeze(0)
+    return spread(value, x.layout) if len(value) == len(x.layout.lengths) > 1 else value
 
 
 def _reduce(function: Callable, x: View, dim: int | Sequence[int], keepdim: bool = False, **kwargs: Any) -> Any:
@@ -76,44 +82,69 @@ def _reduce(function: Callable, x: View, dim: int | Sequence[int], keepdim: bool
     one = FRAMES not in axes and len(gone) == 1
     over = 3 if one else [2, 3] if FRAMES in axes else [3]
     result = call(function, of_layout(frames, x.layout), over, True, **kwargs)
-    shaped = partial(_reduced, x, kept, sizes, dims, keepdim)
+    shaped = partial(reduced, x, kept, sizes, dims, keepdim)
     return type(result)(*map(shaped, result)) if isinstance(result, tuple) else shaped(result)
 
 
-def _reduced(x: View, kept: list[int], sizes: Sequence[int], dims: set[int], keepdim: bool, result: Any) -> Any:
-    """What is left of a view, from clips or a tensor with one channel for each value that is kept."""
-    new = {axis: at for at, axis in enumerate(kept, start=1)}
-    if result is None:
-        return None
-    left = [tuple(new.get(axis, axis) for axis in dim if axis in new or axis <= FRAMES) for dim in x.dims]
-    left = [() if index in dims else dim for index, dim in enumerate(left) if keepdim or index not in dims]
-    if isinstance(result, PackedClips):
-        return View(View.of(result).frames.reshape(-1, *sizes), x.layout, tuple(left)).with_dims(left)
-    layout = x.layout.of((1,) * len(result))
-    return settled(View(result.reshape(-1, *sizes), layout, tuple(left)))
-
-
-def _along(function: Callable, x: View, dim: int | None = None, *args: Any, **kwargs: Any) -> Any:
-    """A function that keeps the size of one dimension, such as softmax."""
-    axes = () if dim is None else x.dims[dim]
-    if len(axes) != 1 or axes[0] <= FRAMES:
-        raise refusal(name_of(function), f"over dimension {dim} of {x} has no rule", REMEDY)
-    return View(function(x.frames, axes[0], *args, **kwargs), x.layout, x.dims)
-
-
-def _on_last(function: Callable, x: View, *args: Any, **kwargs: Any) -> Any:
-    """A function of the last dimension, whose size may change: a projection or norm of every position."""
-    axes = x.dims[-1]
-    if len(axes) != 1 or axes[0] <= FRAMES:
+def _on_last(function: Callable, x: View, *args: Any, count: int = 1, **kwargs: Any) -> Any:
+    """A function of the last dimensions, whose sizes may change: a projection or norm of every position."""
+    plain = x.plain()
+    if plain is None or any(dim[0] <= FRAMES for dim in plain.dims[-count:]):
         raise refusal(name_of(function), f"over the last dimension of {x} mixes frames", TIME_FIRST)
-    frames = function(x.frames.movedim(axes[0], -1), *args, **kwargs).movedim(-1, axes[0])
-    return View(frames, x.layout, x.dims).with_dims(x.dims)
+    return View(function(plain.frames, *args, **kwargs), x.layout).with_dims(plain.dims)
 
 
-def _layer_norm(function: Callable, x: View, normalized_shape: Sequence[int], *args: Any, **kwargs: Any) -> Any:
-    if len(normalized_shape) != 1:
-        raise refusal("layer_norm", f"over the last {len(normalized_shape)} dimensions of {x} has no rule", REMEDY)
-    return _on_last(function, x, normalized_shape, *args, **kwargs)
+def _norm_of_last(function: Callable, x: View, normalized_shape: Sequence[int], *args: Any, **kwargs: Any) -> Any:
+    return _on_last(function, x, normalized_shape, *args, count=len(normalized_shape), **kwargs)
+
+
+def _matmul(function: Callable, x: View, other: Any) -> Any:
+    if not isinstance(x, View) or not isinstance(other, Tensor) or other.ndim != 2:
+        raise refusal(name_of(function), "has no rule for a view of packed clips but by a matrix", REMEDY)
+    return _on_last(function, x, other)
+
+
+def _batch_norm(function: Callable, x: View, *args: Any, **kwargs: Any) -> Any:
+    plain = x.plain()
+    if plain is None or len(plain.dims[1]) != 1 or plain.dims[1][0] <= FRAMES:
+        raise refusal(name_of(function), f"of {x} has no rule", REMEDY)
+    axis = plain.dims[1][0]
+    frames = function(plain.frames.movedim(axis, 1), *args, **kwargs).movedim(1, axis)
+    return View(frames, x.layout).with_dims(plain.dims)
+
+
+def _cat(tensors: Sequence[View], dim: int = 0) -> Any:
+    x, *others = _alike(torch.cat, tensors)
+    axes = x.dims[dim_of(x, dim)]
+    if len(axes) != 1 or axes[0] <= FRAMES:
+        raise refusal("torch.cat", f"of views along dimension {dim} of {x} has no rule", REMEDY)
+    return View(torch.cat([x.frames, *(other.frames for other in others)], axes[0]), x.layout).with_dims(x.dims)
+
+
+def _stack(tensors: Sequence[View], dim: int = 0) -> Any:
+    x, *others = _alike(torch.stack, tensors)
+    dims = list(x.dims)
+    dims.insert(dim % (x.ndim + 1), (x.frames.ndim,))
+    if dims[0][:1] != (CLIPS,):
+        raise refusal("torch.stack", f"of views along dimension {dim} of {x} has no rule", REMEDY)
+    return View(torch.stack([x.frames, *(other.frames for other in others)], -1), x.layout).with_dims(dims)
+
+
+def _alike(function: Callable, views: Sequence[Any]) -> list[View]:
+    """Plain views of the same clips, with the same dimensions."""
+    plain = [view.plain() if isinstance(view, View) else None for view in views]
+    first = plain[0]
+    if any(x is None or (x.layout.lengths, x.dims) != (first.layout.lengths, first.dims) for x in plain):
+        raise refusal(name_of(function), f"of {' and '.join(map(_named, views))} has no rule", REMEDY)
+    return plain
+
+
+def _named(x: Any) -> str:
+    return f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)
+
+
+def _of_clips(rule: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:
+    return rule(View.of(input), *args, **kwargs)
 
 
 for _function, _handler in HANDLERS.items():
@@ -122,6 +153,14 @@ for _function, _handler in HANDLERS.items():
 for _name in ("mean", "sum", "amax", "amin", "max", "min"):
     for _function in (getattr(torch, _name), getattr(Tensor, _name)):
         RULES[_function] = partial(_reduce, _function)
-for _function in (F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax):
-    RULES[_function] = partial(_along, _function)
-RULES[F.linear], RULES[F.layer_norm] = partial(_on_last, F.linear), partial(_layer_norm, F.layer_norm)
+RULES.update(dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _cat))
+RULES[torch.stack] = _stack
+for _function in (F.batch_norm, torch.batch_norm):
+    RULES[_function] = partial(_batch_norm, _function)
+for _function, _rule in (
+    (F.linear, _on_last),
+    *((function, _norm_of_last) for function in (F.layer_norm, torch.layer_norm, F.rms_norm, torch.rms_norm)),
+    *((function, _matmul) for function in (torch.matmul, Tensor.matmul, Tensor.__matmul__)),
+):
+    RULES[_function] = partial(_rule, _function)
+    handles(_function)(partial(_of_clips, RULES[_function]))

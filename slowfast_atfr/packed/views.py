@@ -19,7 +19,7 @@ from slowfast_atfr.packed.clips import PackedClips, of_layout, to_frames
 from slowfast_atfr.packed.dispatch import HANDLERS, handles, name_of, refusal
 from slowfast_atfr.packed.dispatch import REMEDY as REMEDY_PER_LENGTH
 from slowfast_atfr.packed.layout import Layout
-from slowfast_atfr.packed.operators import Operators
+from slowfast_atfr.packed.operators import Operators, operator_of
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
 
 CLIPS, FRAMES = -1, 0  # the axes N and T; axis i > 0 is dimension i of the frames
@@ -53,19 +53,25 @@ class View(Operators):
     def __getattr__(self, name: str) -> Callable:
         method = getattr(Tensor, name, None)
         if name.startswith("__") or not callable(method):
-            raise AttributeError(f"a view of PackedClips has no attribute {name!r}")
+            raise AttributeError(f"a view of PackedClips has no attribute {name!r}. {REMEDY}.")
         return partial(call_on_view, method, self)
 
     dtype = property(lambda self: self.frames.dtype)
     device = property(lambda self: self.frames.device)
     requires_grad = property(lambda self: self.frames.requires_grad)
     ndim = property(lambda self: len(self.dims))
+    __iadd__, __isub__ = operator_of(Tensor.add_), operator_of(Tensor.sub_)
+    __imul__, __itruediv__ = operator_of(Tensor.mul_), operator_of(Tensor.div_)
+    mT = property(lambda self: transpose(self, -2, -1))
 
     def dim(self) -> int:
         return len(self.dims)
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __bool__(self) -> bool:
+        raise refusal("bool(x)", "of a view of packed clips is ambiguous", "Test `x is None`, or reduce to one number")
 
     def __repr__(self) -> str:
         return f"View{self.shape} of {len(self.layout.lengths)} packed clips"
@@ -101,13 +107,19 @@ class View(Operators):
         return self.frames.permute(0, *inner, *rest)
 
     def plain(self) -> "View | None":
-        """The same with one axis for each dimension beside N and T, in order; None where T is one with others."""
-        inner = [dim for dim in self.dims if dim not in ((CLIPS,), (FRAMES,))]
-        if any(axis <= FRAMES for dim in inner for axis in dim):
+        """The same with one axis for each dimension but N and T, in order, and one for what follows those in theirs.
+
+        None where N or T follows something in its dimension.
+        """
+        heads = [dim[:1] if dim[:1] in ((CLIPS,), (FRAMES,)) else () for dim in self.dims]
+        rests = [dim[len(head) :] for dim, head in zip(self.dims, heads, strict=True)]
+        if any(axis <= FRAMES for rest in rests for axis in rest):
             return None
-        frames = self.in_order().reshape(len(self.frames), *(self._size(dim) for dim in inner))
+        inner = [bool(rest) or not head for rest, head in zip(rests, heads, strict=True)]
+        sizes = (self._size(rest) for rest, is_inner in zip(rests, inner, strict=True) if is_inner)
+        frames = self.in_order().reshape(len(self.frames), *sizes)
         axes = iter(range(1, frames.ndim))
-        dims = (dim if dim in ((CLIPS,), (FRAMES,)) else (next(axes),) for dim in self.dims)
+        dims = (head + ((next(axes),) if is_inner else ()) for head, is_inner in zip(heads, inner, strict=True))
         return View(frames, self.layout, tuple(dims))
 
 
@@ -243,11 +255,6 @@ def flatten(x: View, start_dim: int = 0, end_dim: int = -1) -> Any:
     return x.with_dims((*x.dims[:start], merged, *x.dims[end + 1 :]))
 
 
-def unflatten(x: View, dim: int, sizes: Sequence[int]) -> Any:
-    dim = dim_of(x, dim)
-    return view(x, (*x.shape[:dim], *sizes, *x.shape[dim + 1 :]))
-
-
 def unsqueeze(x: View, dim: int) -> Any:
     dims = list(x.dims)
     dims.insert(dim % (x.ndim + 1), ())
@@ -277,7 +284,6 @@ MOVES: dict[Callable, Callable] = {
     **dict.fromkeys((Tensor.permute, torch.permute), permute),
     **dict.fromkeys((Tensor.transpose, torch.transpose, Tensor.swapaxes, torch.swapaxes), transpose),
     **dict.fromkeys((Tensor.flatten, torch.flatten), flatten),
-    **dict.fromkeys((Tensor.unflatten, torch.unflatten), unflatten),
     **dict.fromkeys((Tensor.squeeze, torch.squeeze), squeeze),
     **dict.fromkeys((Tensor.unsqueeze, torch.unsqueeze), unsqueeze),
     Tensor.contiguous: same,
@@ -291,8 +297,3 @@ def _of_clips(move: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> 
 for _function, _move in MOVES.items():
     if _function not in HANDLERS and _move is not same:
         handles(_function)(partial(_of_clips, _move))
-
-
-@handles(Tensor.view_as, Tensor.reshape_as)
-def view_as(input: PackedClips, other: Any) -> Any:
-    return view(View.of(input), tuple(other.shape))

@@ -1,6 +1,7 @@
 """Similarity Guided Sampling (Fayyaz et al., CVPR 2021): similarities, kernels, bins, the layer, and its record."""
 
 from slowfast_atfr.sgs.build import sgs_after
+from slowfast_atfr.sgs.compiled import compile_network
 from slowfast_atfr.sgs.insert import insert_sgs
 from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
 from slowfast_atfr.sgs.pathways import PathwaySGS
@@ -19,6 +20,7 @@ __all__ = [
     "Record",
     "SegmentSGS",
     "TemporalSampler",
+    "compile_network",
     "count_active",
     "insert_sgs",
     "record",

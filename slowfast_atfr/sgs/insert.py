@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import PackedClips, native, run_lengthwise
 from slowfast_atfr.sgs.channels import channels_of
+from slowfast_atfr.sgs.ends import warn_of_zeros
 from slowfast_atfr.sgs.sampler import SGS
 from slowfast_atfr.sgs.segment_sampler import SegmentSGS
 from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
@@ -60,7 +61,7 @@ def insert_sgs(
 
     Weights of 3-D convolutions come out in channels_last_3d, the layout of packed clips: else each convolution would
     reorder them at every call. Networks with SGS can be copied, pickled, traced by torch.fx and dynamically quantised,
-    but not go through torch.jit: insert SGS into modules that are not compiled.
+    but not go through torch.jit: insert SGS into modules that are not compiled. For torch.compile: `compile_network`.
 
     A submodule that is no list but runs all its children in turn would run the layer twice: name one of its children.
     One that the network calls several times, such as a shared activation, is sampled at each call: name its parent.
@@ -75,7 +76,8 @@ def insert_sgs(
             the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
         lengthwise: types of modules that take the number of frames for an int, as TensorFlow's "same" padding does:
             they run once per distinct length, see `packed.run_lengthwise`.
-        grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames.
+        grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames, which logs a warning if
+            convolutions before it pad clips with zeros in time.
         **sgs_options: see SGS, or SegmentSGS for segments.
     Returns:
         model.
@@ -115,6 +117,8 @@ def insert_sgs(
         if "forward" not in vars(module):  # of an earlier call
             module.forward = functools.partial(_forward_lengthwise, module)
     _in_channels_last(model)
+    if grouping == "segments":
+        warn_of_zeros(model, target, after)
     target.add_module(CHILD, sgs)
     if not _is_plain(target):
         target.register_forward_hook(_run_sgs)

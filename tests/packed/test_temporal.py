@@ -9,14 +9,16 @@ from slowfast_atfr.packed.temporal import conv3d
 LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
 
 
-@pytest.fixture(autouse=True, params=["buffer", "one clip after the other"])
+@pytest.fixture(autouse=True, params=["buffer", "dense batch", "one clip after the other"])
 def way(request, monkeypatch):
-    """Both ways of running a function that looks across time; the size of the clips decides."""
-    large = request.param != "buffer"
-    settings = {"LARGE_CLIP": 0, "ONEDNN_FROM": 0, "FEW_CHANNELS": 0} if large else {"LARGE_CLIP": 2**40}
+    """The ways of running a function that looks across time; the size of the clips decides."""
+    settings = {
+        "buffer": {"temporal.LARGE_CLIP": 2**40, "cpu_quirks.SLOWNESS": 0},
+        "dense batch": {"temporal.LARGE_CLIP": 2**40, "cpu_quirks.SLOWNESS": 2**40, "cpu_quirks.ONEDNN_FROM": 2**40},
+        "one clip after the other": {"temporal.LARGE_CLIP": 0, "cpu_quirks.ONEDNN_FROM": 0, "temporal.FEW_CHANNELS": 0},
+    }[request.param]
     for name, value in settings.items():
-        room = "cpu_quirks" if name == "ONEDNN_FROM" else "temporal"
-        monkeypatch.setattr(f"slowfast_atfr.packed.{room}.{name}", value)
+        monkeypatch.setattr(f"slowfast_atfr.packed.{name}", value)
     return request.param
 
 
@@ -170,8 +172,9 @@ def test_small_clips_share_a_call_and_neighbours_of_one_length_do(make_clips, wa
         return torch.conv3d(dense, *args)
 
     monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
-    conv3d(pack(make_clips((2, 3, 3, 2))), torch.randn(4, 4, 3, 3, 3).double(), padding=1)
-    assert calls == ([(1, 15)] if way == "buffer" else [(1, 2), (2, 3), (1, 2)])
+    conv3d(pack(make_clips((2, 5, 5, 2))), torch.randn(4, 4, 3, 3, 3).double(), padding=1)
+    ways = {"buffer": [(1, 19)], "dense batch": [(4, 5)], "one clip after the other": [(1, 2), (2, 5), (1, 2)]}
+    assert calls == ways[way]
 
 
 @pytest.mark.parametrize("multiple", [1, 4, 16])
@@ -236,3 +239,35 @@ def test_a_kernel_that_hangs_over_clips_of_half_precision_has_the_whole_gradient
     exact = kernel.double().requires_grad_()
     (expected,) = torch.autograd.grad(F.conv3d(clips.double(), exact, None, 1, (1, 0, 0)).sum(), exact)
     torch.testing.assert_close(grad.double(), expected, rtol=0.05, atol=1.0)
+
+
+def test_clips_of_almost_one_length_run_as_a_dense_batch_where_gaps_cost_more(check_alone, way, monkeypatch):
+    """Kernels that reach far beyond short clips: gaps of 4 frames, or 2 + 2 + 3 frames as 3 clips of 3."""
+    calls = []
+
+    def spy(dense, *args):
+        calls.append(tuple(dense.shape[0:3:2]))
+        return torch.conv3d(dense, *args)
+
+    monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
+    monkeypatch.setattr("slowfast_atfr.packed.cpu_quirks.ONEDNN_FROM", 0)
+    given = (torch.randn(4, 4, 3, 3, 3, dtype=torch.float64), None, 1, (4, 1, 1), (4, 1, 1))
+    check_alone(lambda x: conv3d(x, *given), (2, 2, 3), alone_op=lambda x: torch.conv3d(x, *given))
+    assert way != "buffer" or calls == [(3, 3)]
+    conv3d(pack([torch.randn(4, length, 5, 5) for length in (2, 9)]), given[0].float(), padding=1)
+    assert way != "buffer" or calls[1:] == [(1, 14)], "clips of other lengths go by the buffer, which is shorter"
+
+
+@pytest.mark.parametrize("size, calls_made", [(4, [(2, 5)]), (81, [(1, 9)])])
+def test_small_clips_run_as_a_dense_batch_where_torch_is_slow_on_one(make_clips, way, monkeypatch, size, calls_made):
+    """A buffer of 9 frames of 32 channels has C x T x H of 1152 or 23328."""
+    calls = []
+
+    def spy(dense, *args):
+        calls.append(tuple(dense.shape[0:3:2]))
+        return torch.conv3d(dense, *args)
+
+    monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
+    monkeypatch.setattr("slowfast_atfr.packed.cpu_quirks.SLOWNESS", 3)
+    conv3d(pack(make_clips((5, 1), channels=32, size=size)), torch.randn(1, 32, 3, 3, 3).double(), padding=1)
+    assert way != "buffer" or calls == calls_made

@@ -1,0 +1,26 @@
+"""A network with SGS under torch.compile gives what it gives without."""
+
+import subprocess
+import sys
+
+CODE = """
+import torch
+from torch import nn
+from slowfast_atfr.sgs import compile_network, insert_sgs
+from tests.foreign import VideoResNet, conv
+
+net = insert_sgs(VideoResNet(conv).eval(), "layer1", similarity="path", kernel="linear_mean", num_bins=3)
+clips = torch.randn(2, 3, 6, 16, 16)
+expected = net(clips)
+graphs = []
+compiled = compile_network(net, backend=lambda graph, example: graphs.append(graph) or graph.forward)
+torch.testing.assert_close(compiled(clips), expected)
+compiled(clips).sum().backward()
+assert all(parameter.grad is not None for parameter in net.parameters())
+assert any("conv3d" in graph.code for graph in graphs), "what comes before SGS is in a graph"
+"""
+
+
+def test_a_compiled_network_gives_the_same(repo):
+    """In a process of its own: compile_network hides packed clips from torch's compiler from then on."""
+    subprocess.run([sys.executable, "-c", CODE], cwd=repo, check=True, timeout=200)
