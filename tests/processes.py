@@ -3,6 +3,7 @@
 They are forked off a process that has imported all and done nothing else, one for all tests, so each is there at once.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -80,8 +81,10 @@ class Program:
         """Standard output and standard error, when the process has ended."""
         self._process.join(timeout)
         if self.returncode is None:
+            self.send_signal(signal.SIGUSR1)  # it writes where its threads are
+            self._process.join(2)
             self.kill()
-            raise subprocess.TimeoutExpired(self.pid, timeout)
+            raise subprocess.TimeoutExpired(self.pid, timeout, *(text.read() for text in self._texts))
         return tuple(text.read() for text in self._texts)
 
 
@@ -91,6 +94,7 @@ def _run_program(argv: list[str], cwd: str, env: dict[str, str], places: list[st
         with open(place, "w") as file:
             os.dup2(file.fileno(), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

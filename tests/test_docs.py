@@ -64,6 +64,7 @@ def downloads(tmp_path, monkeypatch, repo):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_for_data_sets_can_be_run(downloads, repo):
     page = (repo / "docs" / "datasets.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)

@@ -57,6 +57,7 @@ def test_one_process_agrees_with_itself():
     check_config(get_cfg())
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_shared_is_refused_on_all_machines(repo, tiny_pairs, tmp_path):
     """A relative OUTPUT_DIR is another one where the process was started elsewhere."""
     for rank in "01":

@@ -149,6 +149,7 @@ def test_an_exported_file_gives_what_its_checkpoint_gives(exported, small_weight
     check_all(compare(network.eval(), OnnxFile(exported[0]), cfg, clips_of(cfg)), sampled=True)
 
 
+@pytest.mark.slow
 def test_a_torch_file_by_the_command_line_has_its_config(small_weights, tmp_path, capsys):
     file = tmp_path / "net.pt2"
     assert export_main([*small_weights, "--format", "torch", "--output", str(file), "--opts", *small_pairs()]) == 0

@@ -31,7 +31,9 @@ def wait_for(holds, seconds):
     return holds()
 
 
-@pytest.mark.parametrize("whole_group", [False, True], ids=["kill", "Ctrl-C"])  # a terminal's reaches the workers
+@pytest.mark.parametrize(
+    "whole_group", [pytest.param(False, marks=pytest.mark.slow), True], ids=["kill", "Ctrl-C"]
+)  # a terminal's reaches the workers
 def test_an_interrupted_run_saves_its_work_and_leaves_no_process(repo, tiny_pairs, tmp_path, whole_group):
     pairs = tiny_pairs(DATA_LOADER__NUM_WORKERS=2, SOLVER__MAX_EPOCH=10**6, TRAIN__CHECKPOINT_PERIOD=10**6)
     command = ["tools/run_net.py", "--cfg", "configs/Demo/SLOWFAST_R18.yaml", *pairs]

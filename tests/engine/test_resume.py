@@ -54,7 +54,9 @@ def figures_of(folder, kind):
 
 
 @pytest.mark.parametrize(
-    ("moment", "epochs", "settings"), [(2, 2, {}), (4, 1, EVERYTHING)], ids=["plain", "everything"]
+    ("moment", "epochs", "settings"),
+    [pytest.param(2, 2, {}, marks=pytest.mark.slow), (4, 1, EVERYTHING)],
+    ids=["plain", "everything"],
 )
 def test_a_run_that_is_killed_within_an_epoch_is_the_run_that_was_not(
     tiny_cfg, tmp_path, monkeypatch, moment, epochs, settings

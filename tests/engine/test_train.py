@@ -13,6 +13,7 @@ from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
+from tests.holder import Holder
 from tests.processes import Program, free_port
 from tests.runs import stats_of
 
@@ -260,21 +261,11 @@ def test_a_bad_line_is_told_with_file_and_number(repo, own_copy, tiny_pairs, cap
         assert word in told
 
 
-HOLD = """
-import sys
-from slowfast_atfr.utils.lock import OutputLock
-with OutputLock(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
 def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(repo, tiny_pairs, tmp_path, capsys):
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "out")], **pipes) as first:
-        assert first.stdout.readline() == "held\n"
-        assert main(["--cfg", str(repo / CONFIG), *tiny_pairs()]) == 1
-        first.stdin.close()
+    first = Holder(tmp_path / "out", tmp_path)
+    assert main(["--cfg", str(repo / CONFIG), *tiny_pairs()]) == 1
+    first.end()
+    first.clear()
     told = capsys.readouterr().err
     assert told.startswith("error: OUTPUT_DIR") and f"process {first.pid} on " in told
     assert not (tmp_path / "out" / "stdout.log").read_text() and not (tmp_path / "out" / "checkpoints").exists()

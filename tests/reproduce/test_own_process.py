@@ -56,6 +56,7 @@ def user_of_memory(file):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.slow
 def test_it_hands_freed_memory_back_where_this_process_keeps_it(repo, tmp_path):
     file = tmp_path / "told"
     code = (

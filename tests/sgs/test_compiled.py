@@ -1,7 +1,6 @@
 """A network with SGS under torch.compile gives what it gives without."""
 
-import subprocess
-import sys
+from tests.processes import Program
 
 CODE = """
 import torch
@@ -21,6 +20,9 @@ assert any("conv3d" in graph.code for graph in graphs), "what comes before SGS i
 """
 
 
-def test_a_compiled_network_gives_the_same(repo):
+def test_a_compiled_network_gives_the_same(tmp_path):
     """In a process of its own: compile_network hides packed clips from torch's compiler from then on."""
-    subprocess.run([sys.executable, "-c", CODE], cwd=repo, check=True, timeout=200)
+    (tmp_path / "code.py").write_text(CODE)
+    program = Program(tmp_path / "code.py", cwd=tmp_path)
+    errors = program.communicate(timeout=200)[1]
+    assert program.returncode == 0, errors

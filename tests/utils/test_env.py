@@ -53,8 +53,11 @@ def told_by(code: str) -> int:
 
 
 @linux
-@pytest.mark.parametrize("before", ["", "keep_freed_memory()"])  # a forked data worker comes from such a process
+@pytest.mark.parametrize(
+    "before", [pytest.param("", marks=pytest.mark.slow), "keep_freed_memory()"]
+)  # a forked data worker comes from such a process
 def test_what_is_freed_is_handed_back(before):
+    """Also in a process that has kept it, from which a forked data worker comes."""
     left = told_by(
         "import os, numpy as np\n"
         "from slowfast_atfr.utils.env import hand_back_freed_memory, keep_freed_memory, private_memory\n"
@@ -88,6 +91,7 @@ def test_what_is_freed_is_kept_where_that_is_asked_for():
 
 
 @linux
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "huge"), [("", True), ("0", False)])
 def test_what_is_kept_is_on_huge_pages_unless_the_user_says_otherwise(own, huge):
     setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")

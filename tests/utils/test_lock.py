@@ -1,35 +1,16 @@
-import os
-import signal
-import subprocess
-import sys
-
 import pytest
 
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.lock import OutputLock
-
-HOLD = """
-import os, sys, time
-from slowfast_atfr.utils.lock import OutputLock
-with OutputLock(sys.argv[1]):
-    if os.fork() == 0:  # as a data worker, which outlives its parent for a moment
-        time.sleep(20)
-        os._exit(0)
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
+from tests.holder import Holder
 
 
 @pytest.fixture
-def holder(tmp_path):
-    """Another process that holds the lock."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    process = subprocess.Popen(command, start_new_session=True, **pipes)
-    assert process.stdout.readline() == "held\n"
+def holder(tmp_path, tmp_path_factory):
+    """Another process that holds the lock, and leaves a child."""
+    process = Holder(tmp_path, tmp_path_factory.mktemp("signs"))
     yield process
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.clear()
 
 
 def test_a_folder_that_a_run_works_in_is_refused(holder, tmp_path):
@@ -39,16 +20,14 @@ def test_a_folder_that_a_run_works_in_is_refused(holder, tmp_path):
 
 
 def test_a_run_that_was_killed_holds_nothing(holder, tmp_path):
-    holder.kill()
-    holder.wait()
+    holder.program.kill()
+    holder.program.communicate(timeout=30)
     with OutputLock(str(tmp_path)):
         pass
 
 
 def test_a_run_that_has_ended_holds_nothing(holder, tmp_path):
-    holder.stdin.write("\n")
-    holder.stdin.flush()
-    holder.wait()
+    holder.end()
     for _ in range(2):
         with OutputLock(str(tmp_path)):
             pass
