@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.analysis.timing import Figure
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.config.recipe import told
 from slowfast_atfr.datasets.demo import write_demo_clips, write_demo_dataset
@@ -15,9 +15,9 @@ from slowfast_atfr.engine.checkpoint import checkpoint_path, last_checkpoint
 from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.engine.launch import launch
 from slowfast_atfr.engine.predict import Predictor
-from slowfast_atfr.reproduce.demo_clips import ClipCost, draw_clips, look_at_clips, speed_ratio
-from slowfast_atfr.reproduce.demo_screen import train_briefly
-from slowfast_atfr.utils.logging import last_stats
+from slowfast_atfr.reproduce.demo_clips import ClipCost, draw_clips, look_at_clips, side_by_side
+from slowfast_atfr.reproduce.demo_screen import epoch_lines, train_briefly
+from slowfast_atfr.utils.logging import console_shows, last_stats
 from slowfast_atfr.utils.stop import stopped_by_signals
 
 COARSE = "3DRESNET18_COARSE"  # both networks start from its weights
@@ -27,7 +27,7 @@ COLUMNS = {
     "top-1 %": "top1_acc",
     "GFLOPs/clip": "gflops_per_clip",
     "maps after res2": "active_bins_s2",
-    "clips/s": "clips_per_second",
+    "clips/s": "rate",
 }
 AGAIN = "start the demo again to resume it"
 
@@ -67,13 +67,15 @@ def _run_demo(folder: Path, configs: Path, pairs: Sequence[str]) -> None:
     parts |= {f"{number} of 4: {name}": cfg for number, (name, cfg) in enumerate(cfgs.items(), start=3)}
     for title, cfg in parts.items():
         launch(partial(train_briefly, title=title), cfg)
-    with stopped_by_signals(AGAIN):
+    with stopped_by_signals(AGAIN), console_shows(epoch_lines("")):
         tested = {name: last_stats(Path(cfg.OUTPUT_DIR) / "stdout.log", "test_final") for name, cfg in cfgs.items()}
         predictors = {name: Predictor(cfg) for name, cfg in cfgs.items()}
-        speed = speed_ratio(predictors[BASE], predictors[ATFR])
+        rates = side_by_side(predictors[BASE], predictors[ATFR])
         clips = look_at_clips(predictors[BASE], predictors[ATFR], write_demo_clips(folder / "clips"))
         draw_clips(folder / "merging.png", clips)
-    report = "\n".join([comparison(tested, cfgs[BASE].DATA.NUM_FRAMES), speed_line(speed), "", costs(clips)])
+    for stats, rate in zip(tested.values(), rates, strict=True):
+        stats["rate"] = np.median(rate)
+    report = "\n".join([comparison(tested, cfgs[BASE].DATA.NUM_FRAMES), speed_line(*rates), costs(clips)])
     (folder / "results.md").write_text(f"{report}\n", encoding="utf-8")
     print(f"\n{report}\n\n{whats_next(folder, configs, cfgs[ATFR])}")
 
@@ -95,16 +97,16 @@ def comparison(results: Mapping[str, Mapping[str, Any]], frames: int) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def speed_line(speed: Figure) -> str:
-    """Clips a second with SGS over those without, in words."""
-    low, high = min(speed.rounds), max(speed.rounds)
-    rounds = f"median of {len(speed.rounds)} rounds in turn, {low:.2f} to {high:.2f}"
-    return f"On the same clips SGS is **{speed.median:.2f} times as fast** ({rounds}).\n"
+def speed_line(base: np.ndarray, atfr: np.ndarray) -> str:
+    """Clips a second with SGS over those without, round by round, in words."""
+    ratios = atfr / base
+    rounds = f"median of {len(ratios)} rounds in which the two take turns, {ratios.min():.2f} to {ratios.max():.2f}"
+    return f"With SGS it is **{np.median(ratios):.2f} times as fast** ({rounds}).\n"
 
 
 def costs(clips: Mapping[str, ClipCost]) -> str:
     """A markdown table of what single clips cost."""
-    lines = ["| a clip that moves | maps | GFLOPs | ms | ms without SGS |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = ["| motion in the clip | maps | GFLOPs | ms | ms without SGS |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, clip in clips.items():
         lines.append(
             f"| {name.replace('_', ' ')} | {clip.maps} of {clip.all_maps} | {clip.gflops:.3f} | {clip.ms:.1f} | "

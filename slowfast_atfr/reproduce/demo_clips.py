@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from slowfast_atfr.analysis.figures import ClipPicture, draw_merging
-from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
+from slowfast_atfr.analysis.timing import in_turn
 from slowfast_atfr.datasets import build_dataset, pathways
 from slowfast_atfr.datasets.demo_scene import TEMPLATES
 from slowfast_atfr.datasets.own_videos import OwnVideos
@@ -18,7 +18,7 @@ from slowfast_atfr.engine.run import watch_cost
 from slowfast_atfr.sgs import ClipRecord, record
 
 LAYER = "s2_sgs.pathway0"
-SPEED_CLIPS, ROUNDS = 64, 9
+SPEED_CLIPS, ROUNDS = 64, 7
 CLASSES = tuple(template.replace("[something]", "something") for template in TEMPLATES.values())
 
 
@@ -50,13 +50,13 @@ class ClipCost:
         return len(self.record.block)
 
 
-def speed_ratio(base: Predictor, atfr: Predictor) -> Figure:
-    """Clips a second with SGS over those without, on the first test clips, round by round in turn."""
+def side_by_side(base: Predictor, atfr: Predictor) -> tuple[np.ndarray, np.ndarray]:
+    """(ROUNDS,) clips a second without SGS and with it, on the first test clips; the two take turns."""
     dataset = build_dataset(base.cfg.TEST.DATASET, base.cfg, "val")
     clips = torch.stack([dataset[index].frames for index in range(min(SPEED_CLIPS, len(dataset)))])
     batches = clips.split(base.cfg.TEST.BATCH_SIZE)
     seconds = _seconds({"base": (base, batches), "atfr": (atfr, batches)})
-    return ratio("clips/s with SGS over without", seconds["base"], seconds["atfr"])
+    return len(clips) / seconds["base"], len(clips) / seconds["atfr"]
 
 
 def look_at_clips(base: Predictor, atfr: Predictor, paths: Mapping[str, Path]) -> dict[str, ClipCost]:
