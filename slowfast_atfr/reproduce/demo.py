@@ -1,5 +1,7 @@
 """The demo: train and test 3DResNet-18 without and with SGS on videos written on the spot, and compare the two."""
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ COLUMNS = {
     "maps after res2": "active_bins_s2",
     "clips/s": "rate",
 }
+LABELS = "something-something-v2-labels.json"
 AGAIN = "start the demo again to resume it"
 
 
@@ -116,14 +119,15 @@ def costs(clips: Mapping[str, ClipCost]) -> str:
 
 
 def whats_next(folder: Path, configs: Path, cfg: CfgNode) -> str:
-    """Where the results are, and what to try."""
-    atfr = f"--cfg {configs / RUNS[ATFR]}.yaml --checkpoint {cfg.OUTPUT_DIR} NUM_GPUS 0"
+    """Where the results are, and commands to try."""
+    python = os.path.relpath(sys.executable)
+    network = f"--cfg {configs / RUNS[ATFR]}.yaml --checkpoint {cfg.OUTPUT_DIR} --classes {folder / 'data' / LABELS}"
     return "\n".join(
         [
             f"Which maps were merged: {folder / 'merging.png'}; these tables: {folder / 'results.md'}",
             "Next, with videos of your own, or the demo's:",
-            f"  slowfast-atfr predict {folder / 'clips'} {atfr}",
-            f"  slowfast-atfr visualize {folder / 'clips/now_and_then.mp4'} {atfr}",
+            f"  {python} -m slowfast_atfr predict {folder / 'clips'} {network}",
+            f"  {python} -m slowfast_atfr visualize {folder / 'clips/now_and_then.mp4'} {network}",
             "To put SGS into a network that you have trained: docs/accuracy.md, the command at its end",
         ]
     )

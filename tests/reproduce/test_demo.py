@@ -2,11 +2,13 @@
 
 import json
 import logging
+import shlex
 from functools import partial
 
 import pytest
 import torch
 
+from slowfast_atfr.command import main
 from slowfast_atfr.datasets.demo import write_demo_dataset
 from slowfast_atfr.reproduce import demo
 from slowfast_atfr.reproduce.demo_screen import epoch_lines
@@ -41,7 +43,9 @@ def assert_same_weights(folder):
             torch.testing.assert_close(other[name], coarse[name])
 
 
-def test_both_networks_are_trained_tested_and_drawn_and_another_config_is_refused(repo, few_videos, tmp_path, capsys):
+def test_both_networks_are_trained_tested_and_drawn_and_another_config_is_refused(
+    repo, few_videos, tmp_path, capsys, monkeypatch
+):
     folder = tmp_path / "demo"
     run = partial(demo.run_demo, folder, repo / "configs/Demo")
     assert run(SMALL) == 0
@@ -57,6 +61,10 @@ def test_both_networks_are_trained_tested_and_drawn_and_another_config_is_refuse
     assert "json_stats" in (folder / "3dresnet18/stdout.log").read_text()
     assert len(shown.splitlines()) < 40
     assert_same_weights(folder)
+    monkeypatch.chdir(tmp_path)  # where the picture of the second command goes
+    for line in (line for line in shown.splitlines() if " -m slowfast_atfr " in line):
+        assert main(shlex.split(line)[3:]) == 0
+    assert "Holding something still" in capsys.readouterr().out and (tmp_path / "now_and_then.png").exists()
 
     assert run([*SMALL, "SGS.FEATURES", "mean", "TEST.BATCH_SIZE", "4"]) == 1
     told = capsys.readouterr().err
