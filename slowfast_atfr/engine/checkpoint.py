@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.checkpoint_file import CheckpointFile, read_checkpoint
 from slowfast_atfr.engine.checkpoint_import import load_weights
+from slowfast_atfr.engine.optimizer import LR_FACTOR
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_size, on_main
 from slowfast_atfr.utils.env import get_rng_state, set_rng_state
@@ -205,13 +206,16 @@ def load_run_weights(file: CheckpointFile, model: nn.Module, clear: Sequence[str
 def restore_run(file: CheckpointFile, optimizer: optim.Optimizer | None, state: RunState | None) -> int:
     """Bring back what a file holds besides the weights; arguments and result are those of `load_checkpoint`."""
     if optimizer is not None:
+        factors = [group.get(LR_FACTOR, 1.0) for group in optimizer.param_groups]  # the config's, as BASE_LR is
         try:
             optimizer.load_state_dict(file.rest["optimizer_state"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever stands in its place
             raise ConfigError(
-                f"{file.path} has no optimizer state that fits this run ({error}); keep to the SOLVER and BN settings "
-                f"that it was saved with. {ONLY_WEIGHTS}"
+                f"{file.path} has no optimizer state that fits this run ({error}); keep to the settings of SOLVER, "
+                f"BN and SGS.LR_FACTOR that it was saved with. {ONLY_WEIGHTS}"
             ) from None
+        for group, factor in zip(optimizer.param_groups, factors, strict=True):
+            group[LR_FACTOR] = factor
         _go_on_with_rng(file.rest.get("rng_state", []), file.path)
     if state is not None:
         left = state.load(file.rest)

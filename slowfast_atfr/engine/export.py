@@ -102,6 +102,11 @@ def check_exportable(cfg: CfgNode, kind: str) -> None:
     sgs = cfg.SGS
     if not sgs.ENABLE:
         return
+    if sgs.BATCHING != "packed":
+        raise ConfigError(
+            f"SGS.BATCHING is {sgs.BATCHING!r}, where a clip depends on its batch, and a file takes one clip: "
+            "export with packed"
+        )
     if sgs.WEIGHTED_HEAD and len(sgs.STAGES) > 1:
         raise ConfigError(
             f"SGS.WEIGHTED_HEAD is True and SGS.STAGES {sgs.STAGES}: how many frames a map replaces after two SGS "
@@ -173,6 +178,7 @@ def save_onnx(
     for output, name in zip(converted.model.graph.outputs, program.call_spec.out_spec.context, strict=True):
         output.name = name
     converted.model.metadata_props.update(metadata(cfg, classes))
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(path) as part:
         converted.save(part)
 
@@ -206,6 +212,11 @@ class Check:
     difference: float
     active: dict[str, int]
     expected: dict[str, int]
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the file does not do what the network does."""
+        return not self.difference <= TOLERANCE or self.active != self.expected
 
 
 def check_clips(cfg: CfgNode, seed: int = 0) -> dict[str, list[Tensor]]:

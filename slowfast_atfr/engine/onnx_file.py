@@ -12,7 +12,7 @@ import yaml
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from slowfast_atfr.config import load_cfg
+from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.config.load import flatten
 from slowfast_atfr.utils.errors import RunError
 
@@ -23,6 +23,7 @@ PATHS = (
     ("DATA", "PATH_TO_DATA_DIR"),
     ("DATA", "PATH_PREFIX"),
 )
+NETWORK = ("MODEL", "RESNET", "X3D", "SLOWFAST", "NONLOCAL", "BN", "SGS", "TEMPORAL_ATTENTION")  # sections of a config
 SCORES = "scores"  # the first output
 
 
@@ -89,7 +90,16 @@ class OnnxFile:
         return None if names is None else json.loads(names)
 
     def cfg(self, pairs: Sequence[str] = ()) -> CfgNode:
-        """The config that it was exported with, overridden by KEY VALUE pairs."""
+        """The config that it was exported with, overridden by KEY VALUE pairs.
+
+        Raises:
+            ConfigError: for a pair of the network, which is in the file.
+        """
+        fixed = [key for key in pairs[::2] if key.partition(".")[0] in NETWORK]
+        if fixed:
+            raise ConfigError(
+                f"{fixed[0]} is of the network, which {self.path} holds as it is; leave it out, or export anew"
+            )
         return load_cfg(None, [*pairs_of(self._metadata[CONFIG]), *pairs])
 
 

@@ -1,5 +1,6 @@
 """`torch.compile` of a network with SGS: what comes before the layer is compiled, what comes after runs as it is."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -8,9 +9,8 @@ from torch import nn
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.views import View
+from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
-
-_hidden: list[type] = []  # classes whose functions the compiler leaves alone
 
 
 def compile_network(model: nn.Module, **options: Any) -> Any:
@@ -19,9 +19,14 @@ def compile_network(model: nn.Module, **options: Any) -> Any:
     The layer and all functions of packed clips run outside of the compiler's graphs: lengths are known on the host only
     when they run.
     """
-    if not _hidden:  # not when this module is imported: it takes torch seconds to load its compiler
-        TemporalSampler.forward = torch.compiler.disable(TemporalSampler.forward)
-        for kind in (PackedClips, View, RaggedLength):
-            kind.__torch_function__ = classmethod(torch.compiler.disable(kind.__torch_function__.__func__))
-            _hidden.append(kind)
+    _hide()
     return torch.compile(model, **options)
+
+
+@cache  # once, and not when this module is imported: it takes torch seconds to load its compiler
+def _hide() -> None:
+    """Keep what packed clips do out of the compiler's sight, from now on."""
+    for layer in (TemporalSampler, PathwaySGS):
+        layer.forward = torch.compiler.disable(layer.forward)
+    for kind in (PackedClips, View, RaggedLength):
+        kind.__torch_function__ = classmethod(torch.compiler.disable(kind.__torch_function__.__func__))

@@ -35,7 +35,8 @@ def warn_of_zeros(model: nn.Module, target: nn.Module, after: str) -> None:
         logger.warning(
             "grouping is segments, and convolutions up to %r pad clips with zeros in time (%s): frames near the ends "
             "of a clip differ from others whatever they show, and a static clip is cut there. "
-            "slowfast_atfr.models.replicate_in_time(module) repeats the outer frames instead; weights fit both",
+            "slowfast_atfr.models.replicate_in_time(module) repeats the outer frames instead, in an nn.Conv3d with a "
+            "padding in numbers; weights fit both",
             after,
             listed,
         )

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import inspect
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -104,6 +105,10 @@ def insert_sgs(
         channels = channels_of(model, target, after, clip)
     if grouping not in GROUPINGS:
         raise ConfigError(f"grouping is {grouping!r}; choose one of {', '.join(GROUPINGS)}")
+    known = inspect.signature(GROUPINGS[grouping]).parameters
+    unknown = sorted(set(sgs_options) - set(known))
+    if unknown:
+        raise ConfigError(f"grouping {grouping!r} has no option {unknown[0]!r}; it takes {', '.join(list(known)[1:])}")
     sgs = GROUPINGS[grouping](channels, **sgs_options).train(target.training)
     sgs.label = after
     like = next((p for p in (*target.parameters(), *model.parameters()) if p.is_floating_point()), None)

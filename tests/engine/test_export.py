@@ -1,6 +1,7 @@
 """Exported files give what PyTorch gives, with as many maps as the clip asks for; what has no file is refused."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -161,6 +162,7 @@ def test_a_torch_file_by_the_command_line_has_its_config(small_weights, tmp_path
 
 
 REFUSED = [
+    ({"SGS.BATCHING": "padded"}, "SGS.BATCHING is 'padded'"),
     ({"SGS.SIMILARITY": "mean_mahalanobis"}, "SGS.SIMILARITY is 'mean_mahalanobis'.*--format torch"),
     ({"SGS.WEIGHTED_HEAD": True, "SGS.STAGES": "[res2, res3]", "SGS.PATHWAYS": "[1]"}, "SGS.STAGES"),
     (
@@ -175,6 +177,12 @@ def test_what_has_no_file_is_refused_with_a_remedy(monkeypatch, changes, words):
     monkeypatch.setattr(export, "needed", lambda package: None)
     with pytest.raises(ConfigError, match=words):
         check_exportable(cfg_of("Kinetics/SLOWFAST_8x8_R50_ATFR", changes), "onnx")
+
+
+def test_what_is_not_the_network_is_off():
+    good = export.Check("static", 1e-6, {"active_bins_s2": 1}, {"active_bins_s2": 1})
+    assert not good.is_off
+    assert replace(good, difference=float("nan")).is_off and replace(good, expected={"active_bins_s2": 2}).is_off
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch, small_weights, tmp_path, capsys):

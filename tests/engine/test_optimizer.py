@@ -3,6 +3,8 @@ import torch
 from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError, get_cfg
+from slowfast_atfr.engine.checkpoint import restore_run
+from slowfast_atfr.engine.checkpoint_file import CheckpointFile
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.models.norm import CountedBatchNorm
 from slowfast_atfr.sgs import SGS
@@ -113,3 +115,27 @@ def test_sgs_learns_at_its_own_rate():
     assert {rate for name, rate in found.items() if name.startswith("1.")} == {5.0} and len(found) == 2 + 5
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay[id(net[1].embed.bn.weight)] == cfg.BN.WEIGHT_DECAY
+
+
+def test_a_resume_takes_the_rate_of_sgs_from_the_config():
+    def optimizer(factor):
+        cfg = get_cfg()
+        cfg.SGS.LR_FACTOR = factor
+        return build_optimizer(SGS(4), cfg)
+
+    def resumed(saved, now):
+        file, mine = (
+            CheckpointFile("x.pyth", "pytorch", {}, {"optimizer_state": optimizer(saved).state_dict()}),
+            optimizer(now),
+        )
+        restore_run(file, mine, None)
+        set_lr(mine, 0.5)
+        return {group["lr"] for group in mine.param_groups}
+
+    assert resumed(3.0, 10.0) == {5.0} and resumed(1.0, 1.0) == {0.5}
+    with pytest.raises(ConfigError, match="SGS.LR_FACTOR"):
+        file = {"optimizer_state": optimizer(1.0).state_dict()}
+        net = nn.Sequential(SGS(4), nn.Conv3d(3, 4, 1))
+        cfg = get_cfg()
+        cfg.SGS.LR_FACTOR = 10.0
+        restore_run(CheckpointFile("x.pyth", "pytorch", {}, file), build_optimizer(net, cfg), None)

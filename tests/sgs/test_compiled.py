@@ -17,6 +17,14 @@ torch.testing.assert_close(compiled(clips), expected)
 compiled(clips).sum().backward()
 assert all(parameter.grad is not None for parameter in net.parameters())
 assert any("conv3d" in graph.code for graph in graphs), "what comes before SGS is in a graph"
+
+from slowfast_atfr import create_model
+
+own = create_model("Demo/SLOWFAST_R18_ATFR", RESNET__WIDTH_PER_GROUP=8).eval()
+pathways = [torch.randn(2, 3, frames, 16, 16) for frames in (8, 32)]
+with torch.no_grad():
+    expected = own(pathways)
+    torch.testing.assert_close(compile_network(own, backend="eager")(pathways), expected)
 """
 
 
