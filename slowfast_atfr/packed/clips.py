@@ -207,6 +207,16 @@ def _joined(frames: Tensor) -> Tensor:
     return joined
 
 
+def reshaped(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """x.reshape(sizes), but a batch of one keeps a batch stride with which torch's gradients are right.
+
+    `reshape` may give (1, C, H, W) strides (C, 1, W*C, C), with which `F.batch_norm` on CPUs returns wrong gradients.
+    """
+    if tuple(x.shape) == tuple(sizes):
+        return x
+    return (x.contiguous() if sizes[0] == 1 else x).reshape(sizes)
+
+
 def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
     """Lay clips of different lengths end to end.
 

@@ -1,5 +1,6 @@
 """Parts of packed clips along channels and space: indexing, cutting, repeating and turning round."""
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
@@ -71,13 +72,18 @@ def _index_view(x: View, index: Any) -> Any:
 def _frames_at(entry: Any, clip: int, length: int) -> list[int]:
     """Places of the frames of a clip that an index along time takes."""
     if isinstance(entry, slice):
-        bounds = (_of_clip(bound, clip) for bound in (entry.start, entry.stop, entry.step))
-        return list(range(length)[slice(*bounds)])
-    if isinstance(entry, Tensor):
-        entry = entry.nonzero().flatten() if entry.dtype == torch.bool else entry
-        entry = entry.tolist()
+        start, stop, step = (_of_clip(bound, clip) for bound in (entry.start, entry.stop, entry.step))
+        if step is not None and step <= 0:
+            raise ValueError(f"step must be greater than zero, got {step} for clip {clip}")
+        return list(range(length)[start:stop:step])
+    if isinstance(entry, Tensor) or isinstance(entry, list) and bool in map(type, entry):
+        return _numbers(length)[entry.cpu() if isinstance(entry, Tensor) else entry].tolist()
     places = entry if isinstance(entry, list) else [_of_clip(entry, clip)]
     return [range(length)[place] for place in places]
+
+
+def _numbers(size: int) -> Tensor:
+    return torch.arange(size, device="cpu")
 
 
 def _of_clip(number: Any, clip: int) -> Any:
@@ -90,16 +96,16 @@ def getitem(input: PackedClips, index: Any) -> Any:
 
     Frames are counted in each clip. A clip of which nothing is left is an error.
     """
-    if max(input.lengths) == 1 and _touches_frames(index):
+    if max(input.lengths) == 1 and _takes_clips(index):
         return to_dense(input)[index]
     return _index_view(View.of(input), index)
 
 
-def _touches_frames(index: Any) -> bool:
+def _takes_clips(index: Any) -> bool:
     if isinstance(index, PackedClips | View):
         return False
-    real = [entry for entry in _entries(index, 5) if entry is not None]
-    return any(not isinstance(real[at], slice) or real[at] != ALL for at in (0, 2))
+    of_clips = next(entry for entry in _entries(index, 5) if entry is not None)
+    return not isinstance(of_clips, slice) or of_clips != ALL
 
 
 @handles(Tensor.__setitem__)
@@ -143,12 +149,31 @@ def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
 
 @handles(torch.select, Tensor.select)
 def select(input: PackedClips, dim: int, index: int) -> Any:
-    return getitem(input, (ALL,) * (dim % 5) + (index,))
+    return getitem(input, (ALL,) * dim_of(View.of(input), dim) + (index,))
 
 
 @handles(torch.narrow, Tensor.narrow)
-def narrow(input: PackedClips, dim: int, start: int, length: int) -> PackedClips:
-    return getitem(input, (ALL,) * (dim % 5) + (slice(start, start + length),))
+def narrow(input: PackedClips, dim: int, start: int | Tensor, length: int) -> PackedClips:
+    """As many entries of a dimension from one on; both numbers may be those of each clip along time."""
+    dim, start = dim_of(View.of(input), dim), int(start) if isinstance(start, Tensor) else start
+
+    def places(clip: int, size: int) -> range:
+        first, count = (operator.index(_of_clip(number, clip)) for number in (start, length))
+        if not -size <= first <= size:
+            raise IndexError(f"start {first} is out of range")
+        first += size if first < 0 else 0
+        if count < 0 or first + count > size:
+            raise RuntimeError(f"narrow: clip {clip} of {size} frames has no {count} from {first} on")
+        return range(first, first + count)
+
+    if dim == 2:
+        return input.with_frames(*pick(to_frames(input)[0], input.layout, "narrow", places))
+    if dim == 0 and max(input.lengths) == 1:
+        return to_dense(input).narrow(0, start, length)
+    at = frame_dim("narrow", dim)
+    if isinstance(start, RaggedLength) or isinstance(length, RaggedLength):
+        raise refusal("narrow", EVERY)
+    return input.with_frames(to_frames(input)[0].narrow(at, start, length))
 
 
 @handles(torch.unbind, Tensor.unbind)
@@ -173,7 +198,13 @@ def tensor_split(input: PackedClips, indices_or_sections: Any, dim: int = 0) -> 
 
 @handles(torch.index_select, Tensor.index_select)
 def index_select(input: PackedClips, dim: int, index: Tensor) -> PackedClips:
-    return getitem(input, (ALL,) * (dim % 5) + (index,))
+    dim = dim_of(View.of(input), dim)
+    if dim == 2:
+        places = lambda _, length: _numbers(length).index_select(0, index.cpu()).tolist()  # noqa: E731
+        return input.with_frames(*pick(to_frames(input)[0], input.layout, "index_select", places))
+    if dim == 0 and max(input.lengths) == 1:
+        return to_dense(input).index_select(0, index)
+    return _pieces("index_select", input, dim, lambda frames, at: [frames.index_select(at, index)])[0]
 
 
 @handles(torch.repeat_interleave, Tensor.repeat_interleave)
@@ -195,7 +226,10 @@ def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedCli
 
 @handles(torch.flip, Tensor.flip)
 def flip(input: PackedClips, *order: Any, dims: Any = ()) -> PackedClips:
-    dims = {dim % 5 for dim in full_size(order or (dims,))}
+    named = [dim_of(View.of(input), dim) for dim in full_size(order or (dims,))]
+    dims = set(named)
+    if len(dims) < len(named):
+        raise RuntimeError(f"flip takes each dimension once, got {named}")
     if 2 in dims:
         input = _pick("flip", input, lambda frames: frames[::-1], None)
     return input.with_frames(to_frames(input)[0].flip([frame_dim("flip", dim) for dim in dims - {2}]))
@@ -203,17 +237,27 @@ def flip(input: PackedClips, *order: Any, dims: Any = ()) -> PackedClips:
 
 @handles(torch.roll, Tensor.roll)
 def roll(input: PackedClips, shifts: Any, dims: Any = ()) -> PackedClips:
-    dims, shifts = ([entry] if isinstance(entry, int) else list(entry) for entry in (dims, shifts))
+    """Each clip along its own dimensions; a shift along time may be one of each clip, such as x.size(2) // 2."""
+    dims, shifts = ([entry] if isinstance(entry, int | RaggedLength) else list(entry) for entry in (dims, shifts))
     if not dims:
         raise refusal("roll", "without dims mixes frames", "Name channels, time or space, dims=1")
-    inner = [(shift, dim) for shift, dim in zip(shifts, dims, strict=True) if dim % 5 != 2]
-    by = sum(shift for shift, dim in zip(shifts, dims, strict=True) if dim % 5 == 2)
-    if by:
-        input = _pick("roll", input, lambda frames: [frames[at - by % len(frames)] for at in frames], by)
+    if len(dims) != len(shifts):
+        raise RuntimeError(f"roll takes a shift for each dimension, got {len(shifts)} for {len(dims)}")
+    pairs = [(shift, dim_of(View.of(input), dim)) for shift, dim in zip(shifts, dims, strict=True)]
+    for shift in (shift for shift, dim in pairs if dim == 2):
+        key = shift.lengths if isinstance(shift, RaggedLength) else shift
+        input = input.with_frames(*pick(to_frames(input)[0], input.layout, "roll", partial(_rolled, shift), key))
+    inner = [(shift, frame_dim("roll", dim)) for shift, dim in pairs if dim != 2]
     if not inner:
         return input
-    shifts = [shift for shift, _ in inner]
-    return input.with_frames(to_frames(input)[0].roll(shifts, [frame_dim("roll", dim) for _, dim in inner]))
+    if any(isinstance(shift, RaggedLength) for shift, _ in inner):
+        raise refusal("roll", "by a number for each clip is for time only")
+    return input.with_frames(to_frames(input)[0].roll(*zip(*inner, strict=True)))
+
+
+def _rolled(shift: Any, clip: int, length: int) -> list[int]:
+    by = operator.index(_of_clip(shift, clip))
+    return [(at - by) % length for at in range(length)]
 
 
 @handles(Tensor.repeat, torch.tile, Tensor.tile)
@@ -230,10 +274,11 @@ def stack(tensors: Sequence[PackedClips], dim: int = 0) -> View:
     """Clips of the same lengths along a new dimension, not the first, as selective kernels weigh them."""
     x = tensors[0]
     alike = all(isinstance(other, PackedClips) and other.lengths == x.lengths for other in tensors)
-    if not alike or dim in (0, -6):
+    at = dim_of(View.of(x), dim, 1) if alike else 0
+    if not at:
         raise refusal("torch.stack", f"along dimension {dim} has no rule for these clips")
     dims = list(View.of(x).dims)
-    dims.insert(dim % 6, (4,))
+    dims.insert(at, (4,))
     return View(torch.stack([to_frames(other)[0] for other in tensors], -1), x.layout).with_dims(dims)
 
 

@@ -14,18 +14,20 @@ from slowfast_atfr.packed.sizes import expand_clips
 from slowfast_atfr.packed.views import MOVES, View, dim_of, transpose, view
 
 
-def _order(ndim: int, source: int | Sequence[int], destination: int | Sequence[int]) -> list[int]:
+def _order(x: View, source: int | Sequence[int], destination: int | Sequence[int]) -> list[int]:
     """The permutation that moves these dimensions there."""
     pairs = ([entry] if isinstance(entry, int) else list(entry) for entry in (source, destination))
-    source, destination = ([dim % ndim for dim in dims] for dims in pairs)
-    order = [dim for dim in range(ndim) if dim not in source]
+    source, destination = ([dim_of(x, dim) for dim in dims] for dims in pairs)
+    if len(set(source)) != len(destination) or len(set(destination)) != len(source):
+        raise RuntimeError(f"movedim takes each dimension once, got {source} to {destination}")
+    order = [dim for dim in range(x.ndim) if dim not in source]
     for place, dim in sorted(zip(destination, source, strict=True)):
         order.insert(place, dim)
     return order
 
 
 def movedim(x: View, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
-    return MOVES[Tensor.permute](x, _order(x.ndim, source, destination))
+    return MOVES[Tensor.permute](x, _order(x, source, destination))
 
 
 def expand(x: View, *size: Any, **_: Any) -> View:

@@ -57,7 +57,10 @@ def _frames_beside(function: Callable, x: View, other: View) -> Tensor:
 def _spread_beside(function: Callable, x: View, value: Tensor) -> Tensor:
     """An ordinary tensor that broadcasts over frames, and has an entry for each clip or broadcasts over clips."""
     value = value[(None,) * (x.ndim - value.ndim)]
-    clips, time = ([dim[:1] for dim in x.dims].index((axis,)) for axis in (CLIPS, FRAMES))
+    heads = [dim[:1] for dim in x.dims]
+    if (CLIPS,) not in heads or (FRAMES,) not in heads:
+        raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} beside {x}", REMEDY)
+    clips, time = heads.index((CLIPS,)), heads.index((FRAMES,))
     alone = x.dims[clips] == (CLIPS,)
     sizes = (1, len(x.layout.lengths)) if alone else (1,)
     if value.ndim != x.ndim or value.shape[time] != 1 or value.shape[clips] not in sizes:
@@ -124,7 +127,7 @@ def _cat(tensors: Sequence[View], dim: int = 0) -> Any:
 def _stack(tensors: Sequence[View], dim: int = 0) -> Any:
     x, *others = _alike(torch.stack, tensors)
     dims = list(x.dims)
-    dims.insert(dim % (x.ndim + 1), (x.frames.ndim,))
+    dims.insert(dim_of(x, dim, 1), (x.frames.ndim,))
     if dims[0][:1] != (CLIPS,):
         raise refusal("torch.stack", f"of views along dimension {dim} of {x} has no rule", REMEDY)
     return View(torch.stack([x.frames, *(other.frames for other in others)], -1), x.layout).with_dims(dims)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, of_layout, to_frames
+from slowfast_atfr.packed.clips import PackedClips, of_layout, reshaped, to_frames
 from slowfast_atfr.packed.dispatch import HANDLERS, handles, name_of, refusal
 from slowfast_atfr.packed.dispatch import REMEDY as REMEDY_PER_LENGTH
 from slowfast_atfr.packed.layout import Layout
@@ -134,7 +134,7 @@ def settled(view: View) -> Any:
     if rows != dims or FRAMES not in used:
         order = [max(axis, 0) for dim in rows for axis in dim]  # N, or N and T, is dimension 0 of the frames
         order += [axis for axis in range(frames.ndim) if axis not in order]
-        return frames.permute(order).reshape([prod(frames.shape[max(axis, 0)] for axis in dim) for dim in rows])
+        return reshaped(frames.permute(order), [prod(frames.shape[max(axis, 0)] for axis in dim) for dim in rows])
     if len(dims) != 5 or dims[0] != (CLIPS,) or dims[2] != (FRAMES,):
         return view
     channels, height, width = (view._size(dims[at]) for at in (1, 3, 4))
@@ -240,11 +240,11 @@ def transpose(x: View, dim0: int, dim1: int) -> Any:
     return x.with_dims(dims)
 
 
-def dim_of(x: View, dim: int) -> int:
-    """A dimension counted from the front."""
-    if not -x.ndim <= dim < x.ndim:
-        raise IndexError(f"dimension {dim} of {x.ndim}")
-    return dim % x.ndim
+def dim_of(x: View, dim: int, new: int = 0) -> int:
+    """A dimension counted from the front, of those of x and so many new ones."""
+    if not -(ndim := x.ndim + new) <= dim < ndim:
+        raise IndexError(f"dimension {dim} of {ndim}")
+    return dim % ndim
 
 
 def flatten(x: View, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -257,7 +257,7 @@ def flatten(x: View, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 def unsqueeze(x: View, dim: int) -> Any:
     dims = list(x.dims)
-    dims.insert(dim % (x.ndim + 1), ())
+    dims.insert(dim_of(x, dim, 1), ())
     return x.with_dims(dims)
 
 

@@ -25,11 +25,13 @@ def test_each_clip_as_alone_or_refused():
     assert sum(end != "equal" for _, _, end in found) <= MOST_REFUSED
 
 
-@pytest.mark.parametrize("lengths", [(3, 3), (2, 5), (4,)])
+@pytest.mark.parametrize("lengths", [(3, 3), (2, 5), (4,), (1,), (1, 1)])
 @pytest.mark.parametrize("kind", IDIOMS)
 def test_other_lengths(kind, lengths):
-    """Clips of one length, where more is allowed, and one clip."""
+    """Clips of one length, where more is allowed, and one clip; of one frame, those that torch takes of it."""
     ends = {line: outcome(line, lengths) for line in lines(kind)}
+    if max(lengths) == 1:
+        ends = {line: end for line, end in ends.items() if not end.startswith("no idiom: RuntimeError")}
     bad = [f"{line}: {end}" for line, end in ends.items() if end.partition(":")[0] not in ("equal", "refused")]
     assert not bad, "\n".join(bad)
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.packed.spaced import apart
+from tests.packed.sweep import outcome, run
 
 LENGTHS = (2, 5, 1, 5)
 
@@ -89,3 +90,95 @@ def test_tensors_of_t_are_where_the_clips_are():
     x = pack([torch.randn(4, length, 5, 5) for length in LENGTHS]).to("meta")
     zeros = torch.zeros(4, 2, x.size(2), 5, 5)
     assert isinstance(zeros, PackedClips) and zeros.device == x.device and zeros.lengths == LENGTHS
+
+
+ALONE = """
+    x[:, :, t // 2]
+    x[:, :, t - 1]
+    x[:, :, t - 1:]
+    x[:, :, :t]
+    x[:, 1:3, :t, 0]
+    x[:, :, [0, -1]]
+    torch.cat([x[:, :, :1], x], 2)
+    x.narrow(1, -2, 2)
+    x.narrow(1, torch.tensor(1), 2)
+    x.narrow(-1, -6, 6)
+    x.narrow(2, 0, t)
+    x.narrow(2, -1, 1)
+    x.narrow(2, t - 1, 1)
+    x.select(-4, -1)
+    x.index_select(1, torch.tensor(2))
+    x.index_select(2, torch.tensor(0))
+    x.index_select(-1, torch.tensor([5, 0], dtype=torch.int32))
+    x.roll(t // 2, 2)
+    x.roll(shifts=t // 2, dims=-3)
+    x.roll((t // 2, -1, 1), (2, 1, 2))
+    x.roll(-1, 2)
+    x.roll(7, 2)
+"""
+
+
+@pytest.mark.parametrize("lengths", [(1,), (1, 1), (1, 3), (3, 6)])
+@pytest.mark.parametrize("line", [line.strip() for line in ALONE.strip().splitlines()])
+def test_parts_of_clips_of_one_frame_as_of_longer_ones(line, lengths):
+    assert outcome(line, lengths) == "equal"
+
+
+REFUSED_BY_TORCH = """
+    x.narrow(1, 2, 5)
+    x.narrow(1, -5, 1)
+    x.narrow(2, 0, 4)
+    x.narrow(2, t, 1)
+    x.narrow(7, 0, 1)
+    x.select(7, 0)
+    x.select(-6, 0)
+    x.select(2, 6)
+    x.index_select(7, torch.tensor([0]))
+    x.index_select(1, torch.tensor([-1]))
+    x.index_select(2, torch.tensor([-1]))
+    x.index_select(1, torch.tensor([[0]]))
+    x.flip(7)
+    x.flip(2, 2)
+    x.roll(1, 7)
+    x.roll((1, 2), 1)
+    x.movedim(7, 1)
+    x.unsqueeze(9)
+    torch.stack([x, x], 9)
+    x[:, :, ::-1]
+    x[:, :, [True, False, True, True]]
+    x[:, :, 6]
+    x.narrow(2, 0, -1)
+    x.narrow(2, -7, 1)
+"""
+
+
+@pytest.mark.parametrize("lengths", [(1,), (1, 1), (1, 3), (3, 6)])
+@pytest.mark.parametrize("line", [line.strip() for line in REFUSED_BY_TORCH.strip().splitlines()])
+def test_what_torch_refuses_of_a_clip_is_refused_of_all(line, lengths):
+    """By an error of torch's own kind."""
+    clips = [torch.randn(4, length, 6, 6) for length in lengths]
+    with pytest.raises((IndexError, RuntimeError, ValueError)):
+        run(line, clips[0][None], clips[0][None], None)
+    with pytest.raises((IndexError, RuntimeError, ValueError)):
+        run(line, pack(clips), pack(clips), None)
+
+
+@pytest.mark.parametrize("lengths", [(1,), (1, 1), (1, 3)])
+def test_a_clip_of_which_no_frame_is_left(lengths):
+    with pytest.raises(ValueError, match="no frame of clip 0"):
+        pack([torch.randn(4, length, 6, 6) for length in lengths])[:, :, 1:]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x.permute(0, 1, 3, 4, 2).flatten(2) * torch.ones(n, 4, 1)",
+        "x.permute(2, 1, 0, 3, 4).flatten(1, 2) * torch.ones(1, 4, 1, 1)",
+        "x.roll(t // 2, 1)",
+        "x.narrow(1, 0, t)",
+    ],
+)
+def test_refused_by_name(line):
+    x = pack([torch.randn(4, length, 6, 6) for length in (2, 3)])
+    with pytest.raises(TypeError, match=r"\. [A-Z]"):
+        run(line, x, x, None)
