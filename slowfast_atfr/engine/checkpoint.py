@@ -206,7 +206,7 @@ def load_run_weights(file: CheckpointFile, model: nn.Module, clear: Sequence[str
 def restore_run(file: CheckpointFile, optimizer: optim.Optimizer | None, state: RunState | None) -> int:
     """Bring back what a file holds besides the weights; arguments and result are those of `load_checkpoint`."""
     if optimizer is not None:
-        factors = [group.get(LR_FACTOR, 1.0) for group in optimizer.param_groups]  # the config's, as BASE_LR is
+        factors = [group.get(LR_FACTOR) for group in optimizer.param_groups]  # the config's, as BASE_LR is
         try:
             optimizer.load_state_dict(file.rest["optimizer_state"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:  # whatever stands in its place
@@ -215,7 +215,8 @@ def restore_run(file: CheckpointFile, optimizer: optim.Optimizer | None, state: 
                 f"BN and SGS.LR_FACTOR that it was saved with. {ONLY_WEIGHTS}"
             ) from None
         for group, factor in zip(optimizer.param_groups, factors, strict=True):
-            group[LR_FACTOR] = factor
+            group.pop(LR_FACTOR, None)
+            group.update({} if factor is None else {LR_FACTOR: factor})
         _go_on_with_rng(file.rest.get("rng_state", []), file.path)
     if state is not None:
         left = state.load(file.rest)

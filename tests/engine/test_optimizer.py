@@ -129,6 +129,7 @@ def test_a_resume_takes_the_rate_of_sgs_from_the_config():
             optimizer(now),
         )
         restore_run(file, mine, None)
+        assert [group.keys() for group in mine.param_groups] == [group.keys() for group in optimizer(now).param_groups]
         set_lr(mine, 0.5)
         return {group["lr"] for group in mine.param_groups}
 
