@@ -40,7 +40,7 @@ def hear_ctrl_c() -> None:
 
 
 def start_processes(fn: Callable[..., None], *args: Any, world: int = 2, join: bool = True) -> Any:
-    """`fn(rank, *args)` in so many processes, as torch.multiprocessing.spawn has it, though with this one's imports.
+    """Run `fn(rank, *args)` in `world` processes, as torch.multiprocessing.spawn does; all is imported already.
 
     They have the environment, standard output and signals that this process had when it first called this.
     """

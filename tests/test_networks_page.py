@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from tests.packed.idioms import IDIOMS
-from tests.packed.sweep import lines
+from tests.packed.sweep import IDIOMS, lines
 
 
 @pytest.fixture

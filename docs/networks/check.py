@@ -89,7 +89,7 @@ def make(network: Network) -> tuple[Tensor, nn.Module, nn.Module]:
 
 
 def make_clips(network: Network, part: int) -> Tensor:
-    """(2, 3, T, H, W) random clips, the first of which holds still after this part of its frames."""
+    """(2, 3, T, H, W) random clips; the first one holds still after 1 / part of its frames."""
     clips = torch.randn(CLIPS, 3, *network.clip)
     still = network.clip[0] // part
     clips[0, :, still:] = clips[0, :, still, None]

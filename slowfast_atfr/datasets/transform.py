@@ -179,7 +179,6 @@ def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -
         frames: (N, T, H, W, 3) uint8 RGB.
     Returns:
         (N, 3, T_p, H, W) in channels_last_3d for each pathway p (slow, fast); one of them for networks with one.
-    Source: PySlowFast, `pack_pathway_output`: slow frames are linspace(0, T - 1, T // ALPHA), truncated.
     """
 
     def prepare(pixels: Tensor) -> Tensor:
@@ -187,7 +186,13 @@ def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -
 
     if num_pathways(cfg) == 1:
         return [prepare(frames)]
-    length = frames.shape[1]
-    slow = torch.linspace(0, length - 1, length // cfg.SLOWFAST.ALPHA).long()
-    slow = to_device(slow, frames.device)
+    slow = to_device(slow_frames(frames.shape[1], cfg), frames.device)
     return [prepare(frames.index_select(1, slow)), prepare(frames)]
+
+
+def slow_frames(length: int, cfg: CfgNode) -> Tensor:
+    """(T // SLOWFAST.ALPHA,) the frames of a clip of T that the slow pathway takes.
+
+    Source: PySlowFast, `pack_pathway_output`: linspace(0, T - 1, T // ALPHA), truncated.
+    """
+    return torch.linspace(0, length - 1, length // cfg.SLOWFAST.ALPHA).long()

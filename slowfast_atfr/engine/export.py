@@ -16,10 +16,11 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from slowfast_atfr.config import PATHWAY_NAMES, ConfigError, num_pathways
+from slowfast_atfr.config import ConfigError, num_pathways
+from slowfast_atfr.datasets.transform import slow_frames
 from slowfast_atfr.engine.onnx_file import SCORES, OnnxFile, metadata, needed
 from slowfast_atfr.sgs.one_clip import Grouped
-from slowfast_atfr.sgs.record import count_active, observed
+from slowfast_atfr.sgs.record import active_name, count_active, observed
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.files import replacing, write_whole
 
@@ -43,7 +44,6 @@ class OneClip(nn.Module):
 
     def forward(self, *pathways: Tensor) -> dict[str, Tensor]:
         groups: dict[str, Grouped] = {}
-
         with observed(self.network, lambda name, grouped: groups.update({name: grouped})), self._weighed(groups):
             scores = self.network(list(pathways))
         return {SCORES: scores} | {
@@ -76,12 +76,6 @@ def weighted(pathways: Sequence[Tensor], groups: dict[str, Grouped]) -> list[Ten
         share = sizes * grouped.members.any(1).sum() / sizes.sum()
         out[pathway] = out[pathway] * share[:, None, None]
     return out
-
-
-def active_name(layer: str, *, single: bool) -> str:
-    """What figures call the active maps of an SGS layer: s2_sgs.pathway1 is active_bins_s2_fast."""
-    stage, pathway = layer.removeprefix("module.").split("_sgs.pathway")
-    return f"active_bins_{stage}" if single else f"active_bins_{stage}_{PATHWAY_NAMES[int(pathway)]}"
 
 
 def check_exportable(cfg: CfgNode, kind: str) -> None:
@@ -166,7 +160,7 @@ def save_onnx(
         OSError: if the file cannot be written.
     """
     logger, level = logging.getLogger("torch.onnx"), logging.getLogger("torch.onnx").level
-    logger.setLevel(logging.ERROR)  # it misses torchvision, of which no network here has operators
+    logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, whose operators no network here uses
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -231,8 +225,7 @@ def as_pathways(clip: Tensor, cfg: CfgNode) -> list[Tensor]:
     """(1, 3, T, H, W) -> one for each pathway, slow frames as a data set picks them."""
     if num_pathways(cfg) == 1:
         return [clip.contiguous()]
-    slow = torch.linspace(0, clip.shape[2] - 1, clip.shape[2] // cfg.SLOWFAST.ALPHA).long()
-    return [clip.index_select(2, slow), clip.contiguous()]
+    return [clip.index_select(2, slow_frames(clip.shape[2], cfg)), clip.contiguous()]
 
 
 @torch.no_grad()

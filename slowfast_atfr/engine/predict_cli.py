@@ -72,7 +72,7 @@ def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse
     parser = FileArgumentParser(prog=prog, description="What a trained network says of one's own videos.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add_network_arguments(parser, required=False)
-    parser.add_argument("--onnx", metavar="FILE", help="of slowfast-atfr export: in the place of config and checkpoint")
+    parser.add_argument("--onnx", metavar="FILE", help="a file of export.py, instead of --cfg and --checkpoint")
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",
                         help="a prediction for each window of a clip's duration, so many seconds apart")  # fmt: skip
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes that are told (default 5)")

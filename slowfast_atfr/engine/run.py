@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.analysis import count_macs, model_summary
-from slowfast_atfr.config import PATHWAY_NAMES, num_pathways, per_pathway
+from slowfast_atfr.config import num_pathways, per_pathway
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.agreement import check_videos
@@ -29,6 +29,7 @@ from slowfast_atfr.models.borders import zero_padded_before_sgs
 from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
+from slowfast_atfr.sgs.record import active_name
 from slowfast_atfr.utils.distributed import RankInfo, share_state
 
 logger = logging.getLogger(__name__)
@@ -223,10 +224,8 @@ class Cost:
     def take(self) -> dict[str, np.ndarray]:
         """(N,) values of each clip of the last forward: gflops_per_clip, and such as active_bins_s2_fast."""
         clips = {"gflops_per_clip": self._macs.take() * 1e-9}
-        for layer, bins in self._active.take().items():  # layer: s2_sgs.pathway1
-            stage, pathway = layer.removeprefix("module.").split("_sgs.pathway")
-            name = f"active_bins_{stage}" if self._single else f"active_bins_{stage}_{PATHWAY_NAMES[int(pathway)]}"
-            clips[name] = bins.astype(np.float64)
+        for layer, bins in self._active.take().items():
+            clips[active_name(layer, single=self._single)] = bins.astype(np.float64)
         return clips
 
 

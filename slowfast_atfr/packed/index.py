@@ -1,4 +1,4 @@
-"""Parts of packed clips along channels and space: indexing, cutting, repeating and turning round."""
+"""Parts of packed clips along channels, time and space: indexing, cutting, repeating and turning round."""
 
 import operator
 from collections.abc import Callable, Hashable, Sequence
@@ -94,7 +94,7 @@ def _of_clip(number: Any, clip: int) -> Any:
 def getitem(input: PackedClips, index: Any) -> Any:
     """Parts of channels, frames, rows and columns, such as x[:, :8], x[:, :, 1:], x[:, [0, 2]] or x[..., -1].
 
-    Frames are counted in each clip. A clip of which nothing is left is an error.
+    Frames are counted in each clip, and every clip keeps at least one.
     """
     if max(input.lengths) == 1 and _takes_clips(index):
         return to_dense(input)[index]

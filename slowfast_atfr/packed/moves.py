@@ -1,6 +1,6 @@
 """More that only moves the dimensions of packed clips: `movedim`, `swapdims`, and sizes of 1 that are expanded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
 from slowfast_atfr.packed.sizes import expand_clips
-from slowfast_atfr.packed.views import MOVES, View, dim_of, transpose, view
+from slowfast_atfr.packed.views import MOVES, View, dim_of, of_clips, transpose, view
 
 
 def _order(x: View, source: int | Sequence[int], destination: int | Sequence[int]) -> list[int]:
@@ -63,13 +63,9 @@ MOVES.update(dict.fromkeys((Tensor.swapdims, torch.swapdims), transpose))
 MOVES.update(dict.fromkeys((Tensor.expand, Tensor.broadcast_to, torch.broadcast_to), expand))
 
 
-def _of_clips(move: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:
-    return move(View.of(input), *args, **kwargs)
-
-
-handles(Tensor.swapdims, torch.swapdims)(partial(_of_clips, transpose))
-handles(Tensor.unflatten, torch.unflatten)(partial(_of_clips, unflatten))
-handles(Tensor.movedim, torch.movedim, Tensor.moveaxis, torch.moveaxis)(partial(_of_clips, movedim))
+handles(Tensor.swapdims, torch.swapdims)(partial(of_clips, transpose))
+handles(Tensor.unflatten, torch.unflatten)(partial(of_clips, unflatten))
+handles(Tensor.movedim, torch.movedim, Tensor.moveaxis, torch.moveaxis)(partial(of_clips, movedim))
 handles(Tensor.broadcast_to, torch.broadcast_to)(expand_clips)
 
 

@@ -13,7 +13,7 @@ from slowfast_atfr.packed.clips import PackedClips, of_layout
 from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, call, handles, name_of, refusal
 from slowfast_atfr.packed.elementwise import elementwise
-from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, TIME_FIRST, View, dim_of, settled
+from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, TIME_FIRST, View, dim_of, of_clips, settled
 
 
 def _elementwise(function: Callable, *args: Any, **kwargs: Any) -> View:
@@ -146,10 +146,6 @@ def _named(x: Any) -> str:
     return f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)
 
 
-def _of_clips(rule: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:
-    return rule(View.of(input), *args, **kwargs)
-
-
 for _function, _handler in HANDLERS.items():
     if isinstance(_handler, partial) and _handler.func is elementwise:
         RULES[_function] = partial(_elementwise, _function)
@@ -166,4 +162,4 @@ for _function, _rule in (
     *((function, _matmul) for function in (torch.matmul, Tensor.matmul, Tensor.__matmul__)),
 ):
     RULES[_function] = partial(_rule, _function)
-    handles(_function)(partial(_of_clips, RULES[_function]))
+    handles(_function)(partial(of_clips, RULES[_function]))

@@ -241,7 +241,7 @@ def transpose(x: View, dim0: int, dim1: int) -> Any:
 
 
 def dim_of(x: View, dim: int, new: int = 0) -> int:
-    """A dimension counted from the front, of those of x and so many new ones."""
+    """A dimension counted from the front; new: how many dimensions x is about to get."""
     if not -(ndim := x.ndim + new) <= dim < ndim:
         raise IndexError(f"dimension {dim} of {ndim}")
     return dim % ndim
@@ -290,10 +290,11 @@ MOVES: dict[Callable, Callable] = {
 }
 
 
-def _of_clips(move: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:
-    return move(View.of(input), *args, **kwargs)
+def of_clips(rule: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:
+    """What a rule for views makes of packed clips."""
+    return rule(View.of(input), *args, **kwargs)
 
 
 for _function, _move in MOVES.items():
     if _function not in HANDLERS and _move is not same:
-        handles(_function)(partial(_of_clips, _move))
+        handles(_function)(partial(of_clips, _move))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
+from slowfast_atfr.config import PATHWAY_NAMES
 from slowfast_atfr.sgs.temporal_sampler import Sampled, TemporalSampler
 
 
@@ -42,6 +43,17 @@ class Record:
         return {
             name: float(np.mean([clip.num_active for clip in clips])) for name, clips in self.layers.items() if clips
         }
+
+
+def active_name(layer: str, *, single: bool) -> str:
+    """What figures call the active bins of an SGS layer: s2_sgs.pathway1 is active_bins_s2_fast.
+
+    Args:
+        layer: name of the module in the network, or in it under DDP.
+        single: whether the network has one pathway; s2_sgs.pathway0 is then active_bins_s2.
+    """
+    stage, pathway = layer.removeprefix("module.").split("_sgs.pathway")
+    return f"active_bins_{stage}" if single else f"active_bins_{stage}_{PATHWAY_NAMES[int(pathway)]}"
 
 
 class ActiveBins:

@@ -21,7 +21,8 @@ from slowfast_atfr.engine.export import (
 )
 from slowfast_atfr.engine.export_cli import main as export_main
 from slowfast_atfr.engine.onnx_file import OnnxFile
-from slowfast_atfr.models import build_model, fold_norms
+from slowfast_atfr.models import build_model
+from slowfast_atfr.reproduce.export_benchmark import settled
 from slowfast_atfr.utils.errors import RunError
 from tests.tiny_sets import small_pairs
 
@@ -80,22 +81,6 @@ def clips_of(cfg):
     return {name: as_pathways(clip, cfg) for name, clip in clips.items()}
 
 
-def lively(cfg, clips):
-    """A network whose scores and bins differ from clip to clip: norms, thresholds and classifier are of these clips."""
-    network = build_model(cfg)
-    for name, layer in network.named_modules():
-        if name.endswith("embed"):
-            torch.nn.init.normal_(layer.fc1.weight)
-            torch.nn.init.normal_(layer.fc2.weight)
-        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
-            layer.momentum = 1.0
-    batch = [torch.cat(pathway) for pathway in zip(*clips.values(), strict=True)]
-    with torch.no_grad():
-        scores = network.train()(batch)
-        torch.nn.init.normal_(network.head.projection.weight, std=0.01 / scores.std().item())
-    return fold_norms(network.eval())
-
-
 @pytest.fixture
 def compared(tmp_path):
     """Checks of a network's torch program and ONNX file on several clips."""
@@ -106,7 +91,7 @@ def compared(tmp_path):
         cfg = cfg_of(name, changes)
         check_exportable(cfg, "onnx")
         clips = clips_of(cfg)
-        network = lively(cfg, clips)
+        network = settled(build_model(cfg), list(clips.values()))
         program = export_program(network, cfg)
         save_onnx(program, tmp_path / "net.onnx", cfg, None)
         save_torch(program, tmp_path / "net.pt2", cfg, None)

@@ -50,7 +50,7 @@ def cfg_of(tmp_path, repo, monkeypatch):
 
 
 class Enough(Exception):
-    """Ends a run of which no more is looked at."""
+    """Ends a run when the test has seen what it needs."""
 
 
 def waits_of(gpu, monkeypatch, call, module, steps=2):

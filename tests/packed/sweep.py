@@ -1,4 +1,4 @@
-"""What becomes of each line of `idioms.py`, of packed clips against each clip alone: `python -m tests.packed.sweep`."""
+"""What becomes of each idiom, of packed clips against each clip alone, in float64: `python -m tests.packed.sweep`."""
 
 import math
 import traceback
@@ -15,8 +15,10 @@ import slowfast_atfr.packed
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.views import CLIPS, FRAMES, View
-from tests.packed.idioms import IDIOMS
+from tests.packed.idioms import LAYERS
+from tests.packed.idioms_of_shape import SHAPES
 
+IDIOMS = LAYERS | SHAPES
 LENGTHS = (3, 2, 4, 3)
 CHANNELS, SIZE = 4, 6
 

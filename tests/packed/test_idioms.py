@@ -1,11 +1,10 @@
-"""Every line of `idioms.py` is equal to each clip alone, values and gradients, or refused by an error with a remedy."""
+"""Every line of the sweep is equal to each clip alone, values and gradients, or refused by an error with a remedy."""
 
 import warnings
 
 import pytest
 
-from tests.packed.idioms import IDIOMS
-from tests.packed.sweep import LENGTHS, lines, outcome, outcomes
+from tests.packed.sweep import IDIOMS, LENGTHS, lines, outcome, outcomes
 
 MOST_REFUSED = 30
 

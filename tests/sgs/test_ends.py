@@ -1,4 +1,4 @@
-"""A network that pads time with zeros before segments is told so."""
+"""Segments after convolutions that pad time with zeros log a warning."""
 
 import logging
 import re

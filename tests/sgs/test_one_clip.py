@@ -20,7 +20,7 @@ KERNELS = sorted(name for name, _ in KERNEL_REGISTRY)
 
 
 def clip_of(frames=7, distinct=7, channels=6, side=5):
-    """(1, C, T, H, W) with so many different maps, each held."""
+    """(1, C, T, H, W) with this number of different maps, each repeated over neighbouring frames."""
     maps = torch.randn(1, channels, distinct, side, side) + 2 * torch.randn(1, channels, distinct, 1, 1)
     return maps[:, :, torch.arange(frames) * distinct // frames]
 
