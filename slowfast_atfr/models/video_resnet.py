@@ -4,6 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from fvcore.nn.weight_init import c2_msra_fill
@@ -22,7 +23,7 @@ from slowfast_atfr.models.norm import Norm, norm_from
 from slowfast_atfr.models.resnet import Clips, ResBlock, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
-from slowfast_atfr.packed import pack_dense, shortest_native_clip
+from slowfast_atfr.packed import PackedClips, pack_dense, shortest_native_clip, sizes_of, to_dense, with_sizes
 from slowfast_atfr.sgs import sgs_after
 from slowfast_atfr.utils.exporting import is_exporting
 
@@ -70,6 +71,7 @@ class VideoResNet(nn.Module):
                     self.add_module(f"s{index}_{suffix}", layers[STAGES[index - 1]])
             if index < 5 and num_pathways(cfg) == 2:
                 self.add_module(f"s{index}_fuse", FuseFastToSlow(dims[index - 1][1], **fusion))
+        self.last_sgs = max((1 + STAGES.index(stage) for stage in samplers), default=0)
         for stage in cfg.MODEL.REPLICATE_PAD_STAGES:
             self._replicate_pad(stage)
         self.longest_kernels = [_longest_kernel(self, f".pathway{pathway}_") for pathway in range(num_pathways(cfg))]
@@ -130,7 +132,7 @@ class VideoResNet(nn.Module):
             )
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
-        x = pathways
+        x, sizes = pathways, [None] * len(pathways)
         if not is_exporting():  # an exported file chooses its own layout
             x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in x]
             x = [pack_dense(clips) if self._is_short(pathway, clips) else clips for pathway, clips in enumerate(x)]
@@ -138,10 +140,25 @@ class VideoResNet(nn.Module):
             x = self._run_stage(f"s{index}", x)
             if index == 2 and hasattr(self, "pathway0_pool"):
                 x = [self.pathway0_pool(x[0])]  # the networks that have it have one pathway
-            for name in (f"s{index}_attention", f"s{index}_sgs", f"s{index}_fuse"):
-                if name in self._modules:
-                    x = self._modules[name](x)
-        return self.head(x)
+            if f"s{index}_attention" in self._modules:
+                x = self._modules[f"s{index}_attention"](x)
+            if f"s{index}_sgs" in self._modules:
+                x = self._modules[f"s{index}_sgs"](x)
+                sizes = [sizes_of(clips) if self.head.weighted else None for clips in x]
+                if index == self.last_sgs:
+                    x = self._dense_where_even(x)
+            if f"s{index}_fuse" in self._modules:
+                x = self._modules[f"s{index}_fuse"](x)
+        return self.head([_with_sizes(clips, own) for clips, own in zip(x, sizes, strict=True)])
+
+    def _dense_where_even(self, x: list[Clips]) -> list[Clips]:
+        """In inference, pathways whose clips have one length as dense tensors: views, on which fewer calls run.
+
+        A single clip always has one length. Gradients and compiled code keep packed clips.
+        """
+        if torch.is_grad_enabled() or self.compiled is not None:
+            return x
+        return [to_dense(clips) if isinstance(clips, PackedClips) and clips.layout.is_even else clips for clips in x]
 
     def _is_short(self, pathway: int, clips: Tensor) -> bool:
         """Whether gradients of torch's own convolutions of so few frames are wrong; packed clips know a way round."""
@@ -171,6 +188,11 @@ class VideoResNet(nn.Module):
                 module.start_at_one()
         nn.init.normal_(self.head.projection.weight, std=fc_std)
         nn.init.zeros_(self.head.projection.bias)
+
+
+def _with_sizes(clips: Clips, sizes: np.ndarray | None) -> Clips:
+    """Dense clips packed again, with the sizes of their maps."""
+    return clips if sizes is None or isinstance(clips, PackedClips) else with_sizes(pack_dense(clips), tuple(sizes))
 
 
 def _longest_kernel(model: nn.Module, part: str) -> int:

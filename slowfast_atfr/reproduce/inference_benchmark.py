@@ -52,6 +52,9 @@ SAMPLED = (
     Sampled("X3D-S", "Mini_Kinetics/X3D_S.yaml", 8, 5.7, 1.5),
     Sampled("SlowFast-8x8-R50, 64 frames", "SSv2/SLOWFAST_8x8_R50.yaml", BATCH, 32, 1.55),
     Sampled("3DResNet-18", "Mini_Kinetics/3DRESNET18.yaml", 4, 16, 1.55),
+    Sampled("X3D-S, a single clip", "Mini_Kinetics/X3D_S.yaml", 1, 5.7, None),
+    Sampled("SlowFast-8x8-R50, 64 frames, a single clip", "SSv2/SLOWFAST_8x8_R50.yaml", 1, 32, None),
+    Sampled("3DResNet-18, a single clip", "Mini_Kinetics/3DRESNET18.yaml", 1, 16, None),
 )
 
 
@@ -151,7 +154,8 @@ def over_base(
     inputs = random_inputs(cfg, device, sampled.batch)
     tasks = {"base": partial(base, inputs), "ATFR": partial(atfr, inputs)}
     seconds = in_turn(tasks, rounds=rounds, device=device, title=sampled.name)
-    note = f"{sampled.batch} clips, {sampled.maps:g} of {cfg.DATA.NUM_FRAMES} maps"
+    clips = f"{sampled.batch} clip{'s' * (sampled.batch > 1)}"
+    note = f"{clips}, {sampled.maps:g} of {cfg.DATA.NUM_FRAMES} maps"
     return speed(f"{sampled.name}, ATFR over base", seconds["base"], seconds["ATFR"], target=sampled.target, note=note)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slowfast_atfr.config import ConfigError, load_cfg
+from slowfast_atfr.config import ConfigError, load_cfg, num_pathways
 from slowfast_atfr.models import MODEL_REGISTRY, build_model
 from slowfast_atfr.models.attention import TemporalGate
 from slowfast_atfr.models.nonlocal_block import Nonlocal
@@ -127,6 +127,37 @@ def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways
         for index in range(len(clips)):
             alone = model(to_pathways(cfg, clips[index : index + 1]))[0]
             torch.testing.assert_close(together[index], alone, rtol=0, atol=1e-5)
+
+
+SEGMENTS = ("SGS.GROUPING", "segments", "SGS.WEIGHTED_HEAD", "True", "SGS.SIZE_PENALTY", "0.0")
+
+
+@pytest.mark.parametrize(
+    ("config", "pairs"),
+    [
+        ("Mini_Kinetics/3DRESNET18_ATFR.yaml", (*SEGMENTS, "SGS.NUM_BINS", "[5]")),
+        ("Kinetics/X3D_S_ATFR.yaml", (*SEGMENTS, "SGS.NUM_BINS", "[4]")),
+        ("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", (*SEGMENTS, "SGS.NUM_BINS", "[3, 7]", "SGS.WEIGHTED_HEAD", "False")),
+        ("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", (*SEGMENTS, "SGS.NUM_BINS", "[3]", "SGS.ALIGN_PATHWAYS", "True")),
+    ],
+)
+def test_clips_of_one_length_run_on_dense_tensors_with_the_results_of_packed_ones(
+    thin_cfg, to_pathways, moving_clips, config, pairs
+):
+    cfg = thin_cfg(config, *pairs)
+    model = build_model(cfg)
+    clips = to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES))
+    seen = []
+    model.s4.register_forward_pre_hook(lambda module, args: seen.extend(type(x) for x in args[0]))
+    with torch.no_grad():
+        model.train()(clips)
+        model.eval()
+        seen.clear()
+        dense = model(clips)
+    packed = model(clips)  # with gradients nothing changes its kind
+    kinds = num_pathways(cfg)
+    assert seen == [torch.Tensor] * kinds + [PackedClips] * kinds
+    torch.testing.assert_close(dense, packed, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("config", ATFR)
