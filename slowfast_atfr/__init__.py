@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {  # name: the module that has it
     "SGS": "slowfast_atfr.sgs",
-    "Predictor": "slowfast_atfr.engine.predict",
+    "Predictor": "slowfast_atfr.engine.inference.predict",
     "create_model": "slowfast_atfr.engine.create",
     "insert_sgs": "slowfast_atfr.sgs",
     "load_cfg": "slowfast_atfr.config",

@@ -30,9 +30,9 @@ class Command:
 COMMANDS = {
     "train": Command("engine.cli", "train the network of a config, then test it (tools/run_net.py)", is_run=True),
     "test": Command("engine.cli", "test the network of a config, without training", "test_only", is_run=True),
-    "predict": Command("engine.predict_cli", "classify videos of your own (tools/predict.py)"),
-    "export": Command("engine.export_cli", "write a trained network as a file that needs no Python (tools/export.py)"),
-    "visualize": Command("engine.visualize_cli", "draw what SGS merges in a video (tools/visualize_sgs.py)"),
+    "predict": Command("engine.inference.predict_cli", "classify videos of your own (tools/predict.py)"),
+    "export": Command("engine.inference.export_cli", "write a trained network as a file that needs no Python (tools/export.py)"),
+    "visualize": Command("engine.inference.visualize_cli", "draw what SGS merges in a video (tools/visualize_sgs.py)"),
     "prepare": Command("prepare.cli", "make a downloaded data set ready to train on (tools/prepare_data.py)"),
     "reproduce": Command(
         "reproduce.reproduce_tables",
@@ -41,10 +41,10 @@ COMMANDS = {
         reads_configs=True,
     ),
     "benchmark": Command(
-        "reproduce.benchmarks", "measure speed on this machine (tools/benchmark.py)", reads_configs=True
+        "reproduce.benchmarks.cli", "measure speed on this machine (tools/benchmark.py)", reads_configs=True
     ),
     "demo": Command(
-        "reproduce.demo_cli",
+        "reproduce.demo.cli",
         "train and test a small network without and with SGS on drawn videos (tools/demo.py)",
         is_run=True,
         reads_configs=True,

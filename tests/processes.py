@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from slowfast_atfr.engine.launch import leave_group
+from slowfast_atfr.engine.launch.processes import leave_group
 
 IMPORTED = ["pytest", "torch._dynamo", "torch.distributed.run", "slowfast_atfr.engine.cli", __name__]
 multiprocessing.set_forkserver_preload(IMPORTED)

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from slowfast_atfr.engine.checkpoint import checkpoint_path
+from slowfast_atfr.engine.checkpoint.save import checkpoint_path
 
 
 class Killed(BaseException):

@@ -8,7 +8,7 @@ from torch import nn
 
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.reproduce.train_benchmark import keep_bins
+from slowfast_atfr.reproduce.benchmarks.train import keep_bins
 from tests.fake_gpu import CUDA
 
 NETWORKS = {  # config, and what makes it thin; all have the depth of the real one

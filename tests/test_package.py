@@ -45,7 +45,7 @@ def test_each_name_can_be_the_first_that_is_used(repo):
 
 def test_the_names_are_those_of_the_rooms():
     from slowfast_atfr.config import load_cfg
-    from slowfast_atfr.engine.predict import Predictor
+    from slowfast_atfr.engine.inference.predict import Predictor
     from slowfast_atfr.sgs import SGS, insert_sgs
 
     assert set(slowfast_atfr.__all__) == NAMES <= set(dir(slowfast_atfr))

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from slowfast_atfr.reproduce.benchmarks import main
+from slowfast_atfr.reproduce.benchmarks.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(Path(__file__).resolve().parents[1] / "configs"))

@@ -7,7 +7,7 @@ from slowfast_atfr.utils.stop import hold_sigterm
 
 hold_sigterm()
 
-from slowfast_atfr.reproduce.demo_cli import main  # noqa: E402  (after SIGTERM is held)
+from slowfast_atfr.reproduce.demo.cli import main  # noqa: E402  (after SIGTERM is held)
 
 if __name__ == "__main__":
     raise SystemExit(main(Path(__file__).resolve().parents[1] / "configs"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a trained network as an ONNX file or a program of torch.export: export.py --cfg FILE --checkpoint FILE."""
 
-from slowfast_atfr.engine.export_cli import main
+from slowfast_atfr.engine.inference.export_cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What SGS merges in a video, as a picture and a page: visualize_sgs.py VIDEO --cfg FILE --checkpoint FILE."""
 
-from slowfast_atfr.engine.visualize_cli import main
+from slowfast_atfr.engine.inference.visualize_cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -12,12 +12,12 @@ import torch
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets import build_dataset
-from slowfast_atfr.engine.checkpoint import weights_at
-from slowfast_atfr.engine.checkpoint_import import load_weights
+from slowfast_atfr.engine.checkpoint.load_weights import load_weights
+from slowfast_atfr.engine.checkpoint.save import weights_at
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import lengths_of
+from slowfast_atfr.reproduce.study.timed_clips import register_timed_clips
 from slowfast_atfr.reproduce.tables import SCALED_DOWN, on_lists
-from slowfast_atfr.reproduce.timed_clips import register_timed_clips
 
 folder, weights, *pairs = sys.argv[1:]
 register_timed_clips()

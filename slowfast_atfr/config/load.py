@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from fvcore.common.config import CfgNode
 
+from slowfast_atfr.config.compat import OFF_IS_NONE, RENAMED, SET_BY_RUN, is_inert
 from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
-from slowfast_atfr.config.foreign import OFF_IS_NONE, RENAMED, SET_BY_RUN, is_inert
 from slowfast_atfr.config.names import find_config, near_names
 from slowfast_atfr.config.rooms import check_rooms
 from slowfast_atfr.config.validate import validate

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.datasets.timeline import Timeline
+from slowfast_atfr.datasets.decoding.timeline import Timeline
 
 
 class Windows:

@@ -10,9 +10,9 @@ from typing import TypeVar
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, Miscounted
-from slowfast_atfr.datasets.pyav_video import Video, VideoInfo
-from slowfast_atfr.datasets.torchcodec_video import TorchcodecVideo, load_decoder
+from slowfast_atfr.datasets.decoding.frame_reading import DecodeError, FrameTransform, Miscounted
+from slowfast_atfr.datasets.decoding.pyav_video import Video, VideoInfo
+from slowfast_atfr.datasets.decoding.torchcodec_video import TorchcodecVideo, load_decoder
 
 __all__ = [
     "DecodeError",

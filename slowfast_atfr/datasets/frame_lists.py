@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.frame_folder import FrameFolder, split_number
+from slowfast_atfr.datasets.decoding.frame_folder import FrameFolder, split_number
 from slowfast_atfr.datasets.string_table import StringTable
 
 HEADER = "original_vido_id video_id frame_id path labels"

@@ -14,8 +14,8 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import dataset_class
 from slowfast_atfr.datasets.clip_sampling import Windows, segment_indices
 from slowfast_atfr.datasets.decoder import DecodeError, Miscounted, Video, video_opener
+from slowfast_atfr.datasets.decoding.timeline import Timeline
 from slowfast_atfr.datasets.ssv2 import Ssv2
-from slowfast_atfr.datasets.timeline import Timeline
 from slowfast_atfr.datasets.video_dataset import FrameSource, VideoDataset, twice
 from slowfast_atfr.datasets.video_files import PREPARED, VIDEO_ENDINGS, is_video, walk_files
 from slowfast_atfr.datasets.views import cut_views

@@ -19,7 +19,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import DATASET_REGISTRY
 from slowfast_atfr.datasets.clip_sampling import segment_indices
 from slowfast_atfr.datasets.decoder import video_opener
-from slowfast_atfr.datasets.frame_folder import scan_folder
+from slowfast_atfr.datasets.decoding.frame_folder import scan_folder
 from slowfast_atfr.datasets.frame_lists import FrameFolders, read_frame_list
 from slowfast_atfr.datasets.string_table import StringTable
 from slowfast_atfr.datasets.video_dataset import FrameSource, VideoDataset

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.augment import cut_planned, draw_plans, erase_planned
-from slowfast_atfr.datasets.frame_reading import DecodeError, FrameTransform, NumberedFrames
+from slowfast_atfr.datasets.augmentation.augment import cut_planned, draw_plans, erase_planned
+from slowfast_atfr.datasets.decoding.frame_reading import DecodeError, FrameTransform, NumberedFrames
+from slowfast_atfr.datasets.decoding.reusable_buffer import SpareMemory
 from slowfast_atfr.datasets.items import Clip, Skip, Views
-from slowfast_atfr.datasets.spare_memory import SpareMemory
 from slowfast_atfr.datasets.transform import cut, val_window
 from slowfast_atfr.datasets.views import cut_views
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from fvcore.common.config import CfgNode
 
-from slowfast_atfr.datasets.frame_reading import NumberedFrames, places_of
+from slowfast_atfr.datasets.decoding.frame_reading import NumberedFrames, places_of
 from slowfast_atfr.datasets.transform import cut_into, view_windows
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.launch import TOLD, Main, launch
-from slowfast_atfr.engine.stops import note_stop
+from slowfast_atfr.engine.launch.processes import TOLD, Main, launch
+from slowfast_atfr.engine.launch.stops import note_stop
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo, is_initialized

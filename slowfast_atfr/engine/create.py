@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.engine.checkpoint import weights_at
-from slowfast_atfr.engine.checkpoint_import import HEAD, load_weights
+from slowfast_atfr.engine.checkpoint.load_weights import HEAD, load_weights
+from slowfast_atfr.engine.checkpoint.save import weights_at
 from slowfast_atfr.models import build_model
 
 

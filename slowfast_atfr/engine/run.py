@@ -15,9 +15,9 @@ from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.config import num_pathways, per_pathway
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
 from slowfast_atfr.datasets.transform import pathways
-from slowfast_atfr.engine.agreement import check_videos
-from slowfast_atfr.engine.checkpoint import load_for_test
+from slowfast_atfr.engine.checkpoint.save import load_for_test
 from slowfast_atfr.engine.ema import Ema
+from slowfast_atfr.engine.launch.consistency import check_videos
 from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes

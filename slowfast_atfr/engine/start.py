@@ -12,8 +12,10 @@ from fvcore.common.config import CfgNode
 from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.recipe import told
-from slowfast_atfr.engine.checkpoint import (
+from slowfast_atfr.config.config_diff import told
+from slowfast_atfr.engine.checkpoint.file import FILE_PATH, CheckpointFile, read_checkpoint
+from slowfast_atfr.engine.checkpoint.load_weights import load_weights
+from slowfast_atfr.engine.checkpoint.save import (
     ONLY_WEIGHTS,
     checkpoints_in,
     last_checkpoint,
@@ -22,8 +24,6 @@ from slowfast_atfr.engine.checkpoint import (
     restore_run,
     unwrapped,
 )
-from slowfast_atfr.engine.checkpoint_file import FILE_PATH, CheckpointFile, read_checkpoint
-from slowfast_atfr.engine.checkpoint_import import load_weights
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils.distributed import on_main
 from slowfast_atfr.utils.errors import RunError

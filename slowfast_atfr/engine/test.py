@@ -11,14 +11,14 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.datasets.loader import build_view_loader
 from slowfast_atfr.datasets.prefetch import prefetch
-from slowfast_atfr.engine.agreement import check_videos
+from slowfast_atfr.engine.launch.consistency import check_videos
+from slowfast_atfr.engine.metrics.meters import TestMeter, progress
 from slowfast_atfr.engine.run import build_for_test, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.engine.tested_videos import Tested, TestedVideos
 from slowfast_atfr.utils.distributed import RankInfo, in_any_process
 from slowfast_atfr.utils.env import seed_everything
-from slowfast_atfr.utils.meters import TestMeter, progress
 from slowfast_atfr.utils.precision import allow_tf32
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from fvcore.common.config import CfgNode
 
+from slowfast_atfr.config.config_diff import changed_keys
 from slowfast_atfr.config.load import flatten
-from slowfast_atfr.config.recipe import changed_keys
+from slowfast_atfr.engine.metrics.ensemble import Result, VideoScores
 from slowfast_atfr.utils.distributed import on_main
-from slowfast_atfr.utils.ensemble import Result, VideoScores
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.files import replacing
 

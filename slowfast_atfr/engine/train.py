@@ -9,13 +9,15 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from slowfast_atfr.datasets.augmentation.mixup import Mix, batch_rng, draw_mix
 from slowfast_atfr.datasets.items import Batch
 from slowfast_atfr.datasets.loader import build_train_loader
-from slowfast_atfr.datasets.mixup import Mix, batch_rng, draw_mix
 from slowfast_atfr.datasets.prefetch import prefetch
-from slowfast_atfr.engine.checkpoint import save_checkpoint
+from slowfast_atfr.engine.checkpoint.save import save_checkpoint
 from slowfast_atfr.engine.loss_guard import LossGuard, agree
 from slowfast_atfr.engine.lr_policy import lr_at_epoch
+from slowfast_atfr.engine.metrics.meters import TrainMeter, ValMeter, progress
+from slowfast_atfr.engine.metrics.tensorboard import TensorBoard
 from slowfast_atfr.engine.optimizer import set_lr
 from slowfast_atfr.engine.precise_bn import update_precise_bn
 from slowfast_atfr.engine.run import Cost, Run, build_run, enter_phase, to_inputs, watch_cost
@@ -25,10 +27,8 @@ from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.models.single_values import named_norms
 from slowfast_atfr.utils.distributed import RankInfo, gather_objects, in_any_process, share_buffers
 from slowfast_atfr.utils.env import get_rng_state, seed_everything, set_rng_state
-from slowfast_atfr.utils.meters import TrainMeter, ValMeter, progress
 from slowfast_atfr.utils.precision import allow_tf32
 from slowfast_atfr.utils.stop import Stopped, StopRequest
-from slowfast_atfr.utils.tensorboard import TensorBoard
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from slowfast_atfr.config import NORM_TYPES, ConfigError
 from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
 from slowfast_atfr.models.sync_norm import has_kernels, sync_batch_norm
 from slowfast_atfr.packed import PackedClips, from_frames, over_frames, to_frames
-from slowfast_atfr.packed.spaced import flat
+from slowfast_atfr.packed.gapped import flat
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]

@@ -15,7 +15,7 @@ from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
 from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames, with_one_gap
-from slowfast_atfr.packed.spaced import flat
+from slowfast_atfr.packed.gapped import flat
 
 Clips = Tensor | PackedClips
 

@@ -27,8 +27,8 @@ from slowfast_atfr.packed.convert import (
     weighted_by_size,
     with_sizes,
 )
+from slowfast_atfr.packed.gapped import keep_apart, with_one_gap
 from slowfast_atfr.packed.lengthwise import run_lengthwise
-from slowfast_atfr.packed.spaced import keep_apart, with_one_gap
 from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
 
 __all__ = [

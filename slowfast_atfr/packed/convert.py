@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.overrides import handle_torch_function
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.copies import place, spread, take
 from slowfast_atfr.packed.dispatch import handles, name_of
+from slowfast_atfr.packed.gapped import flat, with_gaps, with_one_gap
+from slowfast_atfr.packed.gather_scatter import place, spread, take
 from slowfast_atfr.packed.layout import Layout, starts_of
-from slowfast_atfr.packed.spaced import flat, with_gaps, with_one_gap
 
 
 def lengths_of(x: Tensor | PackedClips) -> tuple[int, ...]:

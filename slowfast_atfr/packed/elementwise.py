@@ -16,11 +16,11 @@ from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.convert import to_dense
-from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
+from slowfast_atfr.packed.gapped import apart, flat, with_gaps
+from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.ragged import RaggedLength
-from slowfast_atfr.packed.spaced import apart, flat, with_gaps
 from slowfast_atfr.utils.upload import upload
 
 NAMES = """

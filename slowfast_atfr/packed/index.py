@@ -10,11 +10,11 @@ from torch import Tensor
 
 from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import to_dense
-from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.frames import pick
+from slowfast_atfr.packed.gapped import flat
+from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
-from slowfast_atfr.packed.spaced import flat
 from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
 
 ALL = slice(None)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast_atfr.packed.slots import Window, slots
+from slowfast_atfr.packed.buffer_layout import Window, slots
 from slowfast_atfr.utils.upload import upload
 
 T = TypeVar("T")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.convert import each_alone, native, per_length
 from slowfast_atfr.packed.dispatch import SIZED, handles, refusal
@@ -19,7 +20,6 @@ from slowfast_atfr.packed.elementwise import UNEQUAL, all_lengths
 from slowfast_atfr.packed.frames import join
 from slowfast_atfr.packed.index import frame_dim
 from slowfast_atfr.packed.ragged import is_ragged, layout_of
-from slowfast_atfr.packed.slots import triple
 
 for _function in (F.prelu, F.channel_shuffle):
     handles(_function)(partial(native, _function))

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
-from slowfast_atfr.packed.copies import exact_type, place, pool, take
 from slowfast_atfr.packed.dispatch import call, handles, refusal
+from slowfast_atfr.packed.gapped import frames_in_place
+from slowfast_atfr.packed.gather_scatter import exact_type, place, pool, take
 from slowfast_atfr.packed.ragged import RaggedLength
-from slowfast_atfr.packed.slots import triple
-from slowfast_atfr.packed.spaced import frames_in_place
 from slowfast_atfr.packed.views import View, squeeze
 
 Dims = int | Sequence[int] | None

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from slowfast_atfr.packed.clips import PackedClips, of_layout, to_frames
-from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import SIZED, handles, name_of, refusal
+from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.ragged import RaggedLength, full_size, layout_of
 from slowfast_atfr.packed.views import CLIPS, FRAMES, View
 

@@ -3,7 +3,7 @@
 - No look across time (kernel, stride 1, padding 0 in T): the frames are the batch of the 2-D function.
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
 - Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
-- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`slots.py`), the native function runs
+- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`buffer_layout.py`), the native function runs
   over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and those run as a
   dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or is much faster.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
@@ -19,14 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.packed import cpu_quirks
+from slowfast_atfr.packed.buffer_layout import Window, triple
 from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
-from slowfast_atfr.packed.copies import exact_type, place, take
 from slowfast_atfr.packed.dispatch import handles, refusal
+from slowfast_atfr.packed.gapped import apart, can_stay_apart, clear, flat
+from slowfast_atfr.packed.gather_scatter import exact_type, place, take
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.reduce import amax, mean
-from slowfast_atfr.packed.slots import Window, triple
-from slowfast_atfr.packed.spaced import apart, can_stay_apart, clear, flat
 
 Size = int | Sequence[int]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from slowfast_atfr.packed.along import reduced
 from slowfast_atfr.packed.clips import PackedClips, of_layout
-from slowfast_atfr.packed.copies import spread
 from slowfast_atfr.packed.dispatch import HANDLERS, call, handles, name_of, refusal
 from slowfast_atfr.packed.elementwise import elementwise
+from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, TIME_FIRST, View, dim_of, of_clips, settled
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.decoder import Video, use_video
-from slowfast_atfr.datasets.frame_folder import FrameFolder, scan_folder
+from slowfast_atfr.datasets.decoding.frame_folder import FrameFolder, scan_folder
 from slowfast_atfr.utils.files import write_whole
 
 HEADER = ["path", "reason"]

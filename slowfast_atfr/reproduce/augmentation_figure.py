@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from slowfast_atfr.config import get_cfg
-from slowfast_atfr.datasets.augment import cut_planned, draw_plans, erase_planned
+from slowfast_atfr.datasets.augmentation.augment import cut_planned, draw_plans, erase_planned
+from slowfast_atfr.datasets.augmentation.mixup import Mix
 from slowfast_atfr.datasets.demo_scene import draw_video
-from slowfast_atfr.datasets.mixup import Mix
 
 SIDE, SHOWN, GAP, LABEL = 96, 5, 4, 180  # pixels of a frame, frames of a row, pixels between, pixels of a row's name
 _NO_POLICY = {"AA_TYPE": "", "COLOR_JITTER": 0.0, "RE_PROB": 0.0}

@@ -17,12 +17,12 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.datasets.build import num_splits
 from slowfast_atfr.engine.cli import exit_status
-from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.launch.processes import launch
+from slowfast_atfr.reproduce.benchmarks.train import seconds_of_a_clip
 from slowfast_atfr.reproduce.runner import read_result, run_once, write_json
 from slowfast_atfr.reproduce.runtime_table import runtime_table
 from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, printed_table, ratio_table, result_table
 from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table, on_lists
-from slowfast_atfr.reproduce.train_benchmark import seconds_of_a_clip
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.logging import setup_logging

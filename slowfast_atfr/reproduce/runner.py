@@ -9,8 +9,8 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.config.config_diff import changed_keys, told
 from slowfast_atfr.config.load import flatten
-from slowfast_atfr.config.recipe import changed_keys, told
 from slowfast_atfr.engine.cli import train_and_test
 from slowfast_atfr.utils.distributed import RankInfo, on_main
 from slowfast_atfr.utils.errors import RunError

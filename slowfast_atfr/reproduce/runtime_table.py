@@ -10,10 +10,10 @@ import torch
 from slowfast_atfr.analysis.timing import machine
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.reproduce.model_benchmark import LOCAL_NORMS, halve_maps, measure_pair, random_inputs
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, halve_maps, measure_pair, random_inputs
+from slowfast_atfr.reproduce.benchmarks.train import SUBJECTS, compare_steps, fits, largest
 from slowfast_atfr.reproduce.table_report import printed_table, ratio_table
 from slowfast_atfr.reproduce.tables import Table
-from slowfast_atfr.reproduce.train_benchmark import SUBJECTS, compare_steps, fits, largest
 
 ROUNDS = 3
 

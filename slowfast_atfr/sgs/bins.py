@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from slowfast_atfr.packed.copies import place, take
+from slowfast_atfr.packed.gather_scatter import place, take
 from slowfast_atfr.packed.layout import Layout, Placement
 from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.utils.precision import full_precision_matmul

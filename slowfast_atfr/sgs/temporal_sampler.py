@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import MAX_BINS, ConfigError
 from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, sizes_of, to_dense, to_frames, with_sizes
-from slowfast_atfr.packed.copies import place
+from slowfast_atfr.packed.gather_scatter import place
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
 from slowfast_atfr.sgs.one_clip import Grouped, add_up

@@ -14,7 +14,7 @@ from slowfast_atfr.datasets.clip_sampling import (
     window_indices,
     window_length,
 )
-from slowfast_atfr.datasets.timeline import Timeline
+from slowfast_atfr.datasets.decoding.timeline import Timeline
 
 
 def test_a_window_lasts_as_long_at_any_rate():

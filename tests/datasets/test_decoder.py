@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from slowfast_atfr.datasets import decoder
 from slowfast_atfr.datasets.decoder import DecodeError, Video, VideoInfo, open_video, probe, read_frames, video_opener
-from slowfast_atfr.datasets.picture import ToRgb
+from slowfast_atfr.datasets.decoding.to_rgb import ToRgb
 
 KINDS = (
     "b_frames",

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.frame_folder import FrameFolder
+from slowfast_atfr.datasets.decoding.frame_folder import FrameFolder
 from slowfast_atfr.datasets.frame_lists import HEADER, FrameFolders, read_frame_list
 
 

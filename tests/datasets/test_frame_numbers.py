@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.datasets.decoding.torchcodec_video import load_decoder
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.ssv2 import Ssv2
-from slowfast_atfr.datasets.torchcodec_video import load_decoder
 
 FRAMES, RATE, TARGET_FPS, COUNT = 8, 4, 30, 60  # frames of a clip, their stride, at this rate; frames of a video
 KINDS = (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from slowfast_atfr.datasets.decoder import open_video, read_frames
-from slowfast_atfr.datasets.frame_reading import DecodeError
+from slowfast_atfr.datasets.decoding.frame_reading import DecodeError
 from tests.datasets.conftest import X264
 
 

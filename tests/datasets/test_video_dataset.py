@@ -8,7 +8,7 @@ import torch
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets import video_dataset
-from slowfast_atfr.datasets.augment import cut_planned, erase_planned
+from slowfast_atfr.datasets.augmentation.augment import cut_planned, erase_planned
 from slowfast_atfr.datasets.decoder import DecodeError
 from slowfast_atfr.datasets.transform import cut, val_window, view_windows
 from slowfast_atfr.datasets.video_dataset import MAX_REPLACEMENTS, VideoDataset

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.checkpoint import save_checkpoint
-from slowfast_atfr.engine.export_cli import main as export_main
+from slowfast_atfr.engine.checkpoint.save import save_checkpoint
+from slowfast_atfr.engine.inference.export_cli import main as export_main
 from slowfast_atfr.models import build_model
 from tests.engine.foreign_weights import shuffled
 from tests.engine.small_run import make_cfg, make_run, step

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from slowfast_atfr.engine.checkpoint_file import CheckpointFile
+from slowfast_atfr.engine.checkpoint.file import CheckpointFile
 
 R50 = (3, 4, 6, 3)
 COUNTER = "num_batches_tracked"

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from slowfast_atfr.engine.cli import main
+from slowfast_atfr.engine.metrics.meters import TrainMeter
 from slowfast_atfr.utils.distributed import get_rank
-from slowfast_atfr.utils.meters import TrainMeter
 
 
 def die_at(marks: Path, places: str) -> None:

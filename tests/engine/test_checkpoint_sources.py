@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.engine.checkpoint import load_for_test
-from slowfast_atfr.engine.checkpoint_file import CheckpointFile, read_checkpoint
-from slowfast_atfr.engine.checkpoint_import import load_weights
+from slowfast_atfr.engine.checkpoint.file import CheckpointFile, read_checkpoint
+from slowfast_atfr.engine.checkpoint.load_weights import load_weights
+from slowfast_atfr.engine.checkpoint.save import load_for_test
 from slowfast_atfr.models import build_model
 from tests.engine.foreign_weights import R50, caffe2_names, clips, of_torch, same, shuffled, weights_of
 from tests.engine.small_run import start_from

@@ -3,8 +3,8 @@ import torch
 from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError, get_cfg
-from slowfast_atfr.engine.checkpoint import restore_run
-from slowfast_atfr.engine.checkpoint_file import CheckpointFile
+from slowfast_atfr.engine.checkpoint.file import CheckpointFile
+from slowfast_atfr.engine.checkpoint.save import restore_run
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.models.norm import CountedBatchNorm
 from slowfast_atfr.sgs import SGS

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.checkpoint import checkpoint_path
-from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.checkpoint.save import checkpoint_path
+from slowfast_atfr.engine.launch.processes import launch
+from slowfast_atfr.engine.metrics.meters import TrainMeter
 from slowfast_atfr.engine.train import train
-from slowfast_atfr.utils.meters import TrainMeter
 from tests.engine import double
 from tests.processes import free_port, start_processes
 from tests.runs import Killed, stats_of

@@ -10,10 +10,10 @@ import pytest
 from slowfast_atfr.engine import test as testing
 from slowfast_atfr.engine import train as train_module
 from slowfast_atfr.engine.cli import main
-from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.launch.processes import launch
+from slowfast_atfr.engine.metrics.meters import TrainMeter
 from slowfast_atfr.engine.multigrid import MultigridSchedule
 from slowfast_atfr.engine.train import train
-from slowfast_atfr.utils.meters import TrainMeter
 from slowfast_atfr.utils.stop import EXIT_STATUS
 from tests.runs import Killed, assert_same, last, stats_of
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from slowfast_atfr.config import ConfigError, get_cfg
-from slowfast_atfr.engine import checkpoint_file
-from slowfast_atfr.engine.checkpoint import load_checkpoint, load_for_test, save_checkpoint
-from slowfast_atfr.engine.checkpoint_file import read_checkpoint
+from slowfast_atfr.engine.checkpoint import file as checkpoint_file
+from slowfast_atfr.engine.checkpoint.file import read_checkpoint
+from slowfast_atfr.engine.checkpoint.save import load_checkpoint, load_for_test, save_checkpoint
 from tests.engine.small_run import make_cfg, make_net, make_run, same, start_from
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.cli import main as run_net
-from slowfast_atfr.utils import tensorboard
+from slowfast_atfr.engine.metrics import tensorboard
+from slowfast_atfr.engine.metrics.tensorboard import TensorBoard
 from slowfast_atfr.utils.errors import RunError
-from slowfast_atfr.utils.tensorboard import TensorBoard
 from tests.runs import Killed, stats_of
 from tests.tiny_sets import small_pairs, write_clips
 

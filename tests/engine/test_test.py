@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.launch.processes import launch
 from slowfast_atfr.engine.test import test as run_test
 from slowfast_atfr.models import build_model
 from slowfast_atfr.utils.distributed import RankInfo

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slowfast_atfr.engine.metrics.ensemble import Result, VideoScores
 from slowfast_atfr.engine.tested_videos import NAME, Tested, TestedVideos
-from slowfast_atfr.utils.ensemble import Result, VideoScores
 from tests.engine.small_run import make_cfg
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from slowfast_atfr.engine import train as train_module
-from slowfast_atfr.engine.checkpoint import checkpoint_path
+from slowfast_atfr.engine.checkpoint.save import checkpoint_path
 from slowfast_atfr.engine.cli import main
-from slowfast_atfr.engine.launch import launch
+from slowfast_atfr.engine.launch.processes import launch
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
 from tests.holder import Holder

@@ -9,7 +9,7 @@ import torch
 
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.engine import train as train_module
-from slowfast_atfr.engine.checkpoint import checkpoint_path
+from slowfast_atfr.engine.checkpoint.save import checkpoint_path
 from slowfast_atfr.engine.run import build_for_test, to_inputs
 from slowfast_atfr.engine.step import GradientSteps
 from slowfast_atfr.engine.train import train

@@ -10,7 +10,7 @@ import torch
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets import pathways
 from slowfast_atfr.datasets.own_videos import OwnVideos
-from slowfast_atfr.engine.visualize_cli import main
+from slowfast_atfr.engine.inference.visualize_cli import main
 from slowfast_atfr.models import build_model
 from slowfast_atfr.sgs import record
 from tests.tiny_sets import small_pairs, write_clip

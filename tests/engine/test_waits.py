@@ -17,7 +17,7 @@ from tests.tiny_sets import small_pairs, write_clip
 RANK = RankInfo(device=CUDA)
 TRAINING = {"sgs.temporal_sampler.on_host: cpu": 1, "engine.loss_guard.agree: tolist": 1}  # a step
 EVALUATION = {"sgs.temporal_sampler.on_host: cpu": 1}
-TESTING = {**EVALUATION, "engine.test._now: synchronize": 2, "utils.meters.update: cpu": 1}
+TESTING = {**EVALUATION, "engine.test._now: synchronize": 2, "engine.metrics.meters.update: cpu": 1}
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from slowfast_atfr.engine import launch
 from slowfast_atfr.engine.cli import main
+from slowfast_atfr.engine.launch import processes as launch
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.models import MODEL_REGISTRY, build_model, video_resnet
 from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages, check_compiler
 from slowfast_atfr.models.resnet import ResBlock
-from slowfast_atfr.reproduce.train_benchmark import keep_bins
+from slowfast_atfr.reproduce.benchmarks.train import keep_bins
 from slowfast_atfr.sgs import insert_sgs, record
 
 ON = ["MODEL.COMPILE", "True"]

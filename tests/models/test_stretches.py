@@ -8,7 +8,7 @@ from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.resnet import ResBlock
 from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.reproduce.train_benchmark import keep_bins
+from slowfast_atfr.reproduce.benchmarks.train import keep_bins
 
 CONFIGS = [
     "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml",

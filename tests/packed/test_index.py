@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.packed.spaced import apart
+from slowfast_atfr.packed.gapped import apart
 from tests.packed.sweep import outcome, run
 
 LENGTHS = (2, 5, 1, 5)

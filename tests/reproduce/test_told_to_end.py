@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from slowfast_atfr.reproduce import demo
-from slowfast_atfr.utils.meters import TrainMeter
+from slowfast_atfr.engine.metrics.meters import TrainMeter
+from slowfast_atfr.reproduce.demo import run as demo
 from slowfast_atfr.utils.stop import EXIT_STATUS
 from tests.processes import Program
 from tests.tiny_sets import small_pairs, write_clip, write_ucf101

@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 
-from slowfast_atfr.engine.predict_cli import parse_args
-from slowfast_atfr.engine.visualize_cli import main as visualize
+from slowfast_atfr.engine.inference.predict_cli import parse_args
+from slowfast_atfr.engine.inference.visualize_cli import main as visualize
 from slowfast_atfr.prepare.cli import parse
 from slowfast_atfr.utils.arguments import existing_folder, file_to_write, folder_to_write
 

@@ -1,0 +1,1 @@
+"""Accuracy, meters, results video by video, TensorBoard."""

@@ -1,0 +1,1 @@
+"""What SGS, packed clips, training, loading and exported files cost: tools/benchmark.py."""

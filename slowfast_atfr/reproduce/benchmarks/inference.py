@@ -1,0 +1,179 @@
+"""How fast networks infer: as this package runs them, beside plain eager code, and with SGS beside without."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
+from slowfast_atfr.config import load_cfg
+from slowfast_atfr.models import build_model, fold_norms
+from slowfast_atfr.models.resnet import Swish
+from slowfast_atfr.models.stem import StemConv3d
+from slowfast_atfr.packed import pack, pad_lengths, to_dense
+from slowfast_atfr.reproduce.benchmarks.models import BATCH, LOCAL_NORMS, random_inputs
+from slowfast_atfr.reproduce.benchmarks.subprocess_call import in_own_process
+from slowfast_atfr.reproduce.benchmarks.train import keep_bins
+
+MIXED = (3, 10, 7, 5, 8, 4, 9, 6)  # frames of clips of X3D-S, of 13
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A network without SGS, and how much faster than plain eager code it is to be."""
+
+    name: str
+    config: str
+    batch: int
+    target: float
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A network with SGS that keeps so many maps on average, and how much faster than without it is to be."""
+
+    name: str
+    config: str
+    batch: int
+    maps: float
+    target: float | None
+
+
+DENSE = (
+    Dense("X3D-S", "Kinetics/X3D_S.yaml", 8, 3),
+    Dense("SlowFast-8x8-R50", "Kinetics/SLOWFAST_8x8_R50.yaml", 2, 1.6),
+)
+SAMPLED = (
+    Sampled("X3D-S", "Mini_Kinetics/X3D_S.yaml", 8, 5.7, 1.5),
+    Sampled("SlowFast-8x8-R50, 64 frames", "SSv2/SLOWFAST_8x8_R50.yaml", BATCH, 32, 1.55),
+    Sampled("3DResNet-18", "Mini_Kinetics/3DRESNET18.yaml", 4, 16, 1.55),
+    Sampled("X3D-S, a single clip", "Mini_Kinetics/X3D_S.yaml", 1, 5.7, None),
+    Sampled("SlowFast-8x8-R50, 64 frames, a single clip", "SSv2/SLOWFAST_8x8_R50.yaml", 1, 32, None),
+    Sampled("3DResNet-18, a single clip", "Mini_Kinetics/3DRESNET18.yaml", 1, 16, None),
+)
+
+
+class PythonSwish(nn.Module):
+    """x * sigmoid(x) by an autograd function in Python, as networks had it before torch had its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _PythonSwish.apply(x)
+
+
+class _PythonSwish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gate = x.sigmoid()
+        return grad * (gate + x * gate * (1 - gate))
+
+
+def benchmark_inference(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
+    """Speeds, as how many times as fast one is as the other; float32, random clips and weights."""
+    figures: list[Figure] = []
+    with torch.inference_mode():
+        for dense in DENSE:
+            figures += over_plain(dense, configs, rounds=rounds, device=device)
+        for sampled in SAMPLED:
+            figures.append(over_base(sampled, configs, rounds=rounds, device=device))
+        figures.append(packed_over_padded(configs, rounds=rounds, device=device))
+    return figures
+
+
+def fast_network(config: Path, device: torch.device, *pairs: str) -> nn.Module:
+    """As a test with TEST.FOLD_NORMS runs it."""
+    return fold_norms(build_model(load_cfg(str(config), [*LOCAL_NORMS, *pairs])).to(device).eval())
+
+
+def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[list[Tensor]], Tensor]:
+    """Contiguous tensors, norms by themselves, Swish in Python, frames one by one, nothing in place; without SGS."""
+    model = build_model(load_cfg(str(config), [*LOCAL_NORMS, "RESNET.INPLACE_RELU", "False", *pairs])).to(device).eval()
+    for module in list(model.modules()):
+        if isinstance(module, StemConv3d):
+            module.leaves_lanes = False
+        for name, layer in module.named_children():
+            if isinstance(layer, Swish):
+                setattr(module, name, PythonSwish())
+    return nn.Sequential(*model.to(memory_format=torch.contiguous_format).children())  # forward would reorder the clips
+
+
+def over_plain(
+    dense: Dense, configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()
+) -> list[Figure]:
+    """The fast network over the plain one; on a CPU both with memory as it comes, in a process of its own, and kept."""
+    config = configs / dense.config
+    cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
+    fast, unfolded = fast_network(config, device, *pairs), build_model(cfg).to(device).eval()
+    inputs = random_inputs(cfg, device, dense.batch)
+    plain_of = config, dense.batch, device, pairs
+    here = _plain_task(*plain_of)
+    on_cpu = device.type == "cpu"  # a GPU's memory is kept in either process
+    with in_own_process(_plain_task, *plain_of) if on_cpu else nullcontext(here) as plain:
+        slow = {"plain": plain} | ({"plain, memory kept": here} if on_cpu else {})
+        slow["norms not folded"] = partial(unfolded, inputs)
+        seconds = in_turn(slow | {"fast": partial(fast, inputs)}, rounds=rounds, device=device, title=dense.name)
+    figures = []
+    for name in slow:
+        title, target = f"{dense.name}, fast over {name}", dense.target if name == "plain" else None
+        figures.append(speed(title, seconds[name], seconds["fast"], target=target, note=f"{dense.batch} clips"))
+    return figures
+
+
+def _plain_task(config: Path, batch: int, device: torch.device, pairs: tuple[str, ...]) -> Callable[[], None]:
+    """A forward of the plain network, until the device has done it."""
+    network = plain_network(config, device, *pairs)
+    inputs = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *pairs]), device, batch)
+
+    def run() -> None:
+        with torch.inference_mode():
+            network(inputs)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run
+
+
+def over_base(
+    sampled: Sampled, configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()
+) -> Figure:
+    """The network with SGS, which runs and then keeps so many maps, over the one without; both fast."""
+    path = configs / sampled.config
+    cfg = load_cfg(str(path), [*LOCAL_NORMS, *pairs])
+    base, atfr = fast_network(path, device, *pairs), fast_network(path.with_stem(f"{path.stem}_ATFR"), device, *pairs)
+    keep_bins(atfr, sampled.maps / cfg.DATA.NUM_FRAMES)
+    inputs = random_inputs(cfg, device, sampled.batch)
+    tasks = {"base": partial(base, inputs), "ATFR": partial(atfr, inputs)}
+    seconds = in_turn(tasks, rounds=rounds, device=device, title=sampled.name)
+    clips = f"{sampled.batch} clip{'s' * (sampled.batch > 1)}"
+    note = f"{clips}, {sampled.maps:g} of {cfg.DATA.NUM_FRAMES} maps"
+    return speed(f"{sampled.name}, ATFR over base", seconds["base"], seconds["ATFR"], target=sampled.target, note=note)
+
+
+def packed_over_padded(configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()) -> Figure:
+    """What follows SGS in X3D-S: packed clips of mixed lengths over the same clips, padded to the longest."""
+    config = configs / DENSE[0].config
+    model = fast_network(config, device, *pairs)
+    clips = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *pairs]), device, len(MIXED))
+    maps = model.s2(model.s1(clips))[0].movedim(1, -1).contiguous().movedim(-1, 1)
+    packed = pack([clip[:, :length] for clip, length in zip(maps, MIXED, strict=True)])
+    padded = to_dense(pad_lengths(packed, [max(MIXED)] * len(MIXED), where="end"))
+    behind = nn.Sequential(*list(model.children())[2:])
+    tasks = {"packed": lambda: behind([packed]), "padded": lambda: behind([padded])}
+    seconds = in_turn(tasks, rounds=rounds, device=device, title="packed")
+    name, note = "X3D-S, behind SGS: packed over padded to the longest", f"{MIXED} of 13 maps"
+    return speed(name, seconds["padded"], seconds["packed"], target=1.5, note=note)
+
+
+def speed(name: str, slow: Any, fast: Any, *, note: str, target: float | None = None) -> Figure:
+    """How many times as fast: slow / fast, round by round, and at least the target."""
+    return ratio(name, slow, fast, target=target, note=note, least=True)

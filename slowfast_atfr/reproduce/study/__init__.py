@@ -1,0 +1,1 @@
+"""Does similarity earn its place? Networks with SGS, without, and with controls."""

@@ -1,0 +1,84 @@
+"""Results of the accuracy study as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from slowfast_atfr.reproduce.study.variants import UNIFORM_OF
+from slowfast_atfr.reproduce.table_report import MAPS, markdown
+
+Line = Mapping[str, Any]
+HEADER = ["network", "training", "seeds", "top-1 %", "+-", "over uniform", "GFLOPs", "of base", "mean maps", "clips/s"]
+
+
+def study_table(lines: Sequence[Line]) -> str:
+    """A table for each data set and recipe: each network's top-1 with its standard error, cost, maps, speed.
+
+    All are means over seeds. The standard error is that of a share of all test clips of all seeds, or of the seeds' own
+    mean if that is larger. "over uniform" is the mean over seeds, with its least standard error, of how much the
+    network is above uniform pooling to as many bins, trained alike from the same seed.
+    """
+    tables = []
+    for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
+        own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
+        dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
+        rows = [HEADER]
+        for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
+            group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
+            rows.append(_row(group, _over_uniform(group, own), float(np.mean(dense)) if dense else None))
+        title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
+        tables.append(markdown(title, rows))
+    return "\n\n".join(tables) or "no results yet"
+
+
+def _measured_on(line: Line) -> tuple[str, str, str]:
+    return line["data"], line["lists"], " ".join(line["pairs"])
+
+
+def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[str]:
+    top1, cost, speed = (_column(group, key) for key in ("top1_acc", "gflops_per_clip", "clips_per_second"))
+    maps = np.mean([line.get(MAPS, line["frames"]) for line in group])
+    share = f"{cost.mean() / dense:.2f}" if dense else ""
+    first = group[0]
+    spread = f"{standard_error(top1, first['num_videos']):.1f}"
+    cells = [first["variant"], first["start"], str(len(group)), f"{top1.mean():.1f}", spread, over_uniform]
+    return [*cells, f"{cost.mean():.3g}", share, f"{maps:.1f}", f"{np.median(speed):.3g}"]
+
+
+def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
+    """Mean of the differences within a seed, of several with its error, as "2.1 +- 0.4"; "" where there are none."""
+    key = (group[0]["start"], UNIFORM_OF.get(group[0]["variant"]))
+    uniform = {line["seed"]: line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
+    more = np.array([line["top1_acc"] - uniform[line["seed"]] for line in group if line["seed"] in uniform])
+    if not len(more):
+        return ""
+    error = f" +- {error_of_difference(more, group[0]['num_videos']):.1f}" if len(more) > 1 else ""
+    return f"{more.mean():.1f}{error}"
+
+
+def error_of_difference(points: np.ndarray, clips: float) -> float:
+    """The least that the standard error of a mean difference can be, in points, of two networks on the same `clips`.
+
+    Args:
+        points: the differences of several seeds.
+        clips: of each seed.
+    Returns:
+        that of the spread of the seeds, or that of McNemar's test where that is more: the root of the number of clips
+        that one network has right and the other wrong, taken for as many as the difference, and at least one.
+    """
+    disagree = max(1.0, abs(points.sum()) / 100 * clips)
+    spread = points.std(ddof=1) / np.sqrt(len(points))
+    return float(max(100 * np.sqrt(disagree) / (clips * len(points)), spread))
+
+
+def _column(group: Sequence[Line], key: str) -> np.ndarray:
+    return np.array([float(line[key]) for line in group])
+
+
+def standard_error(percents: np.ndarray, clips: float) -> float:
+    """Of the mean of shares of `clips` each, in points: binomial, or from their spread where that is more."""
+    share = percents.mean() / 100
+    binomial = 100 * np.sqrt(share * (1 - share) / (clips * len(percents)))
+    spread = percents.std(ddof=1) / np.sqrt(len(percents)) if len(percents) > 1 else 0.0
+    return float(max(binomial, spread))
