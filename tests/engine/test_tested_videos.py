@@ -17,7 +17,7 @@ def weights(tmp_path):
     return path
 
 
-def tested():
+def done_so_far():
     """Of two views a video, two of one video and one of another."""
     videos = VideoScores(2, "sum")
     for video, view in ((2, 0), (2, 1), (0, 1)):
@@ -26,7 +26,7 @@ def tested():
 
 
 def test_finished_videos_come_back_and_unfinished_ones_do_not(cfg, weights):
-    TestedVideos(cfg, str(weights), NAMES).save(tested())
+    TestedVideos(cfg, str(weights), NAMES).save(done_so_far())
     videos, names = TestedVideos(cfg, str(weights), NAMES).load()
     assert names == ("gflops_per_clip", "active_bins_s2")
     assert list(videos.whole) == [2] and videos.labels == {2: 2} and not videos.parts
@@ -37,7 +37,7 @@ def test_finished_videos_come_back_and_unfinished_ones_do_not(cfg, weights):
 
 def test_another_test_starts_anew(cfg, weights, tmp_path):
     file = TestedVideos(cfg, str(weights), NAMES)
-    file.save(tested())
+    file.save(done_so_far())
     assert TestedVideos(cfg, str(weights), [*NAMES, "d.mp4"]).load() is None
     other = make_cfg(tmp_path).clone()
     other.defrost()
@@ -50,7 +50,7 @@ def test_another_test_starts_anew(cfg, weights, tmp_path):
 def test_a_damaged_file_is_reported_and_a_finished_test_leaves_none(cfg, weights, caplog):
     file, path = TestedVideos(cfg, str(weights), NAMES), Path(cfg.OUTPUT_DIR) / NAME
     assert file.load() is None and not caplog.text
-    file.save(tested())
+    file.save(done_so_far())
     path.write_bytes(path.read_bytes()[:50])
     assert file.load() is None and "the test starts anew" in caplog.text
     file.clear()
