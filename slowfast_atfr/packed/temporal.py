@@ -3,9 +3,10 @@
 - No look across time (kernel, stride 1, padding 0 in T): the frames are the batch of the 2-D function.
 - Clips of one length: the native function on the free (N, C, T, H, W) view.
 - Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
-- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`buffer_layout.py`), the native function runs
-  over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and those run as a
-  dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or is much faster.
+- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`buffer_layout.py`), the native
+  function runs over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and
+  those run as a dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or
+  is much faster.
 2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
 those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
 """

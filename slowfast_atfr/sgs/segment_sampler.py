@@ -11,7 +11,15 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.one_clip import block_of_length, members_of
-from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty, squared_distances
+from slowfast_atfr.sgs.segments import (
+    LEAST_PENALTY,
+    Cuts,
+    gains,
+    segment_losses,
+    size_penalty,
+    squared_distances,
+    update_quantiles,
+)
 from slowfast_atfr.sgs.temporal_sampler import (
     Clips,
     Frames,
@@ -28,7 +36,7 @@ FEATURES = ("mean", "grid")
 THRESHOLDS = ("spread", "gain_quantiles")  # buffers that are learnt from training clips; zero before any
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
-MOMENTUM = 0.1  # of running values, as batch norm has it
+MOMENTUM = 0.05  # of running values
 
 
 class SegmentSGS(TemporalSampler):
@@ -109,14 +117,14 @@ class SegmentSGS(TemporalSampler):
             return Measured(batch, steps[..., None], torch.cat([running, distances.flatten()]))
 
     def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
-        losses, bad = self.losses(measured, host)
-        return self.cut(losses, measured.batch.block_layout.lengths, host, bad)
+        return self.cut(*self.losses(measured, host), measured.batch.block_layout.lengths, host)
 
-    def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """What each segment would lose, as a share of the average training block's variance, and which blocks are bad.
 
         Returns:
-            (N, T + 1, T + 1) as segment_losses has them, (N,) whether features of the block are not finite.
+            (N, T + 1, T + 1) as segment_losses has them, (N,) whether features of the block are not finite, and the
+            variance of the average training block, 1 if none has been seen.
         """
         batch = measured.batch
         real = real_frames(batch.block_layout)
@@ -130,13 +138,16 @@ class SegmentSGS(TemporalSampler):
         variance = losses[np.arange(count), 0, np.asarray(batch.block_layout.lengths)]
         spread = float(host[0])
         if self.training and not bad.any():
-            spread = _running(spread, variance.mean())
+            spread += (MOMENTUM if spread else 1) * (variance.mean() - spread)
             self._keep(self.spread, np.array(spread))
-        unit = spread if spread > 0 else np.where(variance > 0, variance, 1)[:, None, None]
-        return losses / unit, bad
+        if spread <= 0:
+            return losses / np.where(variance > 0, variance, 1)[:, None, None], bad, 1.0
+        return losses / spread, bad, spread
 
-    def cut(self, losses: np.ndarray, lengths: Sequence[int], host: np.ndarray, bad: np.ndarray) -> np.ndarray:
-        """(N, T, 1) the segment of each frame, NON_FINITE throughout bad blocks; losses as `losses` gives them."""
+    def cut(
+        self, losses: np.ndarray, bad: np.ndarray, spread: float, lengths: Sequence[int], host: np.ndarray
+    ) -> np.ndarray:
+        """(N, T, 1) the segment of each frame, NON_FINITE throughout bad blocks; the first three as from `losses`."""
         lengths, longest = np.asarray(lengths), losses.shape[1] - 1
         target = self.target_maps if self.training else self.test_target_maps
         wanted = self.num_bins if self.training else self.test_num_bins
@@ -148,10 +159,10 @@ class SegmentSGS(TemporalSampler):
             saved, quantiles = gains(cuts.curve), host[1 : 1 + LEVELS].astype(np.float64)
             if self.training and not bad.any() and longest > 1:
                 seen = saved[np.arange(1, longest) < lengths[:, None]]
-                quantiles = _running(quantiles, np.quantile(seen, np.linspace(0, 1, LEVELS)))
+                quantiles = update_quantiles(quantiles, spread * seen, MOMENTUM)  # a unit that varies would bias them
                 self._keep(self.gain_quantiles, quantiles)
             if target is not None:
-                counts = _counts(saved, lengths, target, quantiles)
+                counts = _counts(saved, lengths, target, quantiles / spread)
         segments = cuts.segments(counts)
         return np.where(bad[:, None], NON_FINITE, segments)[..., None]
 
@@ -189,7 +200,8 @@ class SegmentSGS(TemporalSampler):
             curve, starts = traced.best_cuts(block, self.size_penalty, wanted)
             count = torch.full((), wanted)
             if target is not None and length > 1:
-                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles)
+                unit = torch.where(self.spread > 0, self.spread, 1)
+                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles / unit)
             segments.append(traced.segments_of(starts, count, length))
         return members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
 
@@ -237,11 +249,11 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
             f"{slow.label} and {fast.label} are cut together, but have blocks of {lengths} and {fast_lengths} frames; "
             "the fast pathway's must be the same multiple of the slow one's"
         )
-    (losses, bad), (fast_losses, fast_bad) = (
+    (losses, bad, spread), (fast_losses, fast_bad, _) = (
         sampler.losses(seen, host) for sampler, seen, host in zip((slow, fast), measured, hosts, strict=True)
     )
     both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
-    bins = slow.cut(both, lengths, hosts[0], bad)
+    bins = slow.cut(both, bad, spread, lengths, hosts[0])
     finer = _finer(bins[..., 0], real_frames(measured[0].batch.block_layout), ratio)
     fast_bins = np.where(fast_bad[:, None], NON_FINITE, finer)[..., None]
     return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]
@@ -287,7 +299,3 @@ def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np
 def is_threshold(name: str) -> bool:
     """Whether a name in a state dict is that of a threshold of segments."""
     return name.rpartition(".")[2] in THRESHOLDS
-
-
-def _running(before: np.ndarray | float, now: np.ndarray | float) -> np.ndarray | float:
-    return before + MOMENTUM * (now - before) if np.any(before) else now

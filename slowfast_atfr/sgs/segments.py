@@ -106,3 +106,27 @@ def gains(curve: np.ndarray) -> np.ndarray:
     most = np.maximum.accumulate(np.where(span > 0, saved, -np.inf)[:, :, ::-1], axis=2)[:, :, ::-1]
     least = np.minimum.accumulate(np.where(span > 0, most, np.inf), axis=1)
     return least[:, number[:-1], number[1:]].clip(min=0)
+
+
+def update_quantiles(before: np.ndarray, values: np.ndarray, weight: float) -> np.ndarray:
+    """Quantiles of a mixture: of what `before` has seen, and of new values with a weight.
+
+    The mean of two batches' quantiles is not a quantile of both: where clips differ much, too few values exceed it.
+
+    Args:
+        before: (L,) quantiles at levels 0 to 1, evenly spaced; zeros if nothing has been seen.
+        values: (V,) new ones, in any order.
+        weight: of the new values, in (0, 1]; that of what was seen before is 1 - weight.
+    Returns:
+        (L,) quantiles at the same levels.
+    """
+    levels = np.linspace(0, 1, len(before))
+    if not before.any():
+        return np.quantile(values, levels)
+    both = np.concatenate([before, values])
+    share = np.full(len(both), weight / len(values))
+    share[: len(before)] = (1 - weight) / (len(before) - 1)
+    share[[0, len(before) - 1]] /= 2  # the outermost quantiles have values on one side only
+    order = np.argsort(both, kind="stable")
+    share = share[order]
+    return np.interp(levels, np.cumsum(share) - share / 2, both[order])

@@ -52,6 +52,27 @@ def test_the_mean_over_unseen_clips_is_the_target_and_a_dial_changes_it_without_
     assert np.mean(lengths_of(layer(pack(clips)))) == pytest.approx(target, rel=0.1)
 
 
+@pytest.mark.parametrize("batch", [2, 8])
+def test_the_mean_is_the_target_where_clips_differ_and_batches_are_small(batch):
+    """Clips whose motion differs by orders of magnitude: quantiles averaged over batches would leave too few maps."""
+    random = np.random.default_rng(0)
+    layer = SegmentSGS(C, target_maps=4).train()
+
+    def clips(count):
+        return [
+            float(np.exp(1.5 * random.standard_normal())) * moving_clip(moves=1, seed=int(random.integers(1 << 30)))
+            for _ in range(count)
+        ]
+
+    means = []
+    with torch.no_grad():
+        for step in range(1, 1 + 1200 // batch):
+            layer.train()(pack(clips(batch)))
+            if step > 400 // batch and step % (80 // batch) == 0:
+                means.append(np.mean(lengths_of(layer.eval()(pack(clips(60))))))
+    assert np.mean(means) == pytest.approx(4, rel=0.1)
+
+
 @pytest.mark.parametrize("options", [{"num_bins": 4}, {"target_maps": 4}, {"target_maps": 3, "block_size": 8}])
 @pytest.mark.parametrize("features", ["mean", "grid"])
 def test_a_clip_does_not_feel_its_neighbours(options, features):
