@@ -130,7 +130,8 @@ MOMENTS = {
 }
 
 
-SLOW_MOMENTS = ("in a validation without a checkpoint", "after the last validation")  # others stop in the same code
+# others stop in the same code
+SLOW_MOMENTS = ("in a validation without a checkpoint", "after the last validation", "in the validation")
 
 
 @pytest.mark.parametrize(

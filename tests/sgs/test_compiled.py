@@ -1,5 +1,7 @@
 """A network with SGS under torch.compile gives what it gives without."""
 
+import pytest
+
 from tests.processes import Program
 
 CODE = """
@@ -17,7 +19,11 @@ torch.testing.assert_close(compiled(clips), expected)
 compiled(clips).sum().backward()
 assert all(parameter.grad is not None for parameter in net.parameters())
 assert any("conv3d" in graph.code for graph in graphs), "what comes before SGS is in a graph"
+"""
 
+OWN = """
+import torch
+from slowfast_atfr.sgs import compile_network
 from slowfast_atfr import create_model
 
 own = create_model("Demo/SLOWFAST_R18_ATFR", RESNET__WIDTH_PER_GROUP=8).eval()
@@ -28,9 +34,10 @@ with torch.no_grad():
 """
 
 
-def test_a_compiled_network_gives_the_same(tmp_path):
+@pytest.mark.parametrize("code", [CODE, pytest.param(OWN, marks=pytest.mark.slow)], ids=["any", "ours"])
+def test_a_compiled_network_gives_the_same(tmp_path, code):
     """In a process of its own: compile_network hides packed clips from torch's compiler from then on."""
-    (tmp_path / "code.py").write_text(CODE)
+    (tmp_path / "code.py").write_text(code)
     program = Program(tmp_path / "code.py", cwd=tmp_path)
     errors = program.communicate(timeout=200)[1]
     assert program.returncode == 0, errors
