@@ -2,6 +2,7 @@
 
 import doctest
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -16,9 +17,12 @@ from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.engine.cli import parse_args
 from slowfast_atfr.prepare.cli import main as prepare_data
 from slowfast_atfr.prepare.recipes import RECIPES
+from tests.conftest import REPO
 from tests.tiny_sets import write_clips, write_hmdb51, write_kinetics, write_ssv2, write_ucf101
 
 PAGES = ["docs/sgs.md"]
+ALL_PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md")])
+ROOMS = "|".join(path.parent.name for path in REPO.glob("slowfast_atfr/*/__init__.py"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -72,6 +76,30 @@ def test_the_commands_for_data_sets_can_be_run(downloads, repo):
             assert program == "python" and script == "-c", command
             subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
     assert ran == set(RECIPES)
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_links_files_and_names_of_a_page_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not link.startswith("http"):
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists() and (not anchor or anchor in anchors(target)), link
+    for path in re.findall(r"(?<![\w/.-])(?:configs|docs|slowfast_atfr|tests|tools)/[\w/.-]*\.\w+", text):
+        assert (REPO / path).exists(), path
+    if page.name == "CHANGELOG.md":  # of a module that has moved, the new name
+        text = re.sub(r"^\| `[\w.]+` \|", "", text, flags=re.MULTILINE)
+    names = re.findall(rf"(?<![\w./-])(?:slowfast_atfr|{ROOMS})(?:\.(?!md\b|yaml\b)[A-Za-z]\w*)+", text)
+    for name in names:
+        pkgutil.resolve_name(f"slowfast_atfr.{name.removeprefix('slowfast_atfr.')}")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting_started.md"])
