@@ -31,12 +31,22 @@ def test_the_picture_of_the_augmentations_is_what_is_drawn(load, repo, tmp_path)
     assert min(differences) > 2  # every augmentation shows
 
 
-def test_the_picture_of_the_worked_example_is_what_is_drawn(load, repo, tmp_path):
-    pytest.importorskip("matplotlib")
-    from matplotlib.image import imread
+def check_png(path, shown):
+    image = pytest.importorskip("matplotlib.image")
+    drawn, kept = image.imread(path), image.imread(shown)
+    assert drawn.shape == kept.shape and abs(drawn - kept).mean() < 0.004  # bins with another kernel: 0.009
 
+
+def test_the_picture_of_the_worked_example_is_what_is_drawn(load, repo, tmp_path):
     figure = load("bins")
     figure.draw_bins(tmp_path / "bins.png", figure.POSITIONS, 4)
     assert ", ".join(map(str, figure.POSITIONS)) in (repo / "docs/sgs.md").read_text(encoding="utf-8")
-    drawn, shown = imread(tmp_path / "bins.png"), imread(figure.OUTPUT)
-    assert drawn.shape == shown.shape and abs(drawn - shown).mean() < 0.004  # another kernel: 0.009
+    check_png(tmp_path / "bins.png", figure.OUTPUT)
+
+
+def test_the_picture_of_the_architecture_is_what_is_drawn_and_names_files(load, repo, tmp_path):
+    figure = load("architecture")
+    figure.draw_architecture(tmp_path / "architecture.png")
+    check_png(tmp_path / "architecture.png", figure.OUTPUT)
+    files = [file for _, _, boxes in figure.ROWS.values() for _, names in boxes for file in names.split(", ")]
+    assert all((repo / "slowfast_atfr" / file).exists() for file in files)
