@@ -83,6 +83,15 @@ def test_the_commands_for_data_sets_can_be_run(downloads, repo):
     assert ran == set(RECIPES)
 
 
+def test_the_readme_lists_all_pages_and_each_ends_with_the_next(repo):
+    readme = (repo / "README.md").read_text(encoding="utf-8")
+    order = re.findall(r"^\| \[[^]]+\]\(docs/(\w+)\.md\) \|", readme, re.MULTILINE)
+    assert set(order) == {page.stem for page in repo.glob("docs/*.md")}
+    for page, following in zip(order, order[1:], strict=False):
+        last = (repo / f"docs/{page}.md").read_text(encoding="utf-8").splitlines()[-1]
+        assert last.startswith("Next: [") and f"({following}.md)" in last
+
+
 def anchors(page):
     """The anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
