@@ -30,7 +30,7 @@ ROOMS = "|".join(path.parent.name for path in REPO.glob("slowfast_atfr/*/__init_
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_print_what_the_page_says(repo, page, monkeypatch):
-    for registry in REGISTRIES:  # what a page registers is gone after the test
+    for registry in REGISTRIES:  # a page's entries are removed after the test
         monkeypatch.setattr(registry, "_obj_map", dict(registry._obj_map))
     found = doctest.testfile(str(repo / page), module_relative=False)
     assert found.attempted > 5 and found.failed == 0
@@ -44,7 +44,7 @@ def test_the_table_of_layers_is_what_the_function_prints(repo):
 
 @pytest.fixture
 def downloads(tmp_path, monkeypatch, repo):
-    """What the page of data sets names, tiny, in the working folder."""
+    """Tiny versions of the data sets that the page names, in the working folder."""
     for name in ("k400", "k600", "k700-2020"):
         write_kinetics(tmp_path / name)
     ids = tmp_path / "Mini-Kinetics-200"
@@ -109,7 +109,7 @@ def test_links_files_and_names_of_a_page_exist(page):
             assert target.exists() and (not anchor or anchor in anchors(target)), link
     for path in re.findall(r"(?<![\w/.-])(?:configs|docs|slowfast_atfr|tests|tools)/[\w/.-]*\.\w+", text):
         assert (REPO / path).exists(), path
-    if page.name == "CHANGELOG.md":  # of a module that has moved, the new name
+    if page.name == "CHANGELOG.md":  # old names of moved modules do not exist
         text = re.sub(r"^\| `[\w.]+` \|", "", text, flags=re.MULTILINE)
     names = re.findall(rf"(?<![\w./-])(?:slowfast_atfr|{ROOMS})(?:\.(?!md\b|yaml\b)[A-Za-z]\w*)+", text)
     for name in names:
