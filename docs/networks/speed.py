@@ -17,7 +17,7 @@ SHORT = ((2, 2, 3), (3, 2, 4, 3), (8, 8, 7, 8), (3, 10, 7, 5))
 
 
 class BufferOnly(Steps):
-    """Clips with gaps between them, whatever that costs."""
+    """Always the buffer with gaps, never the dense batch."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)

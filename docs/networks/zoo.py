@@ -101,7 +101,7 @@ def head(frames: int, size: int = 2) -> dict[str, Any]:
 
 
 def _of(library: str, make: Callable, rows: list[tuple]) -> list[Network]:
-    """(name, after, arguments of make, fields of Network) rows; a name may end in what tells it from others."""
+    """(name, after, arguments of make, fields of Network) rows; a name may end in a variant."""
     return [
         Network(name, library, partial(make, name.partition(",")[0], **given), after, **more)
         for name, after, given, more in rows

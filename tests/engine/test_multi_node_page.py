@@ -1,4 +1,4 @@
-"""The commands of docs/multi_node.md run: here on one machine, on CPUs, on tiny videos. Minutes long."""
+"""The commands of docs/multi_node.md run, on one machine, on CPUs, with tiny videos. Takes minutes."""
 
 import os
 import re
@@ -19,7 +19,7 @@ SCRIPTS["sbatch"] = 'shift 2\nexec bash "$@"'  # on one node
 
 @pytest.fixture
 def commands(repo, tiny_pairs, tmp_path):
-    """The page's commands, in this machine's words, each with the place for its output."""
+    """The page's blocks of commands, adapted to this machine, each with the lines that set it up."""
     page = (repo / "docs" / "multi_node.md").read_text(encoding="utf-8")
     setup, *blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     pairs = " ".join(text.replace(" ", "") for text in tiny_pairs(SOLVER__MAX_EPOCH=1))

@@ -1,5 +1,10 @@
-"""A picture of how bins divide the similarity of one block. Needs the `viz` extra (matplotlib)."""
+#!/usr/bin/env python3
+"""Draw docs/sgs_bins.png, or how bins divide other positions: bins.py [POSITION ...] [--bins B] [--output PNG].
 
+Needs the `viz` extra (matplotlib).
+"""
+
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +17,9 @@ from slowfast_atfr.sgs.bins import assign_bins, plan_bins
 from slowfast_atfr.sgs.registry import kernel_named
 from slowfast_atfr.sgs.similarity import Coordinates
 
+OUTPUT = Path(__file__).resolve().parents[1] / "sgs_bins.png"
+POSITIONS = (5, 4.8, 1, 1.2, 1, 8, 7, 5.2)  # of the worked example in docs/sgs.md
+
 
 def draw_bins(path: str | Path, similarity: Sequence[float], num_bins: int, *, kernel: str = "linear") -> None:
     """Draw the frames of a block in time, its bins with the kernel over them, and what each active bin adds up.
@@ -21,8 +29,6 @@ def draw_bins(path: str | Path, similarity: Sequence[float], num_bins: int, *, k
         similarity: Delta of each frame, >= 0, on one axis.
         num_bins: B.
         kernel: name in KERNEL_REGISTRY.
-    Raises:
-        ImportError: without matplotlib, with the command that installs it.
     """
     values = torch.tensor(similarity, dtype=torch.float64)[None, :, None]
     frames, largest = values.shape[1], float(values.max())
@@ -68,8 +74,18 @@ def draw_bins(path: str | Path, similarity: Sequence[float], num_bins: int, *, k
     right.scatter(
         [1] * len(firsts), range(len(firsts)), c=[COLORS[b % len(COLORS)] for b in firsts], s=220, zorder=2, marker="s"
     )
-    right.set(xlim=(-0.15, 1.15), xticks=[0, 1], xticklabels=[f"{frames} frames come in", f"{len(firsts)} maps go on"])
+    right.set(xlim=(-0.15, 1.15), xticks=[0, 1], xticklabels=[f"{frames} frames in", f"{len(firsts)} maps out"])
     right.set(yticks=range(frames), ylabel="position in time")
     right.invert_yaxis()
     right.set_title("What is added up?")
     figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Draw the frames of a block, its bins and the maps they make.")
+    parser.add_argument("positions", nargs="*", type=float, default=POSITIONS, metavar="POSITION")
+    parser.add_argument("--bins", type=int, default=4)
+    parser.add_argument("--kernel", default="linear")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    draw_bins(args.output, args.positions, args.bins, kernel=args.kernel)

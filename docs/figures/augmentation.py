@@ -1,5 +1,7 @@
-"""A picture of what each augmentation makes of a clip of the demo data set, drawn by the functions of training."""
+#!/usr/bin/env python3
+"""Draw docs/augmentation.jpg: augmentation.py [OUTPUT]. Each row is one augmentation of a clip, made as in training."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ from slowfast_atfr.datasets.augmentation.augment import cut_planned, draw_plans,
 from slowfast_atfr.datasets.augmentation.mixup import Mix
 from slowfast_atfr.datasets.demo_scene import draw_video
 
+OUTPUT = Path(__file__).resolve().parents[1] / "augmentation.jpg"
 SIDE, SHOWN, GAP, LABEL = 96, 5, 4, 180  # pixels of a frame, frames of a row, pixels between, pixels of a row's name
 _NO_POLICY = {"AA_TYPE": "", "COLOR_JITTER": 0.0, "RE_PROB": 0.0}
 ROWS = {  # name: (keys of AUG, whether the crop is a stretched one, seed)
@@ -79,3 +82,7 @@ def _row(name: str, clip: np.ndarray | list[np.ndarray]) -> np.ndarray:
         left = LABEL + number * (SIDE + GAP)
         out[:SIDE, left : left + SIDE] = frame
     return out
+
+
+if __name__ == "__main__":
+    draw_augmentations(sys.argv[1] if len(sys.argv) > 1 else OUTPUT)
