@@ -46,7 +46,7 @@ BAD = [
     ("DATA.STD", "[0, 1, 1]", "above 0"),
     ("SLOWFAST.ALPHA", "3", "divides DATA.NUM_FRAMES"),
     ("SLOWFAST.FUSION_KERNEL_SZ", "4", "odd"),
-    ("RESNET.STRIDE_1X1", "True", "passes over it"),
+    ("RESNET.STRIDE_1X1", "True", "ignores it"),
     ("SOLVER.OPTIMIZING_METHOD", "lamb", "sgd"),
     ("TEST.NUM_SPATIAL_CROPS", "2", "1, 3"),
     ("SHARD_ID", "1", "NUM_SHARDS - 1 = 0"),
