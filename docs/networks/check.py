@@ -24,7 +24,7 @@ from zoo import CLASSES, NETWORKS, REFUSED, Network, types_of  # noqa: E402
 from slowfast_atfr.analysis.macs import count_macs  # noqa: E402
 from slowfast_atfr.analysis.timing import in_turn  # noqa: E402
 from slowfast_atfr.packed import pack, unpack  # noqa: E402
-from slowfast_atfr.reproduce.benchmarks.models import ragged_lengths  # noqa: E402
+from slowfast_atfr.reproduce.benchmarks.force_bins import ragged_lengths  # noqa: E402
 from slowfast_atfr.sgs import TemporalSampler, compile_network, count_active, insert_sgs  # noqa: E402
 
 CPU, CLIPS, ROUNDS = torch.device("cpu"), 2, 3

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from slowfast_atfr.analysis import markdown
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -32,14 +34,8 @@ class Figure:
     note: str = ""
     least: bool = False
 
-    COLUMNS: ClassVar[dict[str, str]] = {  # and how a table aligns them
-        "what": "---",
-        "median": "---:",
-        "range": "---:",
-        "target": "---",
-        "met": "---",
-        "note": "---",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = ("what", "median", "range", "target", "met", "note")
+    ALIGN: ClassVar[str] = "lrrlll"
 
     @property
     def median(self) -> float:
@@ -56,10 +52,8 @@ class Figure:
 
 
 def table(figures: Sequence[Any]) -> str:
-    """A markdown table of figures of one kind: something with COLUMNS and cells()."""
-    columns = figures[0].COLUMNS
-    lines = [columns.keys(), columns.values(), *(figure.cells() for figure in figures)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """A markdown table of figures of one kind: something with COLUMNS, ALIGN and cells()."""
+    return markdown.table(figures[0].COLUMNS, [figure.cells() for figure in figures], figures[0].ALIGN)
 
 
 def in_turn(

@@ -10,7 +10,8 @@ import torch
 from slowfast_atfr.analysis.timing import machine
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, halve_maps, measure_pair, random_inputs
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, measure_pair, random_inputs
 from slowfast_atfr.reproduce.benchmarks.train import SUBJECTS, compare_steps, fits, largest
 from slowfast_atfr.reproduce.table_report import printed_table, ratio_table
 from slowfast_atfr.reproduce.tables import Table
@@ -51,9 +52,13 @@ def runtime_table(table: Table, configs: Path, pairs: Sequence[str]) -> str:
 
 
 def _infers(config: str, pairs: Sequence[str], device: torch.device, batch: int) -> bool:
-    """Whether a GPU has the memory for a batch of so many clips."""
-    cfg = load_cfg(config, [*LOCAL_NORMS, *pairs])
-    model = build_model(cfg).to(device).eval()
-    halve_maps(model)
-    with torch.inference_mode():
-        return fits(lambda: model(random_inputs(cfg, device, batch)))
+    """Whether a GPU has the memory for a batch of that many clips."""
+
+    @torch.inference_mode()
+    def forward() -> None:
+        cfg = load_cfg(config, [*LOCAL_NORMS, *pairs])
+        model = build_model(cfg).to(device).eval()
+        force_bins(model)
+        model(random_inputs(cfg, device, batch))
+
+    return fits(forward)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import num_splits
 from slowfast_atfr.engine.cli import run_command
@@ -45,7 +46,7 @@ def run_splits(cfg: CfgNode, rank: RankInfo) -> None:
     summary = summarize(results)
     on_main(lambda: write_json(os.path.join(cfg.OUTPUT_DIR, "splits.json"), summary))
     title = f"{cfg.TEST.DATASET}, {last} splits (std: of a sample)"
-    logger.info("%s; the same in %s:\n%s", title, os.path.join(cfg.OUTPUT_DIR, "splits.json"), table(summary))
+    logger.info("%s; the same in %s:\n%s", title, os.path.join(cfg.OUTPUT_DIR, "splits.json"), split_table(summary))
 
 
 def summarize(results: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
@@ -63,15 +64,16 @@ def summarize(results: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def table(summary: Mapping[str, Any]) -> str:
+def split_table(summary: Mapping[str, Any]) -> str:
     """A summary in markdown: a row for each split, their mean and their standard deviation."""
     names = {key: name for name, key in COLUMNS.items()} | {SPEED: "clips/s"}
     keys = _figures(summary["mean"])
-    rows = [["split", *(names.get(key, f"bins {key.removeprefix(BINS).replace('_', ' ')}") for key in keys)]]
-    rows.append(["---", *("---:" for _ in keys)])
-    for name, stats in (*summary["splits"].items(), ("mean", summary["mean"]), ("std", summary["std"])):
-        rows.append([name, *(f"{float(stats[key]):{'.4g' if key == GFLOPS else '.2f'}}" for key in keys)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    header = ["split", *(names.get(key, f"bins {key.removeprefix(BINS).replace('_', ' ')}") for key in keys)]
+    rows = [
+        [name, *(f"{float(stats[key]):{'.4g' if key == GFLOPS else '.2f'}}" for key in keys)]
+        for name, stats in (*summary["splits"].items(), ("mean", summary["mean"]), ("std", summary["std"]))
+    ]
+    return markdown.table(header, rows)
 
 
 def _figures(stats: Mapping[str, Any]) -> list[str]:

@@ -20,9 +20,10 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.benchmarks.data import benchmark_data
 from slowfast_atfr.reproduce.benchmarks.export import benchmark_export
+from slowfast_atfr.reproduce.benchmarks.force_bins import ragged_lengths
 from slowfast_atfr.reproduce.benchmarks.gpu import benchmark_all
 from slowfast_atfr.reproduce.benchmarks.inference import benchmark_inference
-from slowfast_atfr.reproduce.benchmarks.models import benchmark_models, ragged_lengths, random_inputs
+from slowfast_atfr.reproduce.benchmarks.models import benchmark_models, random_inputs
 from slowfast_atfr.reproduce.benchmarks.train import benchmark_train
 from slowfast_atfr.sgs import SGS
 from slowfast_atfr.utils.arguments import file_to_write

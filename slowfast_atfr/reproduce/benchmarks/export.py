@@ -54,15 +54,16 @@ class ExportFigure:
     differences: dict[str, float]
     compared: int
 
-    COLUMNS: ClassVar[dict[str, str]] = {
-        "network": "---",
-        "clip": "---",
-        "maps": "---",
-        "PyTorch": "---:",
-        "ONNX Runtime": "---:",
-        "OpenVINO": "---:",
-        "largest difference, ONNX Runtime and OpenVINO": "---",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "network",
+        "clip",
+        "maps",
+        "PyTorch",
+        "ONNX Runtime",
+        "OpenVINO",
+        "largest difference, ONNX Runtime and OpenVINO",
+    )
+    ALIGN: ClassVar[str] = "lllrrrl"
 
     def cells(self) -> tuple[str, ...]:
         """What a table shows, in the order of COLUMNS: milliseconds, and times over PyTorch's in the same rounds."""

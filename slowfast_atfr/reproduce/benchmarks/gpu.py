@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.analysis.timing import seconds_of
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.models.compiled import check_compiler
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from slowfast_atfr.reproduce.benchmarks.inference import fast_network
 from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, random_inputs
-from slowfast_atfr.reproduce.benchmarks.train import BF16, MOST, TrainingStep, fits, free_memory, keep_bins, largest
+from slowfast_atfr.reproduce.benchmarks.train import BF16, MOST, TrainingStep, fits, free_memory, largest
 from slowfast_atfr.utils.precision import allow_tf32
 
 COMPILED = ("MODEL.COMPILE", "True")
@@ -55,13 +57,8 @@ class Pair:
     unit: str = ""
     paper: str = ""
 
-    COLUMNS: ClassVar[dict[str, str]] = {
-        "what": "---",
-        "first": "---:",
-        "second": "---:",
-        "second over first": "---:",
-        "in the paper": "---",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = ("what", "first", "second", "second over first", "in the paper")
+    ALIGN: ClassVar[str] = "lrrrl"
 
     def cells(self) -> tuple[str, ...]:
         """What a table shows, in the order of COLUMNS."""
@@ -88,8 +85,8 @@ def benchmark_all(
         pairs: KEY VALUE pairs for all configs.
     """
     deadline, found = time.monotonic() + 60 * minutes, []
-    for line in (Pair.COLUMNS.keys(), Pair.COLUMNS.values()):
-        tell(f"| {' | '.join(line)} |")
+    for line in markdown.table(Pair.COLUMNS, [], Pair.ALIGN).splitlines():
+        tell(line)
     left_out = []
     for name, measure in tasks(configs, device, pairs, rounds):
         if time.monotonic() > deadline:
@@ -98,9 +95,9 @@ def benchmark_all(
         try:
             for pair in measure():
                 found.append(pair)
-                tell(f"| {' | '.join(pair.cells())} |")
+                tell(markdown.row(pair.cells()))
         except (RuntimeError, ConfigError) as error:  # the others may still work
-            tell(f"| {name} | failed: {' '.join(str(error).split())[:200]} |  |  |  |")
+            tell(markdown.row([name, f"failed: {' '.join(str(error).split())[:200]}", "", "", ""]))
         free_memory()
     if left_out:
         tell(f"\nnot measured within {minutes:g} minutes: {'; '.join(left_out)}")
@@ -148,7 +145,7 @@ def inference(
         cfg = load_cfg(str(path), [*LOCAL_NORMS, *pairs])
         _prepare(cfg, device)
         network = fast_network(path, device, *pairs)
-        keep_bins(network, subject.share)
+        force_bins(network, subject.share)
 
         def run(batch: int, network: nn.Module = network, cfg=cfg) -> Callable[[], None]:
             clips = random_inputs(cfg, device, batch)

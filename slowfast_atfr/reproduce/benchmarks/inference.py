@@ -16,9 +16,9 @@ from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.resnet import Swish
 from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.packed import pack, pad_lengths, to_dense
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from slowfast_atfr.reproduce.benchmarks.models import BATCH, LOCAL_NORMS, random_inputs
 from slowfast_atfr.reproduce.benchmarks.subprocess_call import in_own_process
-from slowfast_atfr.reproduce.benchmarks.train import keep_bins
 
 MIXED = (3, 10, 7, 5, 8, 4, 9, 6)  # frames of clips of X3D-S, of 13
 
@@ -150,7 +150,7 @@ def over_base(
     path = configs / sampled.config
     cfg = load_cfg(str(path), [*LOCAL_NORMS, *pairs])
     base, atfr = fast_network(path, device, *pairs), fast_network(path.with_stem(f"{path.stem}_ATFR"), device, *pairs)
-    keep_bins(atfr, sampled.maps / cfg.DATA.NUM_FRAMES)
+    force_bins(atfr, sampled.maps / cfg.DATA.NUM_FRAMES)
     inputs = random_inputs(cfg, device, sampled.batch)
     tasks = {"base": partial(base, inputs), "ATFR": partial(atfr, inputs)}
     seconds = in_turn(tasks, rounds=rounds, device=device, title=sampled.name)

@@ -16,8 +16,7 @@ from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.analysis.timing import in_turn
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.sgs.pathways import PathwaySGS
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 
 BATCH = 2  # clips
 LOCAL_NORMS = ("BN.NORM_TYPE", "batchnorm")  # a benchmark is one process
@@ -42,18 +41,19 @@ class NetworkFigure:
     base_seconds: tuple[float, ...]
     atfr_seconds: tuple[float, ...]
 
-    COLUMNS: ClassVar[dict[str, str]] = {
-        "network": "---",
-        "pixels": "---:",
-        "parameters": "---:",
-        "SGS adds": "---:",
-        "GFLOPs": "---:",
-        "with SGS, all maps": "---:",
-        "half the maps": "---:",
-        "clips/s": "---:",
-        "with SGS, half the maps": "---:",
-        "time, with SGS over without": "---:",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "network",
+        "pixels",
+        "parameters",
+        "SGS adds",
+        "GFLOPs",
+        "with SGS, all maps",
+        "half the maps",
+        "clips/s",
+        "with SGS, half the maps",
+        "time, with SGS over without",
+    )
+    ALIGN: ClassVar[str] = ""
 
     def cells(self) -> tuple[str, ...]:
         """What a table shows, in the order of COLUMNS."""
@@ -99,7 +99,7 @@ def measure_pair(
     models = {name: build_model(cfg).to(device).eval() for name, cfg in zip(("base", "ATFR"), cfgs, strict=True)}
     summaries, inputs = [model_summary(cfg) for cfg in cfgs], random_inputs(cfgs[0], device)
     with torch.inference_mode():
-        halve_maps(models["ATFR"])
+        force_bins(models["ATFR"])
         half = mean_gflops(models["ATFR"], inputs)
         tasks = {name: lambda model=model: model(inputs) for name, model in models.items()}
         seconds = in_turn(tasks, rounds=rounds, device=device, title=base.stem)
@@ -125,44 +125,3 @@ def mean_gflops(model: nn.Module, inputs: list[Tensor]) -> float:
     with count_macs(model) as counter:
         model(inputs)
         return float(counter.take().mean()) * 1e-9
-
-
-def halve_maps(model: nn.Module) -> None:
-    """Have half of the maps go on behind every SGS layer of a network, in place."""
-    for name, layer in list(model.named_children()):
-        if isinstance(layer, PathwaySGS):
-            setattr(model, name, HalfOfMaps(layer))
-
-
-class HalfOfMaps(nn.Module):
-    """Runs SGS, so that its cost is there, and then goes on with first maps of what came in: half of them on average.
-
-    What SGS leaves of random clips depends on weights that nobody has trained.
-    """
-
-    def __init__(self, layer: PathwaySGS) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, pathways: list[Tensor | PackedClips]) -> list[Tensor | PackedClips]:
-        out = self.layer(pathways)
-        for pathway in self.layer.sampled:
-            clips = unpack(pathways[pathway])
-            kept = ragged_lengths(clips[0].shape[1], len(clips))
-            out[pathway] = pack([clip[:, :length] for clip, length in zip(clips, kept, strict=True)])
-        return out
-
-
-def ragged_lengths(frames: int, batch: int, share: float = 0.5) -> tuple[int, ...]:
-    """Lengths that are `share` of the frames on average, from half of that to one and a half, neighbours unlike.
-
-    share: at most two thirds.
-
-    >>> ragged_lengths(8, 4)
-    (2, 5, 3, 6)
-    """
-    mean = frames * share
-    lengths = np.linspace(mean / 2, 3 * mean / 2, batch).round().clip(1, frames).astype(int)
-    while lengths.sum() > max(batch, round(mean * batch)):  # what rounding has added
-        lengths[lengths.argmax()] -= 1
-    return tuple(int(length) for length in (*lengths[::2], *lengths[1::2]))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slowfast_atfr.analysis.memory import count_saved
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio, seconds_of
@@ -17,10 +16,8 @@ from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.engine.step import GradientSteps, autocast
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import PackedClips
-from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, ragged_lengths, random_inputs
-from slowfast_atfr.sgs import TemporalSampler
-from slowfast_atfr.sgs.temporal_sampler import Measured
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins, ragged_lengths
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, random_inputs
 
 MIB = 2**20
 CHECKPOINTED = ("MODEL.ACT_CHECKPOINT", "True")
@@ -68,7 +65,7 @@ class TrainingStep:
         self.cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
         self.device = device
         self.network = build_model(self.cfg).to(device).train()
-        keep_bins(self.network, share)
+        force_bins(self.network, share)
         self.optimizer = build_optimizer(self.network, self.cfg)
         set_lr(self.optimizer, self.cfg.SOLVER.WARMUP_START_LR)
         self.steps = GradientSteps(self.cfg, self.network, self.optimizer, device)
@@ -98,27 +95,6 @@ def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) 
     step = TrainingStep(config, pairs, batch, device)
     step()
     return seconds_of(step, device) / batch
-
-
-def keep_bins(model: nn.Module, share: float) -> None:
-    """Have every SGS layer put its frames into that share of bins, in place; all else of it runs, backward as well.
-
-    What SGS makes of random clips depends on weights that nobody has trained.
-    """
-
-    def add_up(layer: TemporalSampler, measured: Measured, host_bins: np.ndarray) -> Tensor | PackedClips:
-        return TemporalSampler.add_up(layer, measured, fewer_bins(host_bins, share))
-
-    for layer in model.modules():
-        if isinstance(layer, TemporalSampler):
-            layer.add_up = partial(add_up, layer)
-
-
-def fewer_bins(bins: np.ndarray, share: float) -> np.ndarray:
-    """The bins (N, T, K) of N clips of T frames, replaced by as many as `ragged_lengths` has, neighbours together."""
-    num_clips, frames = bins.shape[:2]
-    kept = np.array(ragged_lengths(frames, num_clips, share))
-    return np.broadcast_to((np.arange(frames) * kept[:, None] // frames)[..., None], bins.shape).astype(bins.dtype)
 
 
 def benchmark_train(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:

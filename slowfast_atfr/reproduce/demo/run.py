@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.config.config_diff import told
 from slowfast_atfr.datasets.demo import write_demo_clips, write_demo_dataset
@@ -93,11 +94,11 @@ def refuse_other_run(cfg: CfgNode) -> None:
 
 def comparison(results: Mapping[str, Mapping[str, Any]], frames: int) -> str:
     """A markdown table of test_final figures; a network without SGS has as many maps as frames."""
-    lines = [["test videos", *COLUMNS], ["---", *("---:" for _ in COLUMNS)]]
+    rows = []
     for name, stats in results.items():
         values = [float({"active_bins_s2": frames, **stats}[key]) for key in COLUMNS.values()]
-        lines.append([name, *(f"{value:.3g}" for value in values)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        rows.append([name, *(f"{value:.3g}" for value in values)])
+    return markdown.table(["test videos", *COLUMNS], rows) + "\n"
 
 
 def speed_line(base: np.ndarray, atfr: np.ndarray) -> str:
@@ -109,13 +110,11 @@ def speed_line(base: np.ndarray, atfr: np.ndarray) -> str:
 
 def costs(clips: Mapping[str, ClipCost]) -> str:
     """A markdown table of what single clips cost."""
-    lines = ["| motion in the clip | maps | GFLOPs | ms | ms without SGS |", "| --- | ---: | ---: | ---: | ---: |"]
+    rows = []
     for name, clip in clips.items():
-        lines.append(
-            f"| {name.replace('_', ' ')} | {clip.maps} of {clip.all_maps} | {clip.gflops:.3f} | {clip.ms:.1f} | "
-            f"{clip.base_ms:.1f} |"
-        )
-    return "\n".join(lines)
+        maps = f"{clip.maps} of {clip.all_maps}"
+        rows.append([name.replace("_", " "), maps, f"{clip.gflops:.3f}", f"{clip.ms:.1f}", f"{clip.base_ms:.1f}"])
+    return markdown.table(["motion in the clip", "maps", "GFLOPs", "ms", "ms without SGS"], rows)
 
 
 def whats_next(folder: Path, configs: Path, cfg: CfgNode) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.reproduce.study.variants import UNIFORM_OF
-from slowfast_atfr.reproduce.table_report import MAPS, markdown
+from slowfast_atfr.reproduce.table_report import MAPS
 
 Line = Mapping[str, Any]
 HEADER = ["network", "training", "seeds", "top-1 %", "+-", "over uniform", "GFLOPs", "of base", "mean maps", "clips/s"]
@@ -23,12 +24,12 @@ def study_table(lines: Sequence[Line]) -> str:
     for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
         own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
-        rows = [HEADER]
+        rows = []
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
             rows.append(_row(group, _over_uniform(group, own), float(np.mean(dense)) if dense else None))
         title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
-        tables.append(markdown(title, rows))
+        tables.append(markdown.table(HEADER, rows, title=title))
     return "\n\n".join(tables) or "no results yet"
 
 

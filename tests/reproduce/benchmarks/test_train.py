@@ -1,6 +1,5 @@
 """Training steps side by side: half of the maps behind SGS, all of SGS run, and a search for the largest batch."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -9,7 +8,6 @@ from slowfast_atfr.reproduce.benchmarks.train import (
     Subject,
     TrainingStep,
     compare_steps,
-    fewer_bins,
     fits,
     largest,
     measure_alone,
@@ -18,13 +16,6 @@ from slowfast_atfr.sgs import record
 
 CPU = torch.device("cpu")
 TINY = ["DATA.TRAIN_CROP_SIZE", "32"]
-
-
-def test_half_of_the_bins_are_active_on_average():
-    bins = fewer_bins(np.zeros((2, 8, 1), dtype=np.int32), 0.5)
-    assert bins.shape == (2, 8, 1) and bins.dtype == np.int32
-    assert [len(set(row)) for row in bins[..., 0].tolist()] == [2, 6]
-    assert all((np.diff(row) >= 0).all() for row in bins[..., 0])
 
 
 @pytest.mark.parametrize("name", ["3DResNet-18", "SlowFast-8x8-R50"])
