@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from unittest import mock
 
 import av
 import cv2
@@ -22,6 +21,7 @@ from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
 from slowfast_atfr.config import get_cfg
 from slowfast_atfr.datasets import build_dataset, build_loader, normalize
 from slowfast_atfr.datasets.decoder import open_video
+from slowfast_atfr.datasets.decoding.video_file import VideoFile
 from slowfast_atfr.datasets.transform import cut, view_windows
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 from slowfast_atfr.reproduce.benchmarks.drawn_videos import FPS, write_drawn_video
@@ -182,46 +182,19 @@ def views_apart(dataset: VideoDataset, index: int) -> list[np.ndarray]:
 
 @contextmanager
 def counted_frames() -> Iterator[list[int]]:
-    """A list whose only entry counts the frames that leave PyAV's decoders of files opened in the meantime."""
-    count, real_open = [0], av.open
+    """A list whose only entry counts the frames that PyAV decodes for our readers inside the block."""
+    count, decode = [0], VideoFile.decode
 
-    def counting_open(*args, **kwargs):
-        return _Container(real_open(*args, **kwargs), count)
-
-    with mock.patch("av.open", counting_open):
-        yield count
-
-
-class _Proxy:
-    """Stands for another object and passes everything on to it."""
-
-    def __init__(self, real: object, count: list[int]) -> None:
-        self.__dict__.update(_real=real, _count=count)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._real, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._real, name, value)
-
-
-class _Stream(_Proxy):
-    def decode(self, packet: av.Packet | None = None) -> list[av.VideoFrame]:
-        frames = self._real.decode(packet)
-        self._count[0] += len(frames)
+    def counting(*args, **kwargs) -> list[av.VideoFrame]:
+        frames = decode(*args, **kwargs)
+        count[0] += len(frames)
         return frames
 
-
-class _Container(_Proxy):
-    @property
-    def streams(self) -> mock.NonCallableMock:
-        return mock.NonCallableMock(video=[_Stream(stream, self._count) for stream in self._real.streams.video])
-
-    def demux(self, stream: _Stream) -> Iterator[av.Packet]:
-        return self._real.demux(stream._real)
-
-    def seek(self, offset: int, *, stream: _Stream, **options) -> None:
-        self._real.seek(offset, stream=stream._real, **options)
+    VideoFile.decode = counting
+    try:
+        yield count
+    finally:
+        VideoFile.decode = decode
 
 
 def _augmentations(cfg: CfgNode, rounds: int) -> list[Figure]:
