@@ -33,6 +33,7 @@ def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tu
         epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, such as NUM_GPUS 0 OUTPUT_DIR out",
     )
     parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help=CFG_HELP)
+    parser.add_argument("--print-cfg", action="store_true", help="print the whole config as YAML, and do nothing else")
     parser.add_argument("--num_shards", type=int, help="machines of the job (NUM_SHARDS)")
     parser.add_argument("--shard_id", type=int, help="index of this machine, from 0 (SHARD_ID)")
     parser.add_argument(
@@ -90,7 +91,15 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
         last: pairs that win over those of the command line.
     """
     args, pairs = parse_args(argv, prog=prog, description=description)
-    return exit_status(lambda: launch(fn, load_cfg(args.cfg_file, [*pairs, *last]), args.init_method))
+
+    def run() -> None:
+        cfg = load_cfg(args.cfg_file, [*pairs, *last])
+        if args.print_cfg:
+            print(cfg.dump(), end="")
+        else:
+            launch(fn, cfg, args.init_method)
+
+    return exit_status(run)
 
 
 def exit_status(command: Callable[[], None]) -> int:
