@@ -12,7 +12,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.launch.processes import TOLD, Main, launch
+from slowfast_atfr.engine.launch.processes import USER_ERRORS, Main, launch
 from slowfast_atfr.engine.launch.stops import note_stop
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
@@ -126,7 +126,7 @@ def _status_of(command: Callable[[], None]) -> int:
     except Stopped as error:
         print(error, file=sys.stderr)
         return EXIT_STATUS
-    except TOLD as error:
+    except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception:

@@ -9,7 +9,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.config_diff import changed_keys, told
+from slowfast_atfr.config.config_diff import changed_keys, format_changes
 from slowfast_atfr.config.load import flatten
 from slowfast_atfr.engine.cli import train_and_test
 from slowfast_atfr.utils.distributed import RankInfo, on_main
@@ -63,7 +63,7 @@ def read_result(cfg: CfgNode) -> dict[str, Any] | None:
     changed = changed_keys(before, cfg)
     if changed:
         remedy = "choose another OUTPUT_DIR, or remove it to redo it"
-        raise ConfigError(f"{path} is of another config ({told(changed)}); {remedy}")
+        raise ConfigError(f"{path} is of another config ({format_changes(changed)}); {remedy}")
     return stats
 
 

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.analysis import markdown
 from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.config.config_diff import told
+from slowfast_atfr.config.config_diff import format_changes
 from slowfast_atfr.datasets.demo import write_demo_clips, write_demo_dataset
 from slowfast_atfr.engine.checkpoint.save import checkpoint_path, last_checkpoint
 from slowfast_atfr.engine.cli import exit_status
@@ -89,7 +89,9 @@ def refuse_other_run(cfg: CfgNode) -> None:
     file = last_checkpoint(cfg.OUTPUT_DIR)
     changed = file.changes(cfg) if file else {}
     if changed:
-        raise ConfigError(f"{file.path} is of another demo ({told(changed)}); remove the folder, or give another one")
+        raise ConfigError(
+            f"{file.path} is of another demo ({format_changes(changed)}); remove the folder, or give another one"
+        )
 
 
 def comparison(results: Mapping[str, Mapping[str, Any]], frames: int) -> str:
