@@ -7,6 +7,9 @@ def get_cfg() -> CfgNode:
     """Return a fresh, unfrozen node with all defaults."""
     cfg = CfgNode()
     _training(cfg)
+    _solver(cfg)
+    _norms(cfg)
+    _multigrid(cfg)
     _network(cfg)
     _sgs(cfg)
     _temporal_attention(cfg)
@@ -45,6 +48,8 @@ def _training(cfg: CfgNode) -> None:
     cfg.TEST.FOLD_NORMS = False  # fold batch norm into convolutions: same scores up to rounding, faster
     cfg.TEST.SAVE_RESULTS_PATH = ""  # file in OUTPUT_DIR with each video's scores and cost: .pth, .json, .csv, .pkl
 
+
+def _solver(cfg: CfgNode) -> None:
     cfg.SOLVER = CfgNode()
     cfg.SOLVER.BASE_LR = 0.1
     cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False  # multiply all learning rates by the number of machines
@@ -68,6 +73,8 @@ def _training(cfg: CfgNode) -> None:
     cfg.SOLVER.CLIP_GRAD_L2NORM = 0.0  # largest norm of all gradients together, without CLIP_GRAD_VAL; 0: any
     cfg.SOLVER.EMA_DECAY = 0.0  # of the averaged weights, which are validated and tested; 0: no average
 
+
+def _norms(cfg: CfgNode) -> None:
     cfg.BN = CfgNode()
     cfg.BN.USE_PRECISE_STATS = False
     cfg.BN.NUM_BATCHES_PRECISE = 200
@@ -78,7 +85,10 @@ def _training(cfg: CfgNode) -> None:
     cfg.BN.NUM_SYNC_DEVICES = 1  # processes that share statistics under sync_batchnorm
     cfg.BN.NUM_SPLITS = 1  # parts of a process's clips with separate statistics under sub_batchnorm
 
-    cfg.MULTIGRID = CfgNode()  # Wu et al., CVPR 2020
+
+def _multigrid(cfg: CfgNode) -> None:
+    """Multigrid training (Wu et al., CVPR 2020)."""
+    cfg.MULTIGRID = CfgNode()
     cfg.MULTIGRID.LONG_CYCLE = False  # change frames, crop and batch between phases
     cfg.MULTIGRID.LONG_CYCLE_FACTORS = [[0.25, 0.5**0.5], [0.5, 0.5**0.5], [0.5, 1], [1, 1]]  # of (frames, crop)
     cfg.MULTIGRID.SHORT_CYCLE = False  # alternate between three crops and batches from iteration to iteration

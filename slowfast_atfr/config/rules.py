@@ -58,9 +58,7 @@ RULES: dict[str, Rule] = {
     "TRAIN.CHECKPOINT_ITERATIONS": _at_least(0, "it counts iterations, or is {}"),
     "TRAIN.CHECKPOINT_TYPE": _CHECKPOINT_TYPE,
     "TRAIN.AMP_DTYPE": _one_of("float16", "bfloat16"),
-    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": Rule(
-        lambda value: value == 0 or value > 1, "it is above 1, or 0 to continue whatever the loss"
-    ),
+    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": Rule(lambda value: value == 0 or value > 1, "it is above 1, or 0 for no limit"),
     "TEST.CHECKPOINT_TYPE": _CHECKPOINT_TYPE,
     "TEST.NUM_ENSEMBLE_VIEWS": _at_least(1),
     "TEST.NUM_SPATIAL_CROPS": _one_of(1, 3),

@@ -1,4 +1,4 @@
-"""Published figures and ours side by side, in markdown, as data for JSON, and as a picture."""
+"""Compare published figures with ours: in markdown, as data for JSON, and as a picture."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ PUBLISHED = ("published top-1 %", "published top-5 %", "published GFLOPs")
 
 
 def cost_table(table: Table, cfgs: Sequence[CfgNode]) -> str:
-    """Our count of each row with all maps, what is published, and the mean maps that the published cost implies."""
+    """Return our cost of each row with all maps, the published figures, and the mean maps that these imply."""
     header, rows = ["network", "config", "GFLOPs, all maps, our count", *PUBLISHED, "implied mean maps", "of"], []
     for row, cfg in zip(table.rows, cfgs, strict=True):
         implied = str(implied_maps(cfg, row.gflops)) if cfg.SGS.ENABLE and row.gflops else ""
@@ -28,13 +28,13 @@ def cost_table(table: Table, cfgs: Sequence[CfgNode]) -> str:
 
 
 def printed_table(table: Table) -> str:
-    """A table as it is printed in the supplement."""
+    """Return a table as printed in the supplement."""
     header, *rows = table.printed
     return markdown.table(header, rows, title=f"Table {table.key} as printed: {table.title}")
 
 
 def ratio_table(table: Table, ours: Mapping[str, str] | None = None) -> str:
-    """What table A.2's published figures come to, ATFR over base, beside our ratios where there are any."""
+    """Return ratios of table A.2's published figures, ATFR over base, and ours, if there are any."""
     rows = []
     for name, (atfr, base) in table.ratios.items():
         ratio = float(atfr.rstrip("h")) / float(base.rstrip("h"))
@@ -47,14 +47,14 @@ def ratio_table(table: Table, ours: Mapping[str, str] | None = None) -> str:
 def result_table(
     table: Table, cfgs: Sequence[CfgNode], results: Sequence[Sequence[dict[str, Any]]]
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Results of the rows of a table beside what is published.
+    """Compare the results of the rows of a table with the published figures.
 
     Args:
-        table: with a row for each entry of the others.
+        table: with its rows.
         cfgs: of the rows.
-        results: `test_final` figures of each row, of each split.
+        results: `test_final` figures of each row and split.
     Returns:
-        markdown, and for each row a dict: name, config, splits (the figures as they are) and their means.
+        markdown, and for each row a dict with name, config, splits (all figures) and their means.
     """
     share = "of all maps' cost"
     header = ["network", "top-1 %", "top-5 %", "GFLOPs", share, *PUBLISHED, f"{share}, our count", "difference"]
@@ -74,7 +74,7 @@ def result_table(
 
 
 def _cost_of_a_test_clip(cfg: CfgNode) -> float:
-    """GFLOPs with all maps, of a clip of the test's crop."""
+    """Return the GFLOPs with all maps of a clip of the test's crop."""
     return model_summary(cfg, crop=cfg.DATA.TEST_CROP_SIZE).gflops
 
 

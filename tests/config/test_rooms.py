@@ -1,4 +1,4 @@
-"""A config is wrong as soon as it is loaded, whatever room knows that it is."""
+"""Rules of other packages are checked as soon as a config is loaded."""
 
 import pytest
 

@@ -68,7 +68,7 @@ def test_a_bad_value_names_the_key_and_the_choices(key, value, words):
     assert key in str(error.value) and words in str(error.value)
 
 
-def test_groups_that_a_basic_block_would_not_have_are_told():
+def test_groups_that_a_basic_block_would_not_have_are_reported():
     pairs = ["RESNET.TRANS_FUNC", "basic_transform", "RESNET.NUM_GROUPS", "4"]
     with pytest.raises(ConfigError, match="RESNET.NUM_GROUPS is 4; basic_transform has no groups"):
         load_cfg(None, pairs)

@@ -54,7 +54,7 @@ def test_it_goes_on_where_it_was_stopped_and_averages_what_the_tests_say(argv, t
         assert summary["mean"][key] == pytest.approx(sum(values) / 3, rel=1e-4)
     log = (tmp_path / "stdout.log").read_text()
     assert split_table(summary) in log and "split 1 of 3 is done" in log
-    assert main(argv(LOG_PERIOD=3)) == 0 and seen == [1, 2, 2, 3]  # all done: only the table is told
+    assert main(argv(LOG_PERIOD=3)) == 0 and seen == [1, 2, 2, 3]  # all done: only the table is message
 
 
 def test_a_split_is_a_run_of_its_own(argv, tmp_path, monkeypatch):
@@ -79,14 +79,14 @@ def test_a_result_of_another_config_is_refused(argv, tmp_path, capsys):
     result = tmp_path / "split1" / "result.json"
     result.write_text(json.dumps({"stats": {}, "cfg": {"SGS.ENABLE": False, "NUM_GPUS": 8}}))
     assert main(argv()) == 1
-    told = capsys.readouterr().err
-    assert "split1/result.json is of another config (SGS.ENABLE was False and is True)" in told
+    message = capsys.readouterr().err
+    assert "split1/result.json is of another config (SGS.ENABLE was False and is True)" in message
     result.write_text("{")
     assert main(argv()) == 1 and "cannot read the result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"TRAIN__DATASET": "kinetics", "TEST__DATASET": "kinetics"}, "has one split only: tools/run_net.py"),
         ({"TEST__DATASET": "hmdb51"}, "TRAIN.DATASET is 'ucf101', TEST.DATASET 'hmdb51'"),
@@ -98,10 +98,10 @@ def test_a_result_of_another_config_is_refused(argv, tmp_path, capsys):
         ({"DATA__PATH_TO_DATA_DIR": "/nowhere"}, "DATA.PATH_TO_DATA_DIR is '/nowhere'"),
     ],
 )
-def test_what_cannot_be_averaged_is_told(argv, capsys, changes, told):
+def test_what_cannot_be_averaged_is_reported(argv, capsys, changes, message):
     assert main(argv(**changes)) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: ") and told in err and "Traceback" not in err
+    assert err.startswith("error: ") and message in err and "Traceback" not in err
 
 
 def test_the_table_has_what_the_network_has():

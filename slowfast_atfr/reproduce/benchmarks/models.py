@@ -20,17 +20,17 @@ from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 
 BATCH = 2  # clips
 LOCAL_NORMS = ("BN.NORM_TYPE", "batchnorm")  # a benchmark is one process
-LEFT_OUT = ("Demo", "Kinetics600", "UCF101", "HMDB51")  # toys, and networks that stand in another folder as well
+LEFT_OUT = ("Demo", "Kinetics600", "UCF101", "HMDB51")  # toys, and networks that are in another folder as well
 
 
 @dataclass(frozen=True)
 class NetworkFigure:
-    """A network and the same one with SGS, timed in turn; clips keep half of their maps on average behind SGS.
+    """A network and the same one with SGS, timed in turn; clips keep half of their maps on average after SGS.
 
     name: of the config, without _ATFR.
     pixels: side of the crop.
     params: of the network, and what SGS adds.
-    gflops: multiply-adds x 1e-9 of a clip: of the network, with all maps behind SGS, with half of them.
+    gflops: multiply-adds x 1e-9 of a clip: of the network, with all maps after SGS, with half of them.
     base_seconds, atfr_seconds: of a batch, each round.
     """
 
@@ -56,7 +56,7 @@ class NetworkFigure:
     ALIGN: ClassVar[str] = ""
 
     def cells(self) -> tuple[str, ...]:
-        """What a table shows, in the order of COLUMNS."""
+        """Return the cells of a table, in the order of COLUMNS."""
         ratios = np.array(self.atfr_seconds) / np.array(self.base_seconds)
         clips_per_second = (f"{BATCH / np.median(times):.3g}" for times in (self.base_seconds, self.atfr_seconds))
         spread = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
@@ -65,17 +65,22 @@ class NetworkFigure:
 
 
 def benchmark_models(configs: Path, *, rounds: int, device: torch.device) -> list[NetworkFigure]:
-    """A figure for every config that has one with SGS beside it."""
+    """Measure every network that has a config with SGS."""
     figures = []
     for atfr in tqdm(config_pairs(configs), desc="networks", unit="network", leave=False):
         base = atfr.with_name(atfr.name.replace("_ATFR", ""))
         figures.append(measure_pair(base, atfr, rounds=rounds, device=device))
-        tqdm.write(f"{len(figures)}: {', '.join(figures[-1].cells())}", file=sys.stderr)  # all of them take long
+        tqdm.write(f"{len(figures)}: {', '.join(figures[-1].cells())}", file=sys.stderr)
     return figures
 
 
+def pair_of(config: Path) -> tuple[Path, Path]:
+    """Return the config of a network, and that of the same network with SGS."""
+    return config, config.with_stem(f"{config.stem}_ATFR")
+
+
 def config_pairs(configs: Path) -> list[Path]:
-    """The configs with SGS that have one without it beside them, by folder and name; each network once."""
+    """Return the configs with SGS that also exist without, sorted, each network once."""
     found = sorted(path for path in configs.glob("*/*_ATFR.yaml") if "SCRATCH" not in path.name)
     return [
         path
@@ -114,14 +119,14 @@ def measure_pair(
 
 
 def random_inputs(cfg: CfgNode, device: torch.device, batch: int = BATCH) -> list[Tensor]:
-    """A random batch of what the network of cfg takes, one tensor for each pathway."""
+    """Return a random batch for the network of cfg, one tensor for each pathway."""
     crop = cfg.DATA.TRAIN_CROP_SIZE
     clips = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
     return [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips] if num_pathways(cfg) == 2 else [clips]
 
 
 def mean_gflops(model: nn.Module, inputs: list[Tensor]) -> float:
-    """Multiply-adds x 1e-9 of a clip, mean over the batch, from one forward."""
+    """Return the multiply-adds x 1e-9 of a clip, mean over the batch, from one forward."""
     with count_macs(model) as counter:
         model(inputs)
         return float(counter.take().mean()) * 1e-9

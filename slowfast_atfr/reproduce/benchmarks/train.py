@@ -1,4 +1,4 @@
-"""What training with SGS costs beside training without: time, memory, and both with activation checkpointing."""
+"""Compare training with SGS and without: time and memory, also with activation checkpointing."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -17,22 +17,22 @@ from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.engine.step import GradientSteps, autocast
 from slowfast_atfr.models import build_model
 from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins, ragged_lengths
-from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, random_inputs
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, pair_of, random_inputs
 
 MIB = 2**20
 CHECKPOINTED = ("MODEL.ACT_CHECKPOINT", "True")
-BEFORE_SGS = (*CHECKPOINTED, "MODEL.ACT_CHECKPOINT_STAGES", "[res2]")  # which dropped maps make no lighter
+BEFORE_SGS = (*CHECKPOINTED, "MODEL.ACT_CHECKPOINT_STAGES", "[res2]")  # the stage before SGS
 BF16 = ("TRAIN.MIXED_PRECISION", "True", "TRAIN.AMP_DTYPE", "bfloat16")
-MOST = 1024  # clips, beyond which no larger batch is looked for
+MOST = 1024  # largest batch that is tried, in clips
 
 
 @dataclass(frozen=True)
 class Subject:
     """A network to train.
 
-    config: the one without SGS; the one with it stands beside it.
+    config: of the network without SGS.
     batch: clips on a CPU, and on a GPU.
-    time_target, bytes_target: what ATFR over base is to be at most.
+    time_target, bytes_target: upper limits of ATFR over base.
     """
 
     config: str
@@ -49,14 +49,14 @@ SUBJECTS = {
 
 
 class TrainingStep:
-    """One iteration of training, again and again on the same random clips; behind SGS a share of the maps goes on.
+    """One iteration of training, always on the same random clips; SGS keeps a share of the maps.
 
     Args:
         config: file of the network.
         pairs: KEY VALUE pairs on top of it.
         batch: clips.
         device: where it runs.
-        share: of the maps, by default half of them.
+        share: of the maps.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TrainingStep:
         self.labels = torch.arange(batch, device=device) % self.cfg.MODEL.NUM_CLASSES
 
     def __call__(self) -> None:
-        """As the training loop does it: forward, loss, backward, step, gradients gone."""
+        """Run an iteration as the training loop does."""
         self.steps.take(self.loss(), 0, 1)
 
     def loss(self) -> Tensor:
@@ -82,14 +82,14 @@ class TrainingStep:
             return self.loss_of(self.network(self.inputs), self.labels)
 
     def saved_bytes(self) -> int:
-        """What the forward pass keeps for the backward pass."""
+        """Return the bytes that the forward pass keeps for the backward pass."""
         with count_saved(self.network) as saved:
             self.loss()
         return saved.total()
 
 
 def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) -> float:
-    """Seconds that training takes for a clip in one process, data loading left out; from one step after another."""
+    """Measure the seconds of a training clip in one process, without data loading, in the second step."""
     cfg = load_cfg(str(config), pairs)
     batch = cfg.TRAIN.BATCH_SIZE // max(1, cfg.NUM_GPUS) if device.type == "cuda" else 2
     step = TrainingStep(config, pairs, batch, device)
@@ -98,7 +98,7 @@ def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) 
 
 
 def benchmark_train(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
-    """Training steps of ATFR over those of the base network, and of both with all stages checkpointed."""
+    """Compare training steps of ATFR and of the base network, and both with all stages checkpointed."""
     figures = []
     for name, subject in SUBJECTS.items():
         figures += compare_steps(name, subject, configs, rounds=rounds, device=device)
@@ -110,8 +110,8 @@ def benchmark_train(configs: Path, *, rounds: int, device: torch.device) -> list
 def compare_steps(
     name: str, subject: Subject, configs: Path, *, rounds: int, device: torch.device, pairs: Sequence[str] = ()
 ) -> list[Figure]:
-    """Ratios of times and of saved bytes, float32; `pairs` are KEY VALUE pairs for all configs."""
-    base, atfr = _configs(subject, configs)
+    """Measure ratios of times and of saved bytes, float32; `pairs` are KEY VALUE pairs for all configs."""
+    base, atfr = pair_of(configs / subject.config)
     batch = subject.batch[device.type == "cuda"]
     steps = {
         "base": TrainingStep(base, pairs, batch, device),
@@ -138,17 +138,12 @@ def compare_steps(
     return figures
 
 
-def _configs(subject: Subject, configs: Path) -> tuple[Path, Path]:
-    base = configs / subject.config
-    return base, base.with_name(f"{base.stem}_ATFR.yaml")
-
-
 def measure_alone(
     name: str, subject: Subject, configs: Path, *, rounds: int, device: torch.device, pairs: Sequence[str] = ()
 ) -> list[Figure]:
-    """Milliseconds of a step, peak memory and the largest batch that fits, of each kind of step alone on a GPU."""
+    """Measure time, peak memory and largest batch of each kind of step alone on a GPU."""
     figures, batch = [], subject.batch[1]
-    for network, config in zip(("base", "ATFR"), _configs(subject, configs), strict=True):
+    for network, config in zip(("base", "ATFR"), pair_of(configs / subject.config), strict=True):
         for kind, own in (
             ("float32", ()),
             ("bfloat16", BF16),
@@ -170,7 +165,7 @@ def measure_alone(
 
 
 def fits(task: Callable[[], None]) -> bool:
-    """Whether a GPU has the memory for a task; what it leaves behind is freed."""
+    """Whether a GPU has the memory for a task, which is freed afterwards."""
     try:
         task()
         return True
@@ -181,15 +176,15 @@ def fits(task: Callable[[], None]) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nobody holds any more: sampled networks hold themselves."""
+    """Free unused memory; networks with `force_bins` are in reference cycles."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def largest(fits: Callable[[int], bool], *, start: int, most: int = MOST) -> int:
-    """The largest size up to `most` that fits, 0 if none does: doubled while it fits, then bisected."""
-    low, high = 0, min(start, most)  # what fits, and what is to be tried
+    """Return the largest size up to `most` that fits, 0 if none does: doubled while it fits, then bisected."""
+    low, high = 0, min(start, most)  # fits; tried next
     while fits(high):
         low = high
         if high == most:

@@ -13,17 +13,15 @@ from slowfast_atfr.datasets import build_dataset, read_frames
 from slowfast_atfr.datasets.decoder import open_video
 from slowfast_atfr.reproduce.benchmarks import data as data_benchmark
 from slowfast_atfr.reproduce.benchmarks.data import (
-    MEASUREMENTS,
     SHORT_SETS,
     benchmark_data,
     counted_frames,
-    growth,
     plain_clip,
     views_apart,
-    worker_memory,
     write_data,
 )
 from slowfast_atfr.reproduce.benchmarks.drawn_videos import CODECS, FPS, SIZE, drawn_frames, write_drawn_video
+from slowfast_atfr.reproduce.benchmarks.worker_memory import MEASUREMENTS, growth, worker_memory
 from slowfast_atfr.utils.env import private_memory
 
 
@@ -97,7 +95,7 @@ def test_what_never_comes_back_is_growth():
     assert growth(np.linspace(100, 140, 40)) > 20
 
 
-def test_every_figure_is_told(monkeypatch, tmp_path):
+def test_every_figure_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(data_benchmark, "NUM_CLIPS", 1)
     monkeypatch.setattr(data_benchmark, "worker_memory", lambda cfg, **_: np.linspace(100, 101, 31))
 

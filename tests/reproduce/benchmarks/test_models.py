@@ -36,6 +36,6 @@ def test_figures_are_medians_of_their_rounds(repo):
     figure = measure_pair(base, atfr, rounds=3, device=torch.device("cpu"), pairs=TINY)
     cells = dict(zip(figure.COLUMNS, figure.cells(), strict=True))
     ratios = np.array(figure.atfr_seconds) / figure.base_seconds
-    told = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
-    assert cells["time, with SGS over without"] == told
+    ratio = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+    assert cells["time, with SGS over without"] == ratio
     assert float(cells["clips/s"]) == pytest.approx(2 / np.median(figure.base_seconds), rel=0.01)

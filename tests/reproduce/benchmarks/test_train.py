@@ -1,4 +1,4 @@
-"""Training steps side by side: half of the maps behind SGS, all of SGS run, and a search for the largest batch."""
+"""Training steps side by side: half of the maps after SGS, which runs, and a search for the largest batch."""
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_no_error():
 
 
 @pytest.mark.needs_cuda
-def test_on_a_gpu_memory_and_batches_are_told(repo, monkeypatch):
+def test_on_a_gpu_memory_and_batches_are_reported(repo, monkeypatch):
     monkeypatch.setattr("slowfast_atfr.reproduce.benchmarks.train.largest", lambda fits, start: start * fits(start))
     subject, device = Subject("Mini_Kinetics/3DRESNET18.yaml", (2, 4)), torch.device("cuda")
     figures = measure_alone("tiny", subject, repo / "configs", rounds=1, device=device, pairs=TINY)
