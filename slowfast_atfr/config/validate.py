@@ -19,18 +19,18 @@ Checks = Iterator[tuple[str, bool, str]]  # a key, whether its value fits, and t
 
 
 def num_pathways(cfg: CfgNode) -> int:
-    """Pathways of the network that MODEL.ARCH names."""
+    """Return the number of pathways of the network that MODEL.ARCH names."""
     return 2 if cfg.MODEL.ARCH == "slowfast" else 1
 
 
 def per_pathway(cfg: CfgNode, key: str) -> tuple[Any, ...]:
-    """The entries of a per-pathway list such as SGS.NUM_BINS, one for each pathway; a single entry serves all."""
+    """Return a per-pathway list such as SGS.NUM_BINS with one entry for each pathway; a single entry serves all."""
     values = value_of(cfg, key)
     return tuple(values) * num_pathways(cfg) if len(values) == 1 else tuple(values)
 
 
 def value_of(cfg: CfgNode, key: str) -> Any:
-    """The value of a dotted key."""
+    """Return the value of a dotted key."""
     value = cfg
     for part in key.split("."):
         value = value[part]
@@ -53,7 +53,7 @@ def validate(cfg: CfgNode) -> None:
 
 def _network(cfg: CfgNode) -> Checks:
     pathways, arch, resnet = num_pathways(cfg), cfg.MODEL.ARCH, cfg.RESNET
-    text = f"it takes four stages, each a list of one entry or of one per pathway ({pathways} for {arch})"
+    text = _per_stage_text(cfg)
     for leaf in ("NUM_BLOCK_TEMP_KERNEL", "SPATIAL_STRIDES", "SPATIAL_DILATIONS"):
         yield f"RESNET.{leaf}", _is_per_stage(resnet[leaf], (1, pathways)), text
     divisor = {"slowfast": cfg.SLOWFAST.BETA_INV, "3dresnet": 8}.get(arch, 1)
@@ -83,6 +83,11 @@ def _network(cfg: CfgNode) -> Checks:
         yield "SLOWFAST.FUSION_KERNEL_SZ", cfg.SLOWFAST.FUSION_KERNEL_SZ % 2 == 1, "it is odd"
 
 
+def _per_stage_text(cfg: CfgNode) -> str:
+    pathways = num_pathways(cfg)
+    return f"it takes four stages, each a list of one entry or of one per pathway ({pathways} for {cfg.MODEL.ARCH})"
+
+
 def _is_per_stage(value: Any, sizes: tuple[int, ...], fits: Callable[[Any], bool] = lambda entry: True) -> bool:
     """Whether it is a list of four stages, each a list of as many fitting entries as one of `sizes`."""
     stages = len(value) == 4 and all(isinstance(stage, list) and len(stage) in sizes for stage in value)
@@ -100,7 +105,7 @@ def _nonlocal(cfg: CfgNode) -> Checks:
             "an entry is three sizes, (T, H, W), at least 1",
         ),
     }
-    text = f"it takes four stages, each a list of one entry or of one per pathway ({pathways} for {arch})"
+    text = _per_stage_text(cfg)
     for leaf, (sizes, fits, entry) in lists.items():
         yield f"NONLOCAL.{leaf}", _is_per_stage(cfg.NONLOCAL[leaf], sizes, fits), f"{text}; {entry}"
     location = cfg.NONLOCAL.LOCATION

@@ -18,6 +18,7 @@ def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 def scaled_frames(video: Video, short_side: int) -> Iterator[np.ndarray]:
     """Yield all frames of a video, scaled and upright, (H, W, 3) uint8 RGB of one size, as training would read them.
+
     Raises:
         DecodeError: if not every frame can be decoded.
     """

@@ -197,7 +197,7 @@ def _folder(out: Path, name: str) -> str:
 
 
 def _clips_left(plan: Plan) -> float:
-    """Clips to train on, in all epochs, of the splits that are not done; testing one costs a third of that."""
+    """Return the training clips, over all epochs, of the splits that are not done; a test clip counts as a third."""
     clips = 0.0
     for cfg in plan.cfgs:
         if read_result(cfg) is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from slowfast_atfr.datasets.kinetics import read_video_list
 
-ALL_MAPS = -1  # as SGS.NUM_BINS: as many bins as there are maps
 VIEWS = ("TEST.NUM_ENSEMBLE_VIEWS", "TEST.NUM_SPATIAL_CROPS")
 
 

@@ -88,7 +88,7 @@ def benchmark_export(configs: Path, *, rounds: int, device: torch.device) -> lis
         path, with_sgs = pair_of(configs / config)
         figures += measure(name, path, pairs, rounds=rounds, device=device)
         figures += measure(f"{name} + SGS", with_sgs, (*pairs, *SAMPLED), rounds=rounds, device=device)
-    pairs = (*pairs, *SAMPLED, *SEGMENTS)  # of the last one, the smallest
+    pairs = (*pairs, *SAMPLED, *SEGMENTS)  # of the last network, the smallest
     figures += measure(f"{name} + SGS, segments", with_sgs, pairs, rounds=rounds, device=device)
     return figures
 

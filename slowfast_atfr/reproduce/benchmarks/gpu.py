@@ -19,7 +19,7 @@ from slowfast_atfr.models.compiled import check_compiler
 from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from slowfast_atfr.reproduce.benchmarks.inference import fast_network
 from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, pair_of, random_inputs
-from slowfast_atfr.reproduce.benchmarks.train import BF16, MOST, TrainingStep, fits, free_memory, largest
+from slowfast_atfr.reproduce.benchmarks.train import BF16, MOST, TrainingStep, cost_of_step, fits, free_memory, largest
 from slowfast_atfr.utils.precision import allow_tf32
 
 COMPILED = ("MODEL.COMPILE", "True")
@@ -174,13 +174,8 @@ def training(
     for path in pair_of(configs / subject.config):
         make = partial(TrainingStep, path, pairs, device=device, share=subject.share)
         _prepare(load_cfg(str(path), [*LOCAL_NORMS, *pairs]), device)
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-        seconds = _median(make(batch), device, rounds)
-        peak = torch.cuda.max_memory_allocated(device) / 2**30 if on_gpu else 0
-        free_memory()
-        most = largest(lambda size, make=make: fits(lambda: make(size)()), start=2 * batch) if on_gpu else 0
-        figures.append((1e3 * seconds, peak, most))
+        seconds, peak, most = cost_of_step(make, batch, rounds=rounds, device=device, title=title)
+        figures.append((1e3 * float(np.median(seconds)), peak, most))
     base, atfr = figures
     yield Pair(f"{title}: a step of {batch} clips", base[0], atfr[0], unit="ms")
     if on_gpu:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -151,17 +152,30 @@ def measure_alone(
             ("bfloat16, checkpointed", (*BF16, *CHECKPOINTED)),
         ):
             title, make = f"{name}, {network}, {kind}", partial(TrainingStep, config, (*pairs, *own), device=device)
-            free_memory()
-            torch.cuda.reset_peak_memory_stats(device)
-            seconds = in_turn({title: make(batch)}, rounds=rounds, device=device, title=title)[title]
-            peak = torch.cuda.max_memory_allocated(device) / 2**30
-            most = largest(lambda size, make=make: fits(lambda: make(size)()), start=batch)
+            seconds, peak, most = cost_of_step(make, batch, rounds=rounds, device=device, title=title)
             figures += [
                 Figure(f"{title}: a step", tuple((seconds * 1e3).tolist()), unit="ms", note=f"{batch} clips"),
                 Figure(f"{title}: peak memory", (peak,), unit="GiB", note=f"{batch} clips"),
                 Figure(f"{title}: largest batch", (most,), unit="clips", note="or more" if most == MOST else ""),
             ]
     return figures
+
+
+def cost_of_step(
+    make: Callable[[int], TrainingStep], batch: int, *, rounds: int, device: torch.device, title: str
+) -> tuple[np.ndarray, float, int]:
+    """Measure (rounds,) seconds of a step and, on a GPU, its peak memory in GiB and the largest batch that fits.
+
+    make: builds a step for a batch of that many clips.
+    """
+    free_memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = in_turn({title: make(batch)}, rounds=rounds, device=device, title=title)[title]
+    if device.type != "cuda":
+        return seconds, 0.0, 0
+    peak = torch.cuda.max_memory_allocated(device) / 2**30
+    return seconds, peak, largest(lambda size: fits(lambda: make(size)()), start=batch)
 
 
 def fits(task: Callable[[], None]) -> bool:

@@ -66,7 +66,7 @@ def error_of_difference(points: np.ndarray, clips: float) -> float:
         clips: test clips of a seed.
     Returns:
         the larger of the error from the spread of the seeds and that of McNemar's test: the root of the number of clips
-        that only one network has right: at least as many as the difference, and at least one.
+        that only one network has right, of which only the minimum is known: the difference, or one.
     """
     disagree = max(1.0, abs(points.sum()) / 100 * clips)
     spread = points.std(ddof=1) / np.sqrt(len(points))
