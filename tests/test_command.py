@@ -95,3 +95,15 @@ def test_help_loads_no_torch_and_the_module_can_be_run(tmp_path, repo):
     assert "slowfast_atfr.command" in loaded and "torch" not in loaded
     shown = subprocess.run([sys.executable, "-m", "slowfast_atfr", "--version"], **options).stdout
     assert shown == f"slowfast-atfr {__version__}\n"
+
+
+def test_a_config_is_printed_whole_and_nothing_runs(tmp_path, monkeypatch, capsys, held):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "launch", None)
+    name, pairs = "SSv2/SLOWFAST_8x8_R50_ATFR", ["NUM_GPUS", "0"]
+    assert main(["train", "--cfg", name, "--print-cfg", *pairs]) == 0
+    out, err = capsys.readouterr()
+    assert out == load_cfg(name, pairs).dump() and not err
+    (tmp_path / "again.yaml").write_text(out)
+    assert load_cfg("again.yaml").dump() == out
+    assert [path.name for path in tmp_path.iterdir()] == ["again.yaml"]

@@ -23,6 +23,16 @@ def sections(name):
     return yaml.safe_load(load_cfg(str(FOLDER / name)).dump())
 
 
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_is_at_most_two_hops_from_its_root(path):
+    hops = [path]
+    while base := yaml.safe_load(hops[-1].read_text()).get("_BASE_"):
+        hops.append((hops[-1].parent / base).resolve())
+    assert len(hops) <= 3
+    folders = {hop.parent.name for hop in hops}
+    assert folders <= {path.parent.name, "Kinetics"}
+
+
 @pytest.mark.parametrize(("variant", "ending"), FILES)
 def test_a_variant_differs_in_its_own_section_only(variant, ending):
     cfg, base = sections(variant), sections(variant.replace(f"{ending}.yaml", ".yaml"))

@@ -8,7 +8,7 @@ from torch import nn
 
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.reproduce.benchmarks.train import keep_bins
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from tests.fake_gpu import CUDA
 
 NETWORKS = {  # config, and what makes it thin; all have the depth of the real one
@@ -28,7 +28,7 @@ def network_of(name, repo, *pairs, atfr=True):
     file = repo / "configs" / f"{config}{'_ATFR' * atfr}.yaml"
     cfg = load_cfg(str(file), [*SMALL, *LOCAL, *thin, *pairs])
     network = build_model(cfg)
-    keep_bins(network, 0.5)  # of different lengths, clip by clip
+    force_bins(network, 0.5)  # of different lengths, clip by clip
     return network.to(CUDA), cfg
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure speed on this machine, as ratios within one run: benchmark.py NAME [NAME ...]. See docs/benchmarks.md."""
+"""Measure speed on this machine, as ratios: benchmark.py NAME [NAME ...]. See docs/benchmarks.md."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a trained network as an ONNX file or a program of torch.export: export.py --cfg FILE --checkpoint FILE."""
+"""Export a trained network as an ONNX file or a torch.export program: export.py --cfg FILE --checkpoint FILE."""
 
 from slowfast_atfr.engine.inference.export_cli import main
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does similarity earn its place? study_accuracy.py --data FOLDER [--only TEXT]. See docs/accuracy.md."""
+"""Compare SGS with uniform pooling and other controls: study_accuracy.py --data FOLDER. See docs/accuracy.md."""
 
 from pathlib import Path
 

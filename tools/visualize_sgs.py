@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What SGS merges in a video, as a picture and a page: visualize_sgs.py VIDEO --cfg FILE --checkpoint FILE."""
+"""Draw what SGS merges in a video, as a picture and a page: visualize_sgs.py VIDEO --cfg FILE --checkpoint FILE."""
 
 from slowfast_atfr.engine.inference.visualize_cli import main
 

@@ -5,8 +5,7 @@ import copy
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +20,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]  # the stand-ins are thos
 
 from zoo import CLASSES, NETWORKS, REFUSED, Network, types_of  # noqa: E402
 
+from slowfast_atfr.analysis import markdown  # noqa: E402
 from slowfast_atfr.analysis.macs import count_macs  # noqa: E402
 from slowfast_atfr.analysis.timing import in_turn  # noqa: E402
-from slowfast_atfr.packed import pack, unpack  # noqa: E402
-from slowfast_atfr.reproduce.benchmarks.models import ragged_lengths  # noqa: E402
-from slowfast_atfr.sgs import TemporalSampler, compile_network, count_active, insert_sgs  # noqa: E402
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins  # noqa: E402
+from slowfast_atfr.sgs import compile_network, count_active, insert_sgs  # noqa: E402
 
 CPU, CLIPS, ROUNDS = torch.device("cpu"), 2, 3
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-12}  # how far a batch may be from its clips alone, of the largest value
@@ -37,13 +36,13 @@ def main(names: Sequence[str]) -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=0, world_size=1)
-        print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+        print(markdown.table(COLUMNS, [], "l" * len(COLUMNS)))
         failed = 0
         for network in NETWORKS:
             if not names or {network.name, network.library} & set(names):
                 cells = row(network)
                 failed += "FAILED" in "".join(cells)
-                print(f"| {' | '.join(cells)} |", flush=True)
+                print(markdown.row(cells), flush=True)
         for network in REFUSED if not names else ():
             end = refusal_of(network)
             failed += "FAILED" in end
@@ -193,10 +192,10 @@ def compiled(model: nn.Module, clips: Tensor) -> bool:
 @torch.no_grad()
 def at_half(base: nn.Module, model: nn.Module, clips: Tensor) -> tuple[str, str]:
     """Multiply-adds and time at half of the maps over those without SGS, medians of rounds in turn."""
-    with half_of_maps(model):
-        macs = [_macs(which, clips) for which in (model, base)]
-        tasks = {"half": partial(model, clips), "base": partial(base, clips)}
-        seconds = in_turn(tasks, rounds=ROUNDS, device=CPU)
+    force_bins(model)
+    macs = [_macs(which, clips) for which in (model, base)]
+    tasks = {"half": partial(model, clips), "base": partial(base, clips)}
+    seconds = in_turn(tasks, rounds=ROUNDS, device=CPU)
     ratios = sorted(seconds["half"] / seconds["base"])
     return f"{macs[0] / macs[1]:.2f}", f"{ratios[len(ratios) // 2]:.2f}"
 
@@ -205,23 +204,6 @@ def _macs(model: nn.Module, clips: Tensor) -> float:
     with count_macs(model) as counter:
         model(clips)
         return float(counter.take().mean())
-
-
-@contextmanager
-def half_of_maps(model: nn.Module) -> Iterator[None]:
-    """SGS runs, so that its cost is there, and then the first maps that came in follow: half of them on average."""
-    (sgs,) = (module for module in model.modules() if isinstance(module, TemporalSampler))
-
-    def halve(layer: nn.Module, args: tuple, out: object) -> object:
-        clips = unpack(args[0])
-        kept = ragged_lengths(clips[0].shape[1], len(clips))
-        return pack([clip[:, :length] for clip, length in zip(clips, kept, strict=True)])
-
-    handle = sgs.register_forward_hook(halve)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def refusal_of(network: Network) -> str:

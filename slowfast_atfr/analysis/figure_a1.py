@@ -1,7 +1,7 @@
-"""The supplement's Figure A.1 for any clip: frames, the maps behind a stage, the maps that SGS makes of them.
+"""The supplement's Figure A.1 for any clip: frames, the maps after a stage, and the maps that SGS merges them to.
 
-The printed figure shows 8 frames, the first 4 channels of their maps and of the merged maps, for 3DResNet-50 with 32
-bins and the kernel `linear`. The other picture shows all frames, and maps as means over their channels.
+The printed figure shows 8 frames, and the first 4 channels of their maps and of the merged maps, for 3DResNet-50, 32
+bins and the kernel `linear`. The other picture shows all frames, and maps as means over channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from slowfast_atfr.analysis.figures import new_figure
 from slowfast_atfr.analysis.merging import ClipMerging, LayerMerging
 
 FRAMES = 8  # of Figure A.1
-MOST_COLUMNS = 16  # maps side by side; longer clips show every second one, or third, ...
+MOST_COLUMNS = 16  # maps in a row; longer clips show every second, third, ...
 
 
 def draw_figure_a1(path: Path, clip: ClipMerging) -> None:
@@ -53,7 +53,7 @@ def _draw_channels(part, clip: ClipMerging, layer: LayerMerging) -> None:
     shown = np.linspace(0, maps - 1, min(FRAMES, maps)).round().astype(int)
     merged = _every(layer.record.num_active)
     texts = ["frames"]
-    texts += [f"{side},\nchannel {channel + 1}" for side in ("come in", "go on") for channel in range(channels)]
+    texts += [f"{side},\nchannel {channel + 1}" for side in ("input", "output") for channel in range(channels)]
     _title(part, clip, layer, f"{len(shown)} are shown" if len(shown) < maps else "")
     axes = _axes(part, texts, max(len(shown), len(merged)))
     for column, index in enumerate(shown):
@@ -73,7 +73,7 @@ def _draw_means(part, clip: ClipMerging, layer: LayerMerging) -> None:
     shown, merged, members = _every(len(layer.record.bin)), _every(layer.record.num_active), layer.members()
     step = -(-len(layer.record.bin) // MOST_COLUMNS)
     _title(part, clip, layer, f"one of {step} is shown" if step > 1 else "")
-    axes = _axes(part, ("frames", "come in", "go on"), max(len(shown), len(merged)))
+    axes = _axes(part, ("frames", "input", "output"), max(len(shown), len(merged)))
     for column, index in enumerate(shown):
         frame, color = int(layer.frames[index]), layer.colors[index]
         _show(axes[0, column], clip.frames[frame], f"frame {frame}", color)
@@ -93,17 +93,17 @@ def _scale(maps: np.ndarray) -> dict:
 
 
 def _own_scale(values: np.ndarray) -> dict:
-    """Sums of more frames are larger, so each has a scale of its own."""
+    """Scale each map by itself: sums of more frames are larger."""
     return {"vmin": values.min(), "vmax": values.max(), "cmap": "viridis"}
 
 
 def _title(part, clip: ClipMerging, layer: LayerMerging, left_out: str) -> None:
-    come, go = f"{len(layer.record.bin)} maps come in", f"{layer.record.num_active} go on"
-    part.suptitle(f"{clip.title(layer)}: {come}{f' ({left_out})' if left_out else ''}, {go}", fontsize=11)
+    count, merged = f"{len(layer.record.bin)} input maps", f"{layer.record.num_active} output maps"
+    part.suptitle(f"{clip.title(layer)}: {count}{f' ({left_out})' if left_out else ''}, {merged}", fontsize=11)
 
 
 def _axes(part, texts: Sequence[str], columns: int) -> np.ndarray:
-    """Empty cells, a row for each text."""
+    """Return empty cells, a row for each text."""
     axes = part.subplots(len(texts), columns, squeeze=False)
     for row, text in zip(axes, texts, strict=True):
         for cell in row:

@@ -20,7 +20,7 @@ class ClipPicture:
     frames: (T, H, W, 3) uint8.
     record: what SGS did to its T maps.
     title: a line of text about it.
-    measure: what record.similarity is called.
+    measure: name of record.similarity.
     """
 
     frames: np.ndarray
@@ -30,7 +30,7 @@ class ClipPicture:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure, in inches, which needs no screen.
+    """Return an empty matplotlib figure, in inches, which needs no screen.
 
     Raises:
         ImportError: without matplotlib, with the command that installs it.
@@ -43,9 +43,9 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def draw_merging(path: str | Path, clips: Sequence[ClipPicture]) -> None:
-    """Draw for each clip its frames, the similarity of each along time, and which were added up together.
+    """Draw for each clip its frames, their similarity over time, and which of them are merged.
 
-    A run of one colour below the frames is one group: they become a single map. Dotted lines part the blocks.
+    A run of one colour below the frames is one group, which becomes a single map. Dotted lines separate blocks.
 
     Args:
         path: PNG to write; its folder must exist.
@@ -76,14 +76,14 @@ def _thumbnails(axes, frames: np.ndarray) -> None:
 
 
 def _similarity(axes, record: ClipRecord, name: str) -> None:
-    """A line for each coordinate; points where there is only one."""
+    """A line for each coordinate, with points if there is only one."""
     axes.plot(record.similarity, color="#444444", linewidth=1, zorder=1)
     if record.similarity.ndim == 1:
         time = range(len(record.similarity))
         axes.scatter(time, record.similarity, c=colors_of(record), s=22, zorder=2, edgecolors="none")
     axes.set_ylim(0, 1.12 * max(float(record.similarity.max()), 1e-6))
     axes.set_ylabel(name)
-    _part_blocks(axes, record)
+    _separate_blocks(axes, record)
 
 
 def _bins(axes, record: ClipRecord) -> None:
@@ -94,9 +94,9 @@ def _bins(axes, record: ClipRecord) -> None:
     axes.set_yticks([])
     axes.set_ylabel("goes to", rotation=0, ha="right", va="center")
     axes.set_xlabel(f"temporal map: {len(record.bin)} enter, {record.num_active} leave")
-    _part_blocks(axes, record)
+    _separate_blocks(axes, record)
 
 
-def _part_blocks(axes, record: ClipRecord) -> None:
+def _separate_blocks(axes, record: ClipRecord) -> None:
     for frame in np.flatnonzero(np.diff(record.block)):
         axes.axvline(frame + 0.5, color="#888888", linewidth=0.8, linestyle=":")

@@ -1,4 +1,4 @@
-"""Multiply-adds of torch's functions, from the shapes of what they are called with and give."""
+"""Multiply-adds of torch's functions, from the shapes of their arguments and results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounte
 
 
 def _per_position(x: Any, channels: int, macs: int) -> Counted:
-    """A layer that does the same at every place in time and space of x."""
+    """A layer that costs the same at every position of x in time and space."""
     if isinstance(x, Tensor):
         return (x.numel() / channels * macs,)
     if isinstance(x, View):
@@ -41,7 +41,7 @@ def _added_product(out: Tensor, input: Tensor, *factors: Tensor, **named: Any) -
 
 
 def _attention(out: Tensor, query: Tensor, key: Tensor, *_: Any, **__: Any) -> Counted:
-    """Each query with each key, and with each value."""
+    """Queries times keys, and weights times values."""
     return ((query.numel() + out.numel()) * key.shape[-2],)
 
 
@@ -56,7 +56,7 @@ def _multi_head(
 
 
 def _recurrent(out: tuple, input: Tensor, *given: Any, **_: Any) -> Counted:
-    """Every step goes through every matrix; `given` has them in a list."""
+    """Every step multiplies with every matrix; `given` has them in a list."""
     (matrices,) = ([weight for weight in arg if weight.ndim > 1] for arg in given if isinstance(arg, list))
     return (input.numel() / input.shape[-1] * sum(matrix.numel() for matrix in matrices),)
 
@@ -82,9 +82,9 @@ RULES: dict[Callable, Callable] = {
     **dict.fromkeys((torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell), _cell),
     **dict.fromkeys((F.bilinear, torch.bilinear), _bilinear),
 }
-LAYERS = {  # whose functions are known without listening to them
+LAYERS = {  # whose functions are known
     **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, FramesConv3d, StemConv3d), _linear),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
 }
-# Several products, in an order that torch decides, or of operands whose axes it moves.
+# Functions of several products in an order that torch chooses, or that move axes.
 BY_DISPATCH = (torch.einsum, torch.tensordot, torch.inner, Tensor.inner, torch.linalg.multi_dot, torch.chain_matmul)

@@ -1,9 +1,9 @@
-"""A page of HTML about one clip: everything is in the file, so that it works from a disk and without a network."""
+"""A self-contained HTML page about one clip."""
 
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -11,7 +11,8 @@ import numpy as np
 
 from slowfast_atfr.analysis.merging import ClipMerging, LayerMerging
 
-CELL, CHART, STRIP = 64, 160, 22  # pixels: of a frame's side, of the chart's height, of the strip of bins
+CELL, CHART, STRIP = 64, 160, 22  # pixels: side of a frame, height of the chart, height of the strip of bins
+LEFT, TOP = 70, CELL + STRIP + 26  # pixels: left of the first frame, above the chart
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:1500px;padding:0 1em;color:#222;background:#fff}
 h1{font-size:1.35em}h2{font-size:1.15em;margin:2em 0 .3em}.line{overflow-x:auto;padding-bottom:.5em}
@@ -34,8 +35,8 @@ other.classList.remove("dim")})}
 
 
 def merging_page(clip: ClipMerging) -> str:
-    """The page: what the clip costs, and for each SGS layer its frames on a time line coloured by bin, the similarity
-    with the bins' borders, and what was merged with what. All numbers stand in a script element of type JSON, too."""
+    """Return the page: the cost of the clip and, for each SGS layer, a time line of frames coloured by bin, their
+    similarity with the borders of bins, and the merged maps. All numbers are also in a script element of type JSON."""
     thumbnails = [_picture(frame, CELL) for frame in clip.frames]
     share = clip.gflops / clip.dense_gflops
     best = ", ".join(f"{html.escape(name)} {100 * probability:.1f}%" for name, probability in clip.best)
@@ -48,14 +49,14 @@ def merging_page(clip: ClipMerging) -> str:
 <p>Taken for: {best}</p>
 <p>It costs <b>{clip.gflops:.4g} GFLOPs</b>; with all maps it would cost {clip.dense_gflops:.4g}: {share:.1%}</p>
 <div class="bar" title="share of the cost with all maps"><div style="width:{100 * share:.1f}%"></div></div>
-<p>One colour is one bin: its maps are added up and go on as one. Point at anything to see what belongs together.</p>
+<p>One colour is one bin: its maps are added up to one. Point at anything to see what belongs together.</p>
 {sections}
 <script type="application/json" id="data">{data}</script><script>{SCRIPT}</script></body></html>
 """
 
 
 def page_data(clip: ClipMerging) -> dict[str, Any]:
-    """The numbers of a page, as they are in the records."""
+    """Return the numbers of a page, from the records."""
     layers = [
         {
             "name": layer.name,
@@ -76,7 +77,7 @@ def page_data(clip: ClipMerging) -> dict[str, Any]:
 
 def _section(clip: ClipMerging, layer: LayerMerging, thumbnails: Sequence[str]) -> str:
     record = layer.record
-    heading = f"{clip.title(layer)}: {len(record.bin)} maps come in, {record.num_active} go on"
+    heading = f"{clip.title(layer)}: {len(record.bin)} input maps, {record.num_active} output maps"
     rows = "".join(
         f"<tr><td>{number}</td><td>{first} to {end - 1}</td>"
         f"<td>{layer.num_bins[number] if layer.num_bins else '-'}</td>"
@@ -92,7 +93,7 @@ def _section(clip: ClipMerging, layer: LayerMerging, thumbnails: Sequence[str]) 
     )
     return f"""<section id="{html.escape(layer.name)}"><h2>{html.escape(heading)}</h2>
 <div class="line">{_time_line(layer, thumbnails)}</div>
-<p>What was merged with what; above the frames the merged map, mean over its channels:</p>
+<p>Merged maps, as means over channels, above the frames that they were merged from:</p>
 <div class="merged">{merged}</div>
 <table><tr><th>block</th><th>maps</th><th>bins</th><th>active</th></tr>{rows}</table></section>"""
 
@@ -102,53 +103,66 @@ def _small(layer: LayerMerging, member: int, thumbnails: Sequence[str]) -> str:
 
 
 def _time_line(layer: LayerMerging, thumbnails: Sequence[str]) -> str:
-    """An SVG: frames, a strip of bins, similarity over time with the bins' borders."""
-    record, colors, left = layer.record, layer.colors, 70
-    count, top = len(record.bin), CELL + STRIP + 26
-    width, height = left + count * CELL + 10, top + CHART + 40
-    largest = max(float(np.max(record.similarity)), 1e-12)
-    x = [left + (index + 0.5) * CELL for index in range(count)]
+    """An SVG: frames, a strip of bins, similarity over time with the borders of bins."""
+    width, height = LEFT + len(layer.record.bin) * CELL + 10, TOP + CHART + 40
+    largest = max(float(np.max(layer.record.similarity)), 1e-12)
 
     def y(value: float) -> float:
-        return top + CHART * (1 - value / largest)
+        return TOP + CHART * (1 - value / largest)
 
     parts = [f'<svg width="{width}" height="{height}" role="img" aria-label="time line of {html.escape(layer.name)}">']
-    for index in range(count):
-        to, where = record.output[index], left + index * CELL
-        tip = f"map {index}, frame {layer.frames[index]}: bin {_bin(record.bin[index])}, goes to {to}"
-        parts.append(
+    parts += [*_frame_strip(layer, thumbnails), *_border_lines(layer, y), *_similarity_curves(layer, y)]
+    for value in (0, largest):
+        parts.append(f'<text x="{LEFT - 6}" y="{y(value) + 4}" text-anchor="end">{value:.3g}</text>')
+    parts.append(f'<text x="4" y="{CELL + 15}">goes to</text><text x="4" y="{TOP + CHART / 2}">{layer.measure}</text>')
+    parts.append(f'<text x="4" y="{TOP + CHART + 15}">frame</text>')
+    bins = "grey lines: borders of the bins; " if layer.num_bins else ""
+    parts.append(f'<text x="{LEFT}" y="{TOP + CHART + 34}">{bins}dashed lines: borders of blocks</text>')
+    return "".join(parts) + "</svg>"
+
+
+def _x(index: int) -> float:
+    """Middle of a map's column."""
+    return LEFT + (index + 0.5) * CELL
+
+
+def _frame_strip(layer: LayerMerging, thumbnails: Sequence[str]) -> Iterator[str]:
+    """Each map's frame, and under it the number of its output map in its colour."""
+    for index, (to, frame, color) in enumerate(zip(layer.record.output, layer.frames, layer.colors, strict=True)):
+        left = LEFT + index * CELL
+        tip = f"map {index}, frame {frame}: bin {_bin(layer.record.bin[index])}, goes to {to}"
+        yield (
             f'<g data-to="{to}"><title>{tip}</title>'
-            f'<image href="{thumbnails[layer.frames[index]]}" x="{where}" y="0" width="{CELL}" height="{CELL}"/>'
-            f'<rect x="{where}" y="{CELL}" width="{CELL}" height="{STRIP}" fill="{colors[index]}"/>'
-            f'<text x="{where + CELL / 2}" y="{CELL + 15}" text-anchor="middle" '
+            f'<image href="{thumbnails[frame]}" x="{left}" y="0" width="{CELL}" height="{CELL}"/>'
+            f'<rect x="{left}" y="{CELL}" width="{CELL}" height="{STRIP}" fill="{color}"/>'
+            f'<text x="{left + CELL / 2}" y="{CELL + 15}" text-anchor="middle" '
             f'style="fill:#fff;font-weight:600;paint-order:stroke;stroke:#0008;stroke-width:2px">{to}</text></g>'
-            f'<text x="{x[index]}" y="{top + CHART + 15}" text-anchor="middle">{layer.frames[index]}</text>'
+            f'<text x="{_x(index)}" y="{TOP + CHART + 15}" text-anchor="middle">{frame}</text>'
         )
+
+
+def _border_lines(layer: LayerMerging, y: Callable[[float], float]) -> Iterator[str]:
+    """Borders of bins and of blocks."""
     for number, (first, end) in enumerate(layer.blocks()):
-        begin, stop = left + first * CELL, left + end * CELL
+        begin, stop = LEFT + first * CELL, LEFT + end * CELL
         for border in layer.borders(number):
             level = y(border)
-            parts.append(f'<line x1="{begin}" x2="{stop}" y1="{level}" y2="{level}" stroke="#999" stroke-width=".7"/>')
+            yield f'<line x1="{begin}" x2="{stop}" y1="{level}" y2="{level}" stroke="#999" stroke-width=".7"/>'
         if first:
-            parts.append(
-                f'<line x1="{begin}" x2="{begin}" y1="0" y2="{top + CHART}" stroke="#888" stroke-dasharray="4"/>'
-            )
-    values = record.similarity if record.similarity.ndim > 1 else record.similarity[:, None]
-    for column in values.T:
-        points = " ".join(f"{a:.1f},{y(float(b)):.1f}" for a, b in zip(x, column, strict=True))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="#888"/>')
+            yield f'<line x1="{begin}" x2="{begin}" y1="0" y2="{TOP + CHART}" stroke="#888" stroke-dasharray="4"/>'
+
+
+def _similarity_curves(layer: LayerMerging, y: Callable[[float], float]) -> Iterator[str]:
+    """A line with points for each coordinate of the similarity."""
+    similarity, colors = layer.record.similarity, layer.colors
+    for column in (similarity if similarity.ndim > 1 else similarity[:, None]).T:
+        points = " ".join(f"{_x(index):.1f},{y(float(value)):.1f}" for index, value in enumerate(column))
+        yield f'<polyline points="{points}" fill="none" stroke="#888"/>'
         for index, value in enumerate(column):
-            parts.append(
-                f'<circle data-to="{record.output[index]}" cx="{x[index]}" cy="{y(float(value)):.1f}" r="5" '
+            yield (
+                f'<circle data-to="{layer.record.output[index]}" cx="{_x(index)}" cy="{y(float(value)):.1f}" r="5" '
                 f'fill="{colors[index]}"><title>{layer.measure} {value:.4g}</title></circle>'
             )
-    for value in (0, largest):
-        parts.append(f'<text x="{left - 6}" y="{y(value) + 4}" text-anchor="end">{value:.3g}</text>')
-    parts.append(f'<text x="4" y="{CELL + 15}">goes to</text><text x="4" y="{top + CHART / 2}">{layer.measure}</text>')
-    parts.append(f'<text x="4" y="{top + CHART + 15}">frame</text>')
-    bins = "grey lines: borders of the bins; " if layer.num_bins else ""
-    parts.append(f'<text x="{left}" y="{top + CHART + 34}">{bins}dashed lines: borders of blocks</text>')
-    return "".join(parts) + "</svg>"
 
 
 def _bin(value: Any) -> str:
@@ -156,7 +170,7 @@ def _bin(value: Any) -> str:
 
 
 def _numbers(members: Sequence[int]) -> str:
-    """Such as "maps 0-3, 7"."""
+    """Format numbers such as "maps 0-3, 7"."""
     runs: list[list[int]] = []
     for member in members:
         if runs and member == runs[-1][1] + 1:
@@ -168,7 +182,7 @@ def _numbers(members: Sequence[int]) -> str:
 
 
 def _map(values: np.ndarray) -> str:
-    """A map in viridis."""
+    """Encode a map in viridis."""
     low, high = float(values.min()), float(values.max())
     scaled = ((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
     return _encoded(cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS), ".png")

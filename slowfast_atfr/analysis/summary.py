@@ -1,6 +1,6 @@
-"""What a network is made of: layer, kernel, output, multiply-adds and parameters, as in the SGS supplement's Table A.1.
+"""Summarise a network: layer, kernel, output, multiply-adds and parameters, as in the SGS supplement's Table A.1.
 
-Computed on the meta device: shapes only, no weights and no time.
+It runs on the meta device, which has shapes but no weights.
 """
 
 import itertools
@@ -14,7 +14,8 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from slowfast_atfr.analysis.macs import MacCounter, count_macs, sgs_macs
+from slowfast_atfr.analysis.mac_counter import MacCounter
+from slowfast_atfr.analysis.macs import count_macs, sgs_macs
 from slowfast_atfr.config import PATHWAY_NAMES, ConfigError, num_pathways
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.nonlocal_block import Nonlocal
@@ -29,15 +30,15 @@ COLUMNS = ("layer", "pathway", "kernel", "output", "GFLOPs", "parameters")
 
 @dataclass(frozen=True)
 class Row:
-    """A layer of the network, or what one pathway has of it.
+    """A layer of the network, or the part of it in one pathway.
 
     layer: name of the module, such as s2.
-    pathway: slow or fast; "" where the layer is of both, or there is only one.
-    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64; of a non-local block the
-        channels that attend.
-    output: (C, T, H, W) of a clip; () for what is no clip any more, class scores.
-    macs: multiply-adds for one clip.
-    params: numbers that are learnt.
+    pathway: slow or fast; "" for a layer of both, or a network with one pathway.
+    kernel: its convolutions and pools, T x H x W and output channels, such as 1x1x1, 64; for a non-local block the
+        inner channels.
+    output: (C, T, H, W) of a clip; () for class scores.
+    macs: multiply-adds of one clip.
+    params: number of parameters.
     """
 
     layer: str
@@ -50,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers of a network in the order in which a clip passes them; `str()` is a table with the sums below it."""
+    """The layers of a network from input to output; `str()` is a table with the sums below it."""
 
     rows: tuple[Row, ...]
 
@@ -84,18 +85,18 @@ def model_summary(cfg: CfgNode, active: Sequence[int] | None = None, *, crop: in
 
     Args:
         cfg: a validated config.
-        active: active bins that SGS leaves of each pathway (slow, fast), a single entry for all; None: all maps, which
-            is the most that it can cost. Where a clip has fewer maps it keeps those.
+        active: active bins of SGS for each pathway (slow, fast), a single entry for all; None: all maps, the highest
+            cost. A clip with fewer maps keeps those.
         crop: pixels of the square crop; None is DATA.TRAIN_CROP_SIZE.
     Raises:
-        ConfigError: if active has another number of entries, or one below 1.
+        ConfigError: if active has a wrong number of entries, or one below 1.
     """
     pathways, frames, crop = num_pathways(cfg), cfg.DATA.NUM_FRAMES, crop or cfg.DATA.TRAIN_CROP_SIZE
     if active is not None and (len(active) not in (1, pathways) or min(active) < 1):
         raise ConfigError(f"active is {list(active)}; it takes 1 or {pathways} numbers of bins, each at least 1")
     plain = cfg.clone()
     plain.defrost()
-    plain.BN.NORM_TYPE = "batchnorm"  # of the same size, and forms no process groups
+    plain.BN.NORM_TYPE = "batchnorm"  # of the same size, without process groups
     with torch.device("meta"), torch.inference_mode():
         model = build_model(plain).eval()
         lengths = [frames // cfg.SLOWFAST.ALPHA, frames] if pathways == 2 else [frames]
@@ -115,7 +116,7 @@ def _replace_sgs(module: nn.Module, limits: Sequence[int]) -> None:
 
 
 class _FirstMaps(nn.Module):
-    """Stands in for SGS: each sampled pathway keeps its first maps, as many as bins are to be active."""
+    """Replaces SGS: each sampled pathway keeps its first maps, as many as active bins are asked for."""
 
     def __init__(self, layer: PathwaySGS, limits: Sequence[int]) -> None:
         super().__init__()
@@ -142,9 +143,9 @@ def _count_sampler(counter: MacCounter, first: _First, inputs: tuple[Tensor], _:
 
 
 def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
-    """A row for each child of the network, or for each pathway of it, from one forward; one for what else it has.
+    """Yield a row for each child of the network, or each pathway of a child, from one forward; last, one for the rest.
 
-    A child that this forward does not call, such as a head for training alone, has parameters and costs nothing.
+    A child that this forward does not call, such as a head for training only, has parameters and no cost.
     """
     groups = [(name, *group) for name, layer in model.named_children() for group in _by_pathway(layer)]
     macs: dict[nn.Module, float] = {}
@@ -174,7 +175,7 @@ def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
 
 
 def _by_pathway(layer: nn.Module) -> Iterator[tuple[int | None, list[nn.Module]]]:
-    """The modules that belong to each pathway; all of the layer, under None, where they do not say."""
+    """Yield the modules of each pathway by their names; without such names the whole layer, with None."""
     named = [(re.match(r"pathway(\d+)", name), child) for name, child in layer.named_children()]
     if not named or not all(match for match, _ in named):
         yield None, [layer]
@@ -186,7 +187,7 @@ def _by_pathway(layer: nn.Module) -> Iterator[tuple[int | None, list[nn.Module]]
 def _watch(
     part: nn.Module, counter: MacCounter, macs: dict[nn.Module, float], outputs: dict[nn.Module, tuple[int, ...]]
 ) -> None:
-    """Note what the calls of a module cost, and (C, T, H, W) that leaves: of slow, where there are several pathways."""
+    """Note the cost of the calls of a module, and (C, T, H, W) of its output; of slow, if there are two pathways."""
 
     def before(_: nn.Module, args: tuple) -> None:
         macs[part] = macs.get(part, 0) - counter.so_far().item()
@@ -201,7 +202,7 @@ def _watch(
 
 
 def _kernels(parts: list[nn.Module]) -> str:
-    """Such as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3; a cycle of unlike parts is written once as well."""
+    """Format parts as [1x1x1, 64; 1x3x3, 64; 1x1x1, 256] x 3; a repeated sequence of parts is written once."""
     texts = list(map(_kernel, parts))
     cycle = next(size for size in range(1, len(texts) + 1) if texts == texts[:size] * (len(texts) // size))
     runs = [(text, len(list(same))) for text, same in itertools.groupby(texts[:cycle])]
@@ -230,7 +231,7 @@ def _kernel(part: nn.Module) -> str:
 
 
 def _own_layers(part: nn.Module) -> Iterator[nn.Module]:
-    """Without shortcuts and the gates of squeeze-and-excitation."""
+    """Yield all modules but shortcuts and the gates of squeeze-and-excitation."""
     yield part
     for name, child in part.named_children():
         if not isinstance(child, SqueezeExcitation) and not (isinstance(part, ResBlock) and name == "branch1"):

@@ -1,4 +1,4 @@
-"""How long things take beside each other, on a machine whose speed drifts: in turn, round after round, as ratios."""
+"""Compare times on a machine whose speed drifts: tasks run in turn, with a ratio for each round."""
 
 import os
 import platform
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from slowfast_atfr.analysis import markdown
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -20,9 +22,9 @@ class Figure:
     name: what was measured.
     rounds: the figure of each round.
     unit: "" for a ratio, else such as "s" or "maps".
-    target: what it is to be at most; None for a figure that is only told.
-    note: shapes, counts and absolute times that a reader needs beside it.
-    least: whether the target is what it is to be at least.
+    target: upper limit; None: no limit.
+    note: shapes, counts and absolute times.
+    least: whether the target is a lower limit.
     """
 
     name: str
@@ -32,21 +34,15 @@ class Figure:
     note: str = ""
     least: bool = False
 
-    COLUMNS: ClassVar[dict[str, str]] = {  # and how a table aligns them
-        "what": "---",
-        "median": "---:",
-        "range": "---:",
-        "target": "---",
-        "met": "---",
-        "note": "---",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = ("what", "median", "range", "target", "met", "note")
+    ALIGN: ClassVar[str] = "lrrlll"
 
     @property
     def median(self) -> float:
         return float(np.median(self.rounds))
 
     def cells(self) -> tuple[str, ...]:
-        """What a table shows, in the order of COLUMNS."""
+        """Return the cells of a table, in the order of COLUMNS."""
         spread = f"{min(self.rounds):.3g} to {max(self.rounds):.3g}" if len(self.rounds) > 1 else ""
         target = met = ""
         if self.target is not None:
@@ -56,10 +52,8 @@ class Figure:
 
 
 def table(figures: Sequence[Any]) -> str:
-    """A markdown table of figures of one kind: something with COLUMNS and cells()."""
-    columns = figures[0].COLUMNS
-    lines = [columns.keys(), columns.values(), *(figure.cells() for figure in figures)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return a markdown table of figures of one kind, which has COLUMNS, ALIGN and cells()."""
+    return markdown.table(figures[0].COLUMNS, [figure.cells() for figure in figures], figures[0].ALIGN)
 
 
 def in_turn(
@@ -68,12 +62,12 @@ def in_turn(
     """Run every task once a round.
 
     Args:
-        tasks: functions by name; what they return is thrown away.
-        rounds: that count; one before them warms up.
-        device: waited for before the clock is read.
+        tasks: functions by name; their results are ignored.
+        rounds: after one that warms up.
+        device: synchronized before the clock is read.
         title: of the progress bar.
     Returns:
-        (rounds,) seconds of each task: entries of one round were measured next to each other.
+        (rounds,) seconds of each task; entries of one round were measured next to each other.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for index in tqdm(range(-1, rounds), desc=title, unit="round", leave=False):
@@ -85,7 +79,7 @@ def in_turn(
 
 
 def seconds_of(task: Callable[[], Any], device: torch.device) -> float:
-    """Wall-clock seconds of one call, until the device has done it."""
+    """Return the wall-clock seconds of one call, the work of the device included."""
     _wait(device)
     start = time.perf_counter()
     task()
@@ -93,11 +87,11 @@ def seconds_of(task: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def ratio(name: str, over: np.ndarray, under: np.ndarray, target: float | None = None, **told: Any) -> Figure:
-    """over / under, round by round; the note ends with the median times of both."""
+def ratio(name: str, over: np.ndarray, under: np.ndarray, target: float | None = None, **fields: Any) -> Figure:
+    """Return over / under, round by round; the note ends with the median times of both."""
     times = " over ".join(_milliseconds(float(np.median(seconds))) for seconds in (over, under))
-    note = "; ".join(filter(None, (told.pop("note", ""), times)))
-    return Figure(name, tuple((over / under).tolist()), target=target, note=note, **told)
+    note = "; ".join(filter(None, (fields.pop("note", ""), times)))
+    return Figure(name, tuple((over / under).tolist()), target=target, note=note, **fields)
 
 
 def _milliseconds(seconds: float) -> str:
@@ -105,19 +99,19 @@ def _milliseconds(seconds: float) -> str:
 
 
 def machine(device: torch.device) -> str:
-    """What a figure was measured on, such as "AMD EPYC 7763, AVX2, 2 of 2 threads, torch 2.13.0"."""
+    """Describe the machine, such as "AMD EPYC 7763, AVX2, 2 of 2 threads, torch 2.13.0"."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    vectors = torch.backends.cpu.get_cpu_capability()  # a virtual machine's name may not tell
+    vectors = torch.backends.cpu.get_cpu_capability()  # the name of a virtual machine may not show them
     return f"{name}, {vectors}, {torch.get_num_threads()} of {os.cpu_count()} threads, torch {torch.__version__}"
 
 
 def busy_share(seconds: float = 1.0) -> float | None:
-    """Share of all processors' time that is in use while we sleep; None where /proc/stat does not say."""
+    """Return the share of processor time that is in use while we sleep; None without /proc/stat."""
     before = _processor_times()
     time.sleep(seconds)
     after = _processor_times()
@@ -127,7 +121,7 @@ def busy_share(seconds: float = 1.0) -> float | None:
 
 
 def _processor_times() -> tuple[int, int] | None:
-    """(busy, all) since the machine started, in its ticks."""
+    """Return (busy, all) ticks since the machine started."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None

@@ -5,21 +5,12 @@ from slowfast_atfr.config.defaults import get_cfg
 from slowfast_atfr.config.errors import ConfigError
 from slowfast_atfr.config.load import load_cfg
 from slowfast_atfr.config.names import config_names, configs_folder
-from slowfast_atfr.config.validate import (
-    ALL_STAGES,
-    BLOCKS,
-    MAX_BINS,
-    NORM_TYPES,
-    PATHWAY_NAMES,
-    RESIDUAL_STAGES,
-    STAGES,
-    num_pathways,
-    per_pathway,
-    validate,
-)
+from slowfast_atfr.config.rules import ALL_STAGES, ARCHS, BLOCKS, NORM_TYPES, RESIDUAL_STAGES, STAGES
+from slowfast_atfr.config.validate import MAX_BINS, PATHWAY_NAMES, num_pathways, per_pathway, validate
 
 __all__ = [
     "ALL_STAGES",
+    "ARCHS",
     "BLOCKS",
     "MAX_BINS",
     "MAX_MAGNITUDE",

@@ -1,10 +1,10 @@
-"""Keys of PySlowFast and of the paper's release that are not ours: those that may stand, those with a successor."""
+"""Keys of PySlowFast and of the paper's release that are not ours: which are ignored, and which have a successor."""
 
 from typing import Any
 
 _DISTANCES = "L2, L1, Cosine and Mahal are mean_l2, mean_l1, mean_cosine, mean_mahalanobis; the paper's is magnitude"
 
-# The paper's release -> ours. A second entry says what to do where a rename is not enough.
+# Key of the paper's release -> (our key, a hint where the rename is not enough).
 RENAMED = {
     "TEMPORAL_SAMPLING.NUM_BINS": ("SGS.NUM_BINS", ""),
     "TEMPORAL_SAMPLING.PATHWAYS": ("SGS.PATHWAYS", ""),
@@ -22,8 +22,8 @@ RENAMED = {
     "MODEL.TEMPORAL_LAYER_STAGE": ("SGS.STAGES", "a list such as [res2], and SGS.ENABLE True"),
 }
 
-# Sections of PySlowFast that this package does not have, each with the key that switches it on and what "off" means.
-# A section whose switch is off (or that has none of its own) is accepted and left out.
+# Sections of PySlowFast that this package does not have, each with the key that switches it on and the test for "off".
+# A section whose switch is off, or that has no switch, is accepted and ignored.
 _SECTION_SWITCHES = {
     "AVA": (None, None),
     "BENCHMARK": (None, None),
@@ -33,17 +33,17 @@ _SECTION_SWITCHES = {
     "MASK": ("ENABLE", lambda value: value is False),
     "MVIT": (None, None),
     "TASK": ("", lambda value: value == ""),
-    "TENSORBOARD": (None, None),  # of which we have ENABLE and LOG_DIR; the switches of its parts stand below
+    "TENSORBOARD": (None, None),  # all but ENABLE and LOG_DIR; the switches of its parts are below
     "VIS_MASK": ("ENABLE", lambda value: value is False),
 }
-# Numbers for which PySlowFast writes None where they are off, which here is 0.
+# Numbers that PySlowFast sets to None to switch them off; here that is 0.
 OFF_IS_NONE = ("SOLVER.CLIP_GRAD_L2NORM", "SOLVER.CLIP_GRAD_VAL")
-# Keys that are no settings: a run sets them itself, and so what a file says of them is left out.
+# Keys that a run sets itself; values in files are ignored.
 SET_BY_RUN = ("MULTIGRID.DEFAULT_S", "MULTIGRID.LONG_CYCLE_SAMPLING_RATE")
-# Single keys of sections that we do have, with the values at which they change nothing.
+# Keys that we lack in sections that we have, with the values that change nothing; None: any.
 _HARMLESS = {
     "AUG.GEN_MASK_LOADER": (False,),
-    "AUG.MASK_FRAMES": None,  # this and those below are read where GEN_MASK_LOADER is True
+    "AUG.MASK_FRAMES": None,  # this and the next ones are read only with GEN_MASK_LOADER
     "AUG.MASK_RATIO": None,
     "AUG.MASK_TUBE": None,
     "AUG.MASK_WINDOW_SIZE": None,
@@ -74,7 +74,7 @@ _HARMLESS = {
     "MODEL.SINGLE_PATHWAY_ARCH": None,
     "MULTIGRID.DEFAULT_B": None,
     "MULTIGRID.DEFAULT_T": None,
-    "SOLVER.BETAS": ([0.9, 0.999], "(0.9, 0.999)"),  # what PyTorch takes
+    "SOLVER.BETAS": ([0.9, 0.999], "(0.9, 0.999)"),  # PyTorch's default
     "SOLVER.LARS_ON": (False,),
     "SOLVER.LAYER_DECAY": (1.0,),
     "SOLVER.STEP_SIZE": None,  # read by no policy that PySlowFast still has
@@ -89,9 +89,9 @@ _HARMLESS = {
 
 
 def is_inert(key: str, value: Any) -> bool | None:
-    """Whether a key of PySlowFast that we lack may be left out. None: it is no such key.
+    """Whether a key of PySlowFast that we lack can be ignored, since its value leaves the feature off.
 
-    True when the value leaves the feature off, False when it asks for a feature that this package does not have.
+    False: it switches on a feature that this package lacks. None: it is no key of PySlowFast.
     """
     if key in _HARMLESS:
         return _HARMLESS[key] is None or value in _HARMLESS[key]

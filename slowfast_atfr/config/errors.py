@@ -1,10 +1,10 @@
-"""The error of this package: a wrong key or value, told so that it can be mended."""
+"""The error for a wrong key or value."""
 
 from typing import Any
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used. The message names the key, the value seen and what may stand there."""
+    """A configuration that cannot be used. The message names the key, the value seen and the choices."""
 
 
 def fail_unless(holds: bool, key: str, value: Any, rule: str) -> None:

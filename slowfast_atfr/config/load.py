@@ -1,4 +1,4 @@
-"""From a YAML file with `_BASE_` and a list of KEY VALUE pairs to a validated, frozen node."""
+"""Load a YAML file with `_BASE_` and KEY VALUE pairs into a validated, frozen node."""
 
 import ast
 import difflib
@@ -19,7 +19,7 @@ from slowfast_atfr.config.rooms import check_rooms
 from slowfast_atfr.config.validate import validate
 
 logger = logging.getLogger(__name__)
-# lists whose default is empty, so that it does not show what they hold
+# lists of names whose default is empty, so that their type does not show
 LISTS_OF_NAMES = ("TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN", "MODEL.REPLICATE_PAD_STAGES")
 
 
@@ -28,14 +28,14 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = (), *, source: str =
 
     Args:
         path: YAML file, or the name of a config that comes with the package, such as Kinetics/X3D_S_ATFR; a file wins.
-            Its `_BASE_` is what it is a diff of: a file, relative to itself, or such a name. None: the defaults.
+            Its `_BASE_`, a path relative to it or a name, is the config that it changes. None: the defaults.
         opts: KEY, VALUE, KEY, VALUE, ... as on the command line, values in YAML; they win over the file.
         source: of opts, for errors.
     Returns:
         a frozen node.
     Raises:
-        ConfigError: for an unknown key, a value of the wrong kind, a name that no registry has (what registers names
-            of your own is imported first), a missing file, or keys that do not fit together.
+        ConfigError: for an unknown key, a value of the wrong kind, a name that no registry has (import the modules
+            that register your own names first), a missing file, or keys that do not fit together.
     """
     cfg = get_cfg()
     if path is not None:
@@ -52,10 +52,10 @@ def load_cfg(path: str | None = None, opts: Sequence[str] = (), *, source: str =
 
 
 def _read_yaml(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The nested dict of a file, or of a named config, over that of its `_BASE_`; `seen`: the files that led here."""
+    """Merge a file, or a named config, over its `_BASE_`; `seen`: the files that led here."""
     path = find_config(name, os.path.dirname(seen[-1]) if seen else "")
     if path in seen:
-        raise ConfigError(f"_BASE_ goes round in a circle: {' -> '.join((*seen, path))}")
+        raise ConfigError(f"_BASE_ is circular: {' -> '.join((*seen, path))}")
     try:
         with open(path, encoding="utf-8") as file:
             tree = yaml.safe_load(file) or {}
@@ -105,7 +105,7 @@ def _parse(text: str) -> Any:
 
 
 def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = None) -> None:
-    """Set one dotted key; `text` is what the user typed, which a string key takes as it is."""
+    """Set one dotted key; `text`: what the user typed, which string keys take literally."""
     if key in SET_BY_RUN:
         return
     *sections, leaf = key.split(".")
@@ -118,7 +118,7 @@ def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = Non
             raise ConfigError(f"{source}: {_unknown(cfg, key)}")
         if inert is False:
             raise ConfigError(f"{source}: {key} is {value!r}, a feature of PySlowFast that slowfast_atfr does not have")
-        logger.debug("%s: %s = %r leaves a feature off that is not part of slowfast_atfr; left out", source, key, value)
+        logger.debug("%s: ignored %s = %r, which leaves a feature off that we do not have", source, key, value)
         return
     if isinstance(node[leaf], CfgNode):
         raise ConfigError(f"{source}: {key} is a section; set its keys, such as {key}.{next(iter(node[leaf]))}")
@@ -126,7 +126,7 @@ def _set(cfg: CfgNode, key: str, value: Any, source: str, text: str | None = Non
 
 
 def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -> Any:
-    """The value in the kind of the default: int serves for float, so does 1e-4 (a string in YAML 1.1), () for []."""
+    """Convert a value to the type of the default: int and 1e-4 (a string in YAML 1.1) to float, () to []."""
     kind = type(default)
     if value in (None, "None") and key in OFF_IS_NONE:
         return kind(0)
@@ -153,7 +153,7 @@ def _coerce(key: str, value: Any, default: Any, source: str, text: str | None) -
 
 
 def _as_list(value: Any) -> Any:
-    """A tuple, or text that is a tuple of Python, which YAML takes for a string: PySlowFast's files have `()`."""
+    """Convert a tuple, or text of a Python tuple, such as `()` in PySlowFast's files: YAML reads it as a string."""
     if isinstance(value, str) and value.startswith("("):
         try:
             value = ast.literal_eval(value)
@@ -167,7 +167,7 @@ def _as_lists(value: Any) -> Any:
 
 
 def _check_entries(key: str, value: list[Any], default: list[Any], source: str) -> None:
-    """Entries, however deep, are of the kind of the default's: text, whole numbers, or (also for []) numbers."""
+    """Check that entries, at any depth, have the type of the default's: text, whole numbers, numbers (also for [])."""
     kinds = {type(entry) for entry in _entries(default)}
     allowed, wanted = ((int, float), "numbers")
     if kinds == {str} or key in LISTS_OF_NAMES:

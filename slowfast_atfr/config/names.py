@@ -1,4 +1,4 @@
-"""The configs that come with the package, by name: SSv2/SLOWFAST_8x8_R50_ATFR, from any folder."""
+"""Find the configs that come with the package by name, such as SSv2/SLOWFAST_8x8_R50_ATFR, from any folder."""
 
 import difflib
 import os
@@ -9,35 +9,35 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def configs_folder() -> Path:
-    """The folder of the configs: inside an installed package, beside the package in a checkout."""
+    """Return the folder of the configs: inside an installed package, or next to the package in a checkout."""
     inside = PACKAGE / "configs"
     return inside if inside.is_dir() else PACKAGE.parent / "configs"
 
 
 def config_names() -> list[str]:
-    """Names of all configs, sorted: the path below `configs_folder` with / and without .yaml."""
+    """Return the names of all configs, sorted: paths relative to `configs_folder`, with / and without .yaml."""
     folder = configs_folder()
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob(f"*{ENDING}"))
 
 
 def find_config(text: str, folder: str = "") -> str:
-    """The path of the config that a text names: a file if there is one, else the config of that name.
+    """Return the path of a config: the file if it exists, else the config of that name.
 
     Args:
         text: path of a file, or a name of `config_names`, which may end in .yaml.
-        folder: that a relative path starts from; "": the current one.
+        folder: base of a relative path; "": the current folder.
     Returns:
-        an absolute path; where there is neither, that of the file which is missing.
+        an absolute path; if there is neither, that of the missing file.
     """
     path = os.path.abspath(os.path.join(folder, os.path.expanduser(text)))
-    if os.path.exists(path) and not os.path.isdir(path):  # a run's OUTPUT_DIR may be called like its config
+    if os.path.exists(path) and not os.path.isdir(path):  # a run's OUTPUT_DIR may have the name of its config
         return path
     name = text.removesuffix(ENDING)
     return str(configs_folder() / f"{name}{ENDING}") if name in config_names() else path
 
 
 def near_names(text: str) -> str:
-    """What to write instead of a text that is neither a file nor a name, for an error."""
+    """Suggest names of configs for a text that is neither a file nor a name."""
     names = config_names()
     if not names:
         return f"there are no configs in {configs_folder()}"
@@ -51,4 +51,4 @@ def near_names(text: str) -> str:
     if near:
         return f"did you mean {' or '.join(near)}?"
     folders = sorted({name.partition("/")[0] for name in names})
-    return f"names of configs begin with {', '.join(f'{folder}/' for folder in folders)}"
+    return f"names of configs start with {', '.join(f'{folder}/' for folder in folders)}"

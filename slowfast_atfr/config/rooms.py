@@ -1,11 +1,10 @@
-"""Rules on a config that only another room of the package can check, such as whether a registry has a name."""
+"""Rules that other packages check, such as whether a registry has a name."""
 
 from importlib import import_module
 
 from fvcore.common.config import CfgNode
 
-# Each has check_config(cfg), which raises ConfigError. They are imported when a config is loaded and not before: these
-# rooms import this one.
+# Modules with check_config(cfg), which raises ConfigError. Imported when a config is loaded, since they import config.
 ROOMS = (
     "slowfast_atfr.sgs.registry",
     "slowfast_atfr.models.build",
@@ -15,7 +14,7 @@ ROOMS = (
 
 
 def check_rooms(cfg: CfgNode) -> None:
-    """Check the rules of all rooms.
+    """Run all of these checks.
 
     Raises:
         ConfigError: naming the key, the value and the choices.

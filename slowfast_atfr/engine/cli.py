@@ -12,7 +12,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.launch.processes import TOLD, Main, launch
+from slowfast_atfr.engine.launch.processes import USER_ERRORS, Main, launch
 from slowfast_atfr.engine.launch.stops import note_stop
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
@@ -33,6 +33,7 @@ def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tu
         epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, such as NUM_GPUS 0 OUTPUT_DIR out",
     )
     parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help=CFG_HELP)
+    parser.add_argument("--print-cfg", action="store_true", help="print the whole config as YAML, and do nothing else")
     parser.add_argument("--num_shards", type=int, help="machines of the job (NUM_SHARDS)")
     parser.add_argument("--shard_id", type=int, help="index of this machine, from 0 (SHARD_ID)")
     parser.add_argument(
@@ -90,7 +91,15 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
         last: pairs that win over those of the command line.
     """
     args, pairs = parse_args(argv, prog=prog, description=description)
-    return exit_status(lambda: launch(fn, load_cfg(args.cfg_file, [*pairs, *last]), args.init_method))
+
+    def run() -> None:
+        cfg = load_cfg(args.cfg_file, [*pairs, *last])
+        if args.print_cfg:
+            print(cfg.dump(), end="")
+        else:
+            launch(fn, cfg, args.init_method)
+
+    return exit_status(run)
 
 
 def exit_status(command: Callable[[], None]) -> int:
@@ -117,7 +126,7 @@ def _status_of(command: Callable[[], None]) -> int:
     except Stopped as error:
         print(error, file=sys.stderr)
         return EXIT_STATUS
-    except TOLD as error:
+    except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Exception:

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 from torch import nn, optim
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.config_diff import told
+from slowfast_atfr.config.config_diff import format_changes
 from slowfast_atfr.engine.checkpoint.file import FILE_PATH, CheckpointFile, read_checkpoint
 from slowfast_atfr.engine.checkpoint.load_weights import load_weights
 from slowfast_atfr.engine.checkpoint.save import (
@@ -91,7 +91,7 @@ def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
         if changes:
             text = "the run resumes from %s, which was trained with another config: %s. %s"
             remedy = "To start anew, choose another OUTPUT_DIR, or remove the checkpoints"
-            logger.warning(text, resumed.path, told(changes), remedy)
+            logger.warning(text, resumed.path, format_changes(changes), remedy)
         return Start(resumed, resumes=True)
     start = _given_start(cfg, max_epoch or cfg.SOLVER.MAX_EPOCH)
     if not cfg.TRAIN.AUTO_RESUME:

@@ -11,7 +11,7 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slowfast_atfr.config import ALL_STAGES, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
+from slowfast_atfr.config import ALL_STAGES, ARCHS, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
 from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
@@ -212,4 +212,4 @@ class SlowFast(VideoResNet):
 class ResNet(VideoResNet):
     """One pathway: SlowFast's slow one alone, C2D, I3D, and the 3D ResNets of the SGS supplement's Table A.1."""
 
-    archs = ("slow", "c2d", "slow_c2d", "2d", "i3d", "slow_i3d", "3dresnet")
+    archs = tuple(arch for arch in ARCHS if arch not in ("slowfast", "x3d"))

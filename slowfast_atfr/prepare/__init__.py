@@ -1,1 +1,1 @@
-"""Data sets as they are downloaded, made ready to train on: lists, smaller videos or pictures, a check of all."""
+"""Make downloaded data sets ready for training: lists, smaller videos or pictures, a check of every file."""

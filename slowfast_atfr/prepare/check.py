@@ -1,4 +1,4 @@
-"""Whether videos can be read, and the report of those that cannot."""
+"""Check that videos can be decoded, and report those that cannot."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ HEADER = ["path", "reason"]
 
 
 def check_video(path: str, *, quick: bool) -> None:
-    """Decode every frame of a video, or of a folder of pictures; with `quick` the first and the last.
+    """Decode every frame of a video or of a folder of pictures; with `quick` only the first and the last.
 
     Raises:
         DecodeError: if it cannot be.
@@ -30,7 +30,7 @@ def check_video(path: str, *, quick: bool) -> None:
 
 
 def write_report(path: str, reasons: Mapping[str, str]) -> None:
-    """Write a csv with path and reason of each bad video. Raises OSError."""
+    """Write the path and the reason of each bad video as csv. Raises OSError."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([HEADER, *sorted(reasons.items())])
@@ -38,7 +38,7 @@ def write_report(path: str, reasons: Mapping[str, str]) -> None:
 
 
 def read_report(path: str) -> dict[str, str]:
-    """Reasons by path. Raises ConfigError if it is no report."""
+    """Read the reasons by path. Raises ConfigError if the file is no report."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             header, *rows = csv.reader(file)

@@ -1,4 +1,4 @@
-"""A part of a data set's classes, as a file of the user names them."""
+"""Read the user's list of classes, or of YouTube ids, to keep."""
 
 import difflib
 from collections.abc import Collection
@@ -8,10 +8,10 @@ from slowfast_atfr.datasets.kinetics import read_lines
 
 
 def read_class_list(path: str, known: Collection[str]) -> tuple[str, ...]:
-    """The classes of a file with one name on each line; their order is that of the labels.
+    """Read class names, one on each line, in the order of their labels.
 
     Raises:
-        ConfigError: naming file and line, for a name that is not `known` or comes twice.
+        ConfigError: naming file and line, for a name that is not `known` or is given twice.
     """
     classes: list[str] = []
     for number, name in enumerate(read_lines(path), start=1):
@@ -22,7 +22,7 @@ def read_class_list(path: str, known: Collection[str]) -> tuple[str, ...]:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{path}, line {number}: {name!r} is no class of the annotations{hint}")
         if name in classes:
-            raise ConfigError(f"{path}, line {number}: {name!r} stands in line {classes.index(name) + 1} already")
+            raise ConfigError(f"{path}, line {number}: {name!r} is already in line {classes.index(name) + 1}")
         classes.append(name)
     if not classes:
         raise ConfigError(f"{path} names no class")
@@ -30,7 +30,7 @@ def read_class_list(path: str, known: Collection[str]) -> tuple[str, ...]:
 
 
 def read_ids(path: str) -> frozenset[str]:
-    """YouTube ids, one on each line. Raises ConfigError naming file and line."""
+    """Read YouTube ids, one on each line. Raises ConfigError naming file and line."""
     ids = set()
     for number, line in enumerate(read_lines(path), start=1):
         if line and len(line) != 11:

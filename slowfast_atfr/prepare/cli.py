@@ -1,4 +1,4 @@
-"""The command line of tools/prepare_data.py: a data set's name, the folder that it was downloaded to, what to do."""
+"""The command line of tools/prepare_data.py."""
 
 import argparse
 import os
@@ -26,15 +26,15 @@ EXAMPLES = {
     "hmdb51": "prepare_data.py hmdb51 hmdb --resize",
     "folder": "prepare_data.py folder my_videos --val-share 0.2",
 }
-WRONG, UNWRITABLE, INTERRUPTED = 2, 1, 130  # exit statuses; 1 is also: there are bad videos in the lists
+WRONG, UNWRITABLE, INTERRUPTED = 2, 1, 130  # exit statuses; 1 also for bad videos in the lists
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = PROG) -> int:
     """Prepare a data set.
 
     Returns:
-        0; 1 if the lists name bad videos, or something cannot be written; 2 if an argument, or what it names, is wrong;
-        130 after Ctrl-C.
+        0; 1 if the lists have bad videos or a file cannot be written; 2 if an argument, or what it names, is wrong; 130
+        after Ctrl-C.
     """
     try:
         return 0 if prepare(parse(argv, prog)) else 1
@@ -45,19 +45,19 @@ def main(argv: Sequence[str] | None = None, *, prog: str = PROG) -> int:
         print(f"error: {error}", file=sys.stderr)
         return UNWRITABLE
     except KeyboardInterrupt:
-        print("\ninterrupted; what is done is kept: start the same command again to go on", file=sys.stderr)
+        print("\ninterrupted; finished files are kept: start the same command again to continue", file=sys.stderr)
         return INTERRUPTED
 
 
 def parse(argv: Sequence[str] | None, prog: str = PROG) -> Request:
-    """The request of a command line; argparse ends the program, with status 2, for one that is none."""
+    """Parse a command line; argparse ends the program with status 2 where it is wrong."""
     text = argparse.RawDescriptionHelpFormatter
     example_of = {name: example.replace(PROG, prog) for name, example in EXAMPLES.items()}
     examples = "examples:\n" + "\n".join(f"  {example}" for example in example_of.values())
     parser = FileArgumentParser(
         prog=prog,
         description="Make a downloaded data set ready to train on; docs/datasets.md has what to download.",
-        epilog=f"{examples}\n\n{prog} NAME --help tells the options of each.",
+        epilog=f"{examples}\n\n{prog} NAME --help lists the options of each.",
         formatter_class=text,
     )
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True, help=", ".join(RECIPES))
@@ -78,12 +78,12 @@ def parse(argv: Sequence[str] | None, prog: str = PROG) -> Request:
 
 
 def _add_sources(parser: argparse.ArgumentParser, name: str) -> None:
-    """What is particular to a data set."""
+    """Add the options of a single data set."""
     if name == "folder":
         parser.add_argument("--val-share", type=float, default=0.2, help="of each class, for val (default 0.2)")
         parser.add_argument("--seed", type=int, default=0, help="chooses the videos of val (default 0)")
     else:
-        parser.add_argument("--annotations", metavar="FOLDER", help="of the official annotation files, if elsewhere")
+        parser.add_argument("--annotations", metavar="FOLDER", help="of the official annotations, if not in FOLDER")
     if name == "mini_kinetics":
         part = parser.add_mutually_exclusive_group(required=True)
         part.add_argument("--ids", metavar="FOLDER", help="with train_ytid_list.txt and val_ytid_list.txt")
@@ -95,7 +95,7 @@ def _add_sources(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_work(parser: argparse.ArgumentParser, *, frames: bool) -> None:
-    """What may be done with the videos."""
+    """Add the options of all data sets."""
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
         "--resize",
@@ -111,13 +111,13 @@ def _add_work(parser: argparse.ArgumentParser, *, frames: bool) -> None:
         )
     parser.add_argument("--check", action="store_true", help="decode every listed video; bad ones are in OUT/bad.csv")
     parser.add_argument("--quick", action="store_true", help="check the first and the last frame only")
-    parser.add_argument("--drop-bad", action="store_true", help="leave those that this or the last check found bad out")
+    parser.add_argument("--drop-bad", action="store_true", help="drop the videos that this or the last check found bad")
     cores = os.cpu_count() or 1
     parser.add_argument("--workers", type=int, default=cores, help=f"processes (default {cores}, all cores)")
 
 
 def _problem(args: dict[str, Any]) -> str | None:
-    """What is wrong with arguments that are right one by one."""
+    """Return what is wrong with the combination of arguments, None if nothing."""
     for name in ("resize", "frames"):
         side = args.get(name)
         if side is not None and (side < 16 or side % 2):
@@ -127,7 +127,7 @@ def _problem(args: dict[str, Any]) -> str | None:
     if args["out"] and os.path.realpath(args["out"]) == os.path.realpath(args["folder"]):
         return f"--out {args['out']}: that is the data set's own FOLDER; choose one in it, or elsewhere"
     if args["quick"] and not args["check"]:
-        return "--quick is a way to --check, which is not there"
+        return "--quick needs --check"
     if not 0 < args.get("val_share", 0.5) < 1:
         return f"--val-share {args['val_share']}: between 0 and 1"
     if args.get("seed", 0) < 0:

@@ -1,4 +1,4 @@
-"""What a data set on the disk consists of: the videos of its lists, and what its annotations name in vain."""
+"""A data set on disk: the videos of its lists, and those that its annotations name but that are missing."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """A video of a list: its path from the root on, with `/`, and its label."""
+    """A video of a list: its path relative to the root, with `/`, and its label."""
 
     path: str
     label: int
@@ -16,9 +16,9 @@ class Entry(NamedTuple):
 class VideoSet:
     """The lists of a data set.
 
-    root: folder that all paths start from. classes: names by label. lists: videos by name of the list, such as train or
-    split1/val. missing: names that the annotations have and the folder has not, by list. sources: the annotation files.
-    notes: sentences for the user.
+    root: base folder of all paths. classes: names by label. lists: videos by name of the list, such as train or
+    split1/val. missing: by list, names in the annotations that the folder lacks. sources: the annotation files. notes:
+    sentences for the user.
     """
 
     root: str
@@ -29,18 +29,18 @@ class VideoSet:
     notes: tuple[str, ...] = ()
 
     def paths(self) -> list[str]:
-        """Every path once, in the order of the lists."""
+        """Return every path once, in the order of the lists."""
         return list(dict.fromkeys(entry.path for entries in self.lists.values() for entry in entries))
 
     def moved(self, root: str, rename: Callable[[str], str]) -> "VideoSet":
-        """The same videos elsewhere: `rename` gives the new path of each."""
+        """Return the same videos in another root; `rename` gives the new path of each."""
         lists = {
             name: tuple(Entry(rename(path), label) for path, label in entries) for name, entries in self.lists.items()
         }
         return replace(self, root=root, lists=lists)
 
     def without(self, paths: Collection[str]) -> "VideoSet":
-        """The lists without some videos."""
+        """Return the lists without these videos."""
         lists = {
             name: tuple(entry for entry in entries if entry.path not in paths) for name, entries in self.lists.items()
         }

@@ -1,4 +1,4 @@
-"""A function over many videos in processes side by side, with a progress bar, whatever single videos do to it."""
+"""Run a function on many videos in parallel, with a progress bar; bad videos do not stop the others."""
 
 import os
 import signal
@@ -24,16 +24,16 @@ DIED = "the process that read it died: the decoder crashed, or memory ran out"
 def run_jobs(
     function: Callable[[Job], None], jobs: Sequence[Job], *, workers: int, title: str, done: int = 0
 ) -> dict[Job, str]:
-    """Do all jobs; one that fails does not stop the others.
+    """Run all jobs; one that fails does not stop the others.
 
     Args:
-        function: at the top level of its module. It raises DecodeError for a bad video; an OSError of its own says
-            that nothing more can be written.
+        function: at the top level of its module. It raises DecodeError for a bad video, OSError if nothing more can be
+            written.
         jobs: hashable, picklable.
         workers: processes.
-        title: of the progress bar, which counts `done` further jobs as done before.
+        title: of the progress bar, which starts at `done` jobs.
     Returns:
-        the reason for each job that failed.
+        the reason of each job that failed.
     Raises:
         RunError: if nothing more can be written.
     """
@@ -42,22 +42,22 @@ def run_jobs(
     pause = 0.1 if sys.stderr.isatty() else 60.0  # a log gets a line a minute
     with tqdm(total=done + len(jobs), initial=done, desc=title, unit="video", mininterval=pause) as bar:
 
-        def told(job: Job, reason: str | None) -> None:
+        def finish(job: Job, reason: str | None) -> None:
             if reason is not None:
                 failed[job] = reason
             bar.update()
 
         while waiting:
-            for suspect in _run_pool(function, waiting, workers, told):  # one of these has taken its process along
-                if _run_pool(function, deque([suspect]), 1, told):
-                    told(suspect, DIED)
+            for suspect in _run_pool(function, waiting, workers, finish):  # one of these killed its process
+                if _run_pool(function, deque([suspect]), 1, finish):
+                    finish(suspect, DIED)
     return failed
 
 
 def _run_pool(
-    function: Callable[[Job], None], waiting: deque[Job], workers: int, told: Callable[[Job, str | None], None]
+    function: Callable[[Job], None], waiting: deque[Job], workers: int, finish: Callable[[Job, str | None], None]
 ) -> list[Job]:
-    """Work until nothing waits or a process dies; then the jobs that were under way come back."""
+    """Work until nothing waits, or return the running jobs when a process dies."""
     others, running = set(active_children()), {}
     with ProcessPoolExecutor(min(workers, len(waiting)), initializer=_start_worker) as pool:
         try:
@@ -67,10 +67,10 @@ def _run_pool(
                     waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     reason = _reason(future)
-                    told(running.pop(future), reason)
+                    finish(running.pop(future), reason)
         except BrokenProcessPool:
             return list(running.values())
-        except BaseException:  # what is under way is thrown away
+        except BaseException:  # running jobs are dropped
             pool.shutdown(wait=False, cancel_futures=True)
             for child in set(active_children()) - others:
                 child.terminate()
@@ -84,13 +84,13 @@ def _reason(future: Future) -> str | None:
     except OSError as error:
         place = f" to {error.filename}" if error.filename else ""
         raise RunError(
-            f"cannot write{place}: {error.strerror or error}. What is done is kept: set that right, and start the same "
-            "command again to go on"
+            f"cannot write{place}: {error.strerror or error}. Finished files are kept: fix this, and start the same "
+            "command again to continue"
         ) from None
 
 
 def _attempt(function: Callable[[Job], None], job: Job) -> str | None:
-    """In a worker: do a job, or say why it fails."""
+    """Run a job in a worker, and return why it fails."""
     try:
         function(job)
         return None
@@ -98,12 +98,12 @@ def _attempt(function: Callable[[Job], None], job: Job) -> str | None:
         return error.reason
     except OSError:
         raise
-    except Exception as error:  # a video may break what it likes, but not the rest of the work
+    except Exception as error:  # a bad video does not stop the others
         return f"{type(error).__name__}: {error}"
 
 
 def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle; a worker ends with its parent, even one that is killed."""
+    """Leave Ctrl-C to the parent; end with the parent, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     parent = parent_process()

@@ -1,4 +1,4 @@
-"""Kinetics-400, -600, -700, and parts of them such as Mini-Kinetics, from the annotation files that they come with."""
+"""Kinetics-400, -600, -700, and subsets such as Mini-Kinetics, by their annotation files."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ LIST_OF = {"train": "train", "val": "val", "validate": "val", "validation": "val
 
 
 class Row(NamedTuple):
-    """A clip of the annotations; the label is empty where it is held out."""
+    """A clip of the annotations; the label is empty if it is withheld."""
 
     part: str
     label: str
@@ -32,12 +32,12 @@ class Row(NamedTuple):
 
 
 def collect_kinetics(request: Request) -> VideoSet:
-    """train, val and, where it has labels and videos, test, of the clips whose files are there.
+    """Collect train, val and, if it has labels and videos, test, from the clips whose files exist.
 
-    A file is called {id}_{start:06d}_{end:06d} or {id}, and may be anywhere below the folder: in train/, in a folder of
-    its class, or in replacement/, which goes before.
+    A file is named {id}_{start:06d}_{end:06d} or {id}, and may be anywhere below the folder: in train/, in a folder of
+    its class, or in replacement/, which comes first.
     Raises:
-        ConfigError: for annotations that are missing or malformed, and what `read_class_list` and `read_ids` refuse.
+        ConfigError: for missing or malformed annotations, and as `read_class_list` and `read_ids` do.
     """
     sources = _annotation_files(request.annotations, request.folder)
     rows, notes = _read_rows(sources)
@@ -52,9 +52,9 @@ def collect_kinetics(request: Request) -> VideoSet:
             missing[row.part].append(row.name)
         else:
             lists[row.part].append(Entry(path, label_of[row.label]))
-    if not lists["test"]:  # many do without; testing then takes val
+    if not lists["test"]:  # common; testing then uses val
         if missing["test"]:
-            more.append(f"none of the {len(missing['test'])} test videos is there, so there is no test list")
+            more.append(f"none of the {len(missing['test'])} test videos exists, so there is no test list")
         del lists["test"], missing["test"]
     return VideoSet(
         request.folder,
@@ -67,7 +67,7 @@ def collect_kinetics(request: Request) -> VideoSet:
 
 
 def _annotation_files(place: str | None, folder: str) -> list[str]:
-    """The csv files with Kinetics' header in the annotations' folder; or the file itself."""
+    """Return the csv files with Kinetics' header in the annotations' folder; or the file itself."""
     if place and os.path.isfile(place):
         return [place]
     candidates = [place] if place else [os.path.join(folder, "annotations"), folder]
@@ -87,7 +87,7 @@ def _header(path: str) -> list[str]:
 
 
 def _lines(path: str, first: int = 2) -> Iterator[tuple[int, list[str]]]:
-    """Numbers and cells of the lines that are not empty."""
+    """Yield number and cells of each line that is not empty."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -99,7 +99,7 @@ def _lines(path: str, first: int = 2) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read_rows(paths: list[str]) -> tuple[list[Row], list[str]]:
-    """The clips of all files, each once, and what was left out."""
+    """Read the clips of all files, each once, and notes on what was left out."""
     rows: dict[Row, None] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
@@ -114,7 +114,7 @@ def _read_rows(paths: list[str]) -> tuple[list[Row], list[str]]:
             elif not row.label:
                 left_out["without a label"] += 1
             elif row in rows:
-                left_out["that stand there twice"] += 1
+                left_out["given twice"] += 1
             else:
                 rows[row] = None
     return list(rows), [f"left out: {count} lines {what}" for what, count in left_out.items()]
@@ -135,7 +135,7 @@ def _row(path: str, number: int, cells: dict[str, str], surplus: int) -> Row:
 
 
 def _chosen(rows: list[Row], request: Request) -> tuple[list[Row], tuple[str, ...], list[str]]:
-    """The clips and classes that the request wants, and what was left out."""
+    """Select the clips and classes of the request; also return notes on what was left out."""
     if request.ids:
         ids = {part: read_ids(os.path.join(request.ids, f"{part}_ytid_list.txt")) for part in ("train", "val")}
         rows = [row for row in rows if row.youtube_id in ids.get(row.part, ())]
@@ -147,7 +147,9 @@ def _chosen(rows: list[Row], request: Request) -> tuple[list[Row], tuple[str, ..
     known = {row.label for row in rows if row.part == "train"}
     classes = read_class_list(request.classes, known) if request.classes else tuple(sorted(known))
     if not classes:
-        raise ConfigError("the annotations have no training clip; is train.csv among them, and of this data set?")
+        raise ConfigError(
+            "the annotations have no training clip; check that train.csv is among them and of this data set"
+        )
     chosen = set(classes)
     if not request.classes:
         stray = next((row for row in rows if row.label not in chosen), None)

@@ -1,4 +1,4 @@
-"""The files that a prepared data set is read by: lists of videos with labels, names of classes, what is missing."""
+"""Write the files of a prepared data set: lists of videos with labels, class names, missing videos."""
 
 import csv
 import io
@@ -11,10 +11,10 @@ from slowfast_atfr.utils.files import write_whole
 
 
 def write_video_lists(videos: VideoSet, out: str) -> None:
-    """Write {list}.csv, `path label` on each line, for all lists.
+    """Write {list}.csv, `path label` on each line, for every list.
 
     Raises:
-        ConfigError: if a path cannot stand in a list.
+        ConfigError: if a list cannot hold a path.
         OSError: if a file cannot be written.
     """
     for path in videos.paths():
@@ -23,7 +23,7 @@ def write_video_lists(videos: VideoSet, out: str) -> None:
         text = "".join(f"{path} {label}\n" for path, label in entries)
         write_whole(os.path.join(out, f"{name}.csv"), text)
     if "test" not in videos.lists and os.path.exists(os.path.join(out, "test.csv")):
-        os.remove(os.path.join(out, "test.csv"))  # of an earlier run: testing would take it
+        os.remove(os.path.join(out, "test.csv"))  # of an earlier run, which testing would use
 
 
 def write_classes(videos: VideoSet, out: str) -> None:
@@ -33,7 +33,7 @@ def write_classes(videos: VideoSet, out: str) -> None:
 
 
 def write_missing(videos: VideoSet, out: str) -> bool:
-    """Write missing.csv, what the annotations name in vain, or remove that of an earlier run; whether there is one."""
+    """Write missing.csv, or remove that of an earlier run if nothing is missing; return whether there is one."""
     path = os.path.join(out, "missing.csv")
     rows = [(name, video) for name, found in videos.missing.items() for video in found]
     if not rows:
@@ -47,7 +47,7 @@ def write_missing(videos: VideoSet, out: str) -> bool:
 
 
 def check_sources(videos: VideoSet, out: str, files: list[str]) -> None:
-    """Raise ConfigError if a file that is to be written in `out` is one of the annotations."""
+    """Raise ConfigError if a file to be written to `out` is one of the annotations."""
     sources = {os.path.realpath(source) for source in videos.sources}
     for file in files:
         path = os.path.join(out, file)
@@ -58,10 +58,10 @@ def check_sources(videos: VideoSet, out: str, files: list[str]) -> None:
 
 
 def _check_path(path: str) -> None:
-    """The lists' reader strips blanks around a line, and takes UTF-8."""
+    """Raise ConfigError for a path that the lists' reader would change: it strips blanks and reads UTF-8."""
     if path != path.lstrip() or "\n" in path or "\r" in path:
         raise ConfigError(
-            f"the name {path!r} begins with a blank or has a line break, which a list cannot hold; rename it"
+            f"the name {path!r} starts with a blank or has a line break, which a list cannot hold; rename it"
         )
     try:
         path.encode()

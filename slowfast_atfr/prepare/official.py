@@ -12,17 +12,17 @@ from slowfast_atfr.prepare.request import Request
 
 
 def collect_ucf101(request: Request) -> VideoSet:
-    """Lists of ucfTrainTestlist/. Raises ConfigError."""
+    """Collect the lists of ucfTrainTestlist/. Raises ConfigError."""
     return _collect(Ucf101, request)
 
 
 def collect_hmdb51(request: Request) -> VideoSet:
-    """Lists of testTrainMulti_7030_splits/. Raises ConfigError."""
+    """Collect the lists of testTrainMulti_7030_splits/. Raises ConfigError."""
     return _collect(Hmdb51, request)
 
 
 def _collect(dataset: type[SplitVideos], request: Request) -> VideoSet:
-    """split1/train to split3/val, of the videos that are there, wherever below the folder they are."""
+    """Collect split1/train to split3/val from the videos that exist, anywhere below the folder."""
     place = request.annotations or request.folder
     if not os.path.isdir(place):
         raise ConfigError(f"there is no folder {place}")
@@ -31,7 +31,8 @@ def _collect(dataset: type[SplitVideos], request: Request) -> VideoSet:
     for number in range(1, dataset.num_splits + 1):
         official = dataset.read_official(place, number)
         if official is None:
-            raise ConfigError(f"{place} does not hold the official {dataset.official_files}; --annotations says where")
+            remedy = "--annotations names the folder that does"
+            raise ConfigError(f"{place} does not hold the official {dataset.official_files}; {remedy}")
         for part, videos in (("train", official.train), ("val", official.test)):
             name = f"split{number}/{part}"
             found = [(video, files.find(os.path.splitext(video.split("/")[1])[0], video.split("/")[0]), label)

@@ -14,10 +14,10 @@ QUALITY = 95
 
 
 def extract_frames(job: tuple[str, str], *, short_side: int) -> None:
-    """Write every frame of a video as a JPEG picture, the folder whole or not at all; small ones keep their size.
+    """Write every frame of a video as a JPEG picture, all or none; small videos keep their size.
 
     Args:
-        job: the file, and the folder to be written, which is not there yet.
+        job: the file, and the folder to write, which does not exist yet.
         short_side: pixels, even.
     Raises:
         DecodeError: if not every frame can be decoded.
@@ -34,7 +34,7 @@ def extract_frames(job: tuple[str, str], *, short_side: int) -> None:
 
 
 def _jpegs(video: Video, short_side: int) -> list[bytes]:
-    """The files of all pictures, in memory: what cannot be written is then no fault of the video."""
+    """Encode all pictures in memory, so that an OSError can only come from writing."""
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     frames = (cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in scaled_frames(video, short_side))
     return [cv2.imencode(".jpg", frame, options)[1].tobytes() for frame in frames]

@@ -1,4 +1,4 @@
-"""From a downloaded data set to one that can be trained on: find, convert, check, list, tell."""
+"""Prepare a downloaded data set for training: find, convert, check and list its videos."""
 
 import os
 import shlex
@@ -23,13 +23,13 @@ REPORT = "bad.csv"
 
 
 def prepare(request: Request) -> bool:
-    """Do what a request asks for, and tell on the screen.
+    """Prepare a data set and print what was done.
 
     Returns:
-        whether every video of the lists is good as far as was looked.
+        False if the lists have videos that are known to be bad.
     Raises:
         ConfigError: if the request, or what it names, is wrong.
-        RunError: if something cannot be written.
+        RunError: if a file cannot be written.
     """
     recipe = RECIPES[request.name]
     videos = recipe.collect(request)
@@ -37,9 +37,9 @@ def prepare(request: Request) -> bool:
     print(counts(recipe, videos))
     for note in videos.notes:
         print(note)
-    _check_not_empty(videos, "no file of it is there; is the folder right?")
+    _check_not_empty(videos, "none of its files exists; check the folder")
     report = os.path.join(request.out, REPORT)
-    before = _told_before(request, report)
+    before = _earlier_report(request, report)
     try:
         unreadable, new = {}, set()
         if request.resize or request.frames:
@@ -59,14 +59,14 @@ def prepare(request: Request) -> bool:
         raise RunError(f"cannot write {error.filename or request.out}: {error.strerror}") from None
     if unreadable or bad:
         kept = 0 if request.drop_bad else len(bad)
-        told = f"{len(unreadable) + len(bad)} bad videos, {kept} of them in the lists"
-        print(f"{told}; the reasons: {report}{'; --drop-bad leaves them out' if kept else ''}")
-    print(_how_to_go_on(recipe, request, listed))
+        found = f"{len(unreadable) + len(bad)} bad videos, {kept} of them in the lists"
+        print(f"{found}; the reasons: {report}{'; --drop-bad leaves them out' if kept else ''}")
+    print(_training_pairs(recipe, request, listed))
     return request.drop_bad or not bad
 
 
 def counts(recipe: Recipe, videos: VideoSet) -> str:
-    """A table of the lists: videos found, missing, and what the authors of the data set count."""
+    """Return a table of the lists: videos found, missing, and in the official lists."""
     classes = f"{len(videos.classes)} classes"
     if recipe.num_classes:
         classes += f" (official: {recipe.num_classes})"
@@ -80,7 +80,7 @@ def counts(recipe: Recipe, videos: VideoSet) -> str:
 
 
 def _list_files(videos: VideoSet) -> list[str]:
-    """Whatever may be written in the output folder."""
+    """Return all files that may be written to the output folder."""
     lists = [f"{name}.csv" for name in (*videos.lists, "train", "val", "test")]
     jsons = [f"{PREFIX}{part}.json" for part in ("labels", "train", "validation")]
     return [*lists, *jsons, "classes.json", "missing.csv", REPORT]
@@ -93,9 +93,10 @@ def _check_not_empty(videos: VideoSet, why: str) -> None:
 
 
 def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, str], set[str]]:
-    """The small copies, the reasons for videos that have none, and the paths about which an old report is out of date.
+    """Write small copies; those that exist are kept.
 
-    Copies that are there already are kept.
+    Returns:
+        the copies, reasons for videos without one, and the paths for which an old report is out of date.
     """
     if request.frames:
         folder, ending, function = f"frames_{request.frames}", "", partial(extract_frames, short_side=request.frames)
@@ -115,7 +116,7 @@ def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, 
     todo = [target for target in sources if not os.path.exists(os.path.join(root, target))]
     done = len(sources) - len(todo)
     if done:
-        print(f"{done:,} of {len(sources):,} are in {root} already")
+        print(f"{done:,} of {len(sources):,} are already in {root}")
     failed = _run_on(
         function,
         {(os.path.join(videos.root, sources[target]), os.path.join(root, target)): sources[target] for target in todo},
@@ -127,14 +128,14 @@ def _converted(request: Request, videos: VideoSet) -> tuple[VideoSet, dict[str, 
     return videos.without(failed).moved(root, rename), failed, new
 
 
-def _told_before(request: Request, report: str) -> dict[str, str]:
-    """The report of an earlier command, where this one goes by it or adds to it. Raises ConfigError."""
+def _earlier_report(request: Request, report: str) -> dict[str, str]:
+    """Read the report of an earlier command if this one uses it or adds to it. Raises ConfigError."""
     adds = (request.resize or request.frames) and os.path.exists(report)
     return read_report(report) if (request.drop_bad or adds) and not request.check else {}
 
 
 def _checked(request: Request, videos: VideoSet) -> dict[str, str]:
-    """The reasons for the bad ones, by a check now."""
+    """Check the videos; return the reasons of the bad ones."""
     jobs = {os.path.join(videos.root, path): path for path in videos.paths()}
     return _run_on(partial(check_video, quick=request.quick), jobs, request.workers, "check", 0)
 
@@ -142,12 +143,12 @@ def _checked(request: Request, videos: VideoSet) -> dict[str, str]:
 def _run_on(
     function: Callable[[Any], None], path_of: dict[Any, str], workers: int, title: str, done: int
 ) -> dict[str, str]:
-    """Reasons of the jobs that fail, by the path that each is about."""
+    """Run jobs; return the reasons of those that fail, by path."""
     failed = run_jobs(function, list(path_of), workers=workers, title=title, done=done)
     return {path_of[job]: reason for job, reason in failed.items()}
 
 
-def _how_to_go_on(recipe: Recipe, request: Request, videos: VideoSet) -> str:
+def _training_pairs(recipe: Recipe, request: Request, videos: VideoSet) -> str:
     pairs = {
         "DATA.PATH_TO_DATA_DIR": request.out,
         "DATA.PATH_PREFIX": videos.root,
@@ -155,4 +156,4 @@ def _how_to_go_on(recipe: Recipe, request: Request, videos: VideoSet) -> str:
         "TEST.DATASET": recipe.dataset,
         "MODEL.NUM_CLASSES": str(len(videos.classes)),
     }
-    return "to train, give a config these: " + " ".join(f"{key} {shlex.quote(value)}" for key, value in pairs.items())
+    return "to train, add to a config: " + " ".join(f"{key} {shlex.quote(value)}" for key, value in pairs.items())

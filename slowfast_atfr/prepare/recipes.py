@@ -1,4 +1,4 @@
-"""The data sets that can be prepared: how each is read, and how many videos its authors count."""
+"""The data sets that can be prepared: how each is read, and the official numbers of videos."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from slowfast_atfr.prepare.ssv2 import collect_ssv2, write_ssv2_lists
 class Recipe:
     """How to prepare a data set.
 
-    dataset: what TRAIN.DATASET is then. num_classes, counts: the official ones, by list; parts of Kinetics have
-    vanished from YouTube since, so fewer are no error.
+    dataset: value of TRAIN.DATASET. num_classes, counts: the official numbers, by list; fewer are no error, since parts
+    of Kinetics have vanished from YouTube.
     """
 
     title: str
@@ -38,7 +38,7 @@ def _kinetics(classes: int, train: int, val: int, test: int) -> Recipe:
     return Recipe(f"Kinetics-{classes}", "kinetics", collect_kinetics, num_classes=classes, counts=counts)
 
 
-# Kinetics: lines of the annotation files (400: those that CVDF hosts; 700: the edition of 2020).
+# Kinetics: lines of the annotation files (400: hosted by CVDF; 700: edition of 2020).
 RECIPES = {
     "kinetics400": _kinetics(400, 246_534, 19_906, 39_805),
     "kinetics600": _kinetics(600, 370_582, 28_313, 56_618),

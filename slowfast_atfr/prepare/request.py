@@ -1,11 +1,11 @@
-"""What tools/prepare_data.py is asked to do."""
+"""The arguments of tools/prepare_data.py."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Request:
-    """A data set and what is to become of it; fields are the options of the command line."""
+    """A data set and what to do with it; the fields are the options of the command line."""
 
     name: str
     folder: str

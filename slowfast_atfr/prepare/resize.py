@@ -1,4 +1,4 @@
-"""Videos made small: H.264 in MP4, the same frames at the same times, with key frames for random clips."""
+"""Resize videos to H.264 in MP4: the same frames at the same times, with key frames for random clips."""
 
 import io
 from fractions import Fraction
@@ -11,17 +11,17 @@ from slowfast_atfr.datasets.decoder import Video, use_video
 from slowfast_atfr.prepare.scale import scaled_frames
 from slowfast_atfr.utils.files import write_whole
 
-KEY_FRAME_EVERY = 32  # frames; a clip costs at most these on top of its own
-FINEST = 1_000_000  # units of time in a second; MP4 counts no finer
-# No frame waits for a later one. One thread: the videos run side by side.
+KEY_FRAME_EVERY = 32  # frames; at most these are decoded in addition to those of a clip
+FINEST = 1_000_000  # units of time in a second, the most that MP4 allows
+# No B-frames. One thread: videos are resized in parallel.
 OPTIONS = {"crf": "20", "preset": "fast", "g": str(KEY_FRAME_EVERY), "bf": "0", "threads": "1"}
 
 
 def resize_video(job: tuple[str, str], *, short_side: int) -> None:
-    """Write a small copy of a video, whole or not at all; small ones keep their size, sides become even.
+    """Write a small copy of a video, whole or not at all; small videos keep their size, sides become even.
 
     Args:
-        job: the file, and the one to be written.
+        job: the file, and the file to write.
         short_side: pixels, even.
     Raises:
         DecodeError: if not every frame can be decoded.
@@ -32,9 +32,9 @@ def resize_video(job: tuple[str, str], *, short_side: int) -> None:
 
 
 def frame_times(video: Video) -> tuple[np.ndarray, Fraction]:
-    """When each frame is shown: (F,) int64 from 0 on, increasing, and the seconds of their unit.
+    """Return when each frame is shown: (F,) int64, increasing from 0, and their unit in seconds.
 
-    As the packets tell; evenly, where they do not, or two of them are one at MP4's finest.
+    Times are those of the packets; evenly spaced where there are none, or where two fall together at MP4's resolution.
     """
     even = np.arange(video.num_frames), 1 / _as_fraction(video.fps)
     if video.times is None:
@@ -47,7 +47,7 @@ def frame_times(video: Video) -> tuple[np.ndarray, Fraction]:
 
 
 def _encoded(video: Video, short_side: int) -> bytes:
-    """The file of the copy, in memory, so that a full disk is an error of the final write and of nothing else."""
+    """Encode the copy in memory, so that a full disk can only fail the final write."""
     times, base = frame_times(video)
     buffer, stream = io.BytesIO(), None
     with av.open(buffer, "w", format="mp4") as container:

@@ -1,4 +1,4 @@
-"""Every frame of a video, upright and made small."""
+"""Scale the frames of a video."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,16 @@ from slowfast_atfr.datasets.decoder import Video
 
 
 def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(width, height) with this short side, never larger than before, both even as H.264 wants them."""
+    """Return (width, height) with this short side, never larger than before, both even as H.264 requires."""
     scale = short_side / min(width, height)
-    limits = (width - width % 2, height - height % 2)  # which a small video meets on both sides
+    limits = (width - width % 2, height - height % 2)  # a small video is at both limits
     even = (2 * round(width * scale / 2), 2 * round(height * scale / 2))
     return tuple(max(2, min(side, limit)) for side, limit in zip(even, limits, strict=True))
 
 
 def scaled_frames(video: Video, short_side: int) -> Iterator[np.ndarray]:
-    """All frames of a video, scaled, (H, W, 3) uint8 RGB of one size, one at a time: long videos take no memory.
+    """Yield all frames of a video, scaled and upright, (H, W, 3) uint8 RGB of one size, as training would read them.
 
-    The frames are those that training would read.
     Raises:
         DecodeError: if not every frame can be decoded.
     """

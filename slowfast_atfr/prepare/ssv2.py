@@ -1,4 +1,4 @@
-"""Something-Something V2: its json files, checked against the files that are there."""
+"""Something-Something V2: its json files, checked against the files that exist."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from slowfast_atfr.prepare.pictures import PATTERN
 from slowfast_atfr.prepare.request import Request
 from slowfast_atfr.utils.files import replacing, write_whole
 
-LISTS = {"train": "train", "val": "validation"}  # our name of a list: theirs
+LISTS = {"train": "train", "val": "validation"}  # our name of a list: the official one
 
 
 def collect_ssv2(request: Request) -> VideoSet:
-    """train and val, of the videos {id}.webm (.mp4, ...) in one folder below the request's.
+    """Collect train and val from the videos {id}.webm (.mp4, ...) in one folder below the request's.
 
     Raises:
-        ConfigError: if a json file is missing or malformed, or no video is there.
+        ConfigError: if a json file is missing or malformed, or there is no video.
     """
     place, prefix = _find_jsons(request)
     files = VideoFiles(request.folder, skip=request.out)
@@ -30,8 +30,8 @@ def collect_ssv2(request: Request) -> VideoSet:
     found = {name: [files.find(video) for video in videos] for name, (videos, _) in listed.items()}
     places = Counter(os.path.dirname(path) for paths in found.values() for path in paths if path)
     if not places:
-        raise ConfigError(f"no video of {place} is below {request.folder}; they are called 1.webm, 2.webm, ...")
-    home = places.most_common(1)[0][0]  # the reader takes {id}.webm of one folder
+        raise ConfigError(f"no video of {place} is below {request.folder}; their names are 1.webm, 2.webm, ...")
+    home = places.most_common(1)[0][0]  # the reader uses a single folder
     lists, missing = {}, {}
     for name, (videos, labels) in listed.items():
         here = [bool(path) and os.path.dirname(path) == home for path in found[name]]
@@ -49,7 +49,7 @@ def _classes(path: str) -> tuple[str, ...]:
 
 
 def _find_jsons(request: Request) -> tuple[str, str]:
-    """The folder of the json files, and what stands before labels.json, train.json, validation.json in their names."""
+    """Return the folder of the json files, and the prefix of their names before labels.json and so on."""
     places = [request.annotations] if request.annotations else [request.folder, os.path.join(request.folder, "labels")]
     for place in places:
         for prefix in (PREFIX, ""):
@@ -74,14 +74,14 @@ def write_ssv2_lists(videos: VideoSet, out: str) -> None:
         frame_list = os.path.join(out, f"{name}.csv")
         if all(path == stem for stem, path in stem_to_path.items()):  # folders
             _write_frame_list(frame_list, videos.root, list(stem_to_path))
-        elif os.path.exists(frame_list):  # of an earlier run: it would be read before the videos
+        elif os.path.exists(frame_list):  # of an earlier run, which would be read in place of the videos
             os.remove(frame_list)
     for part, data in written.items():
         write_whole(os.path.join(out, f"{PREFIX}{part}.json"), json.dumps(data, indent=0, ensure_ascii=False) + "\n")
 
 
 def _write_frame_list(path: str, root: str, folders: list[str]) -> None:
-    """A line for each of the pictures: millions."""
+    """Write a line for each picture, one at a time: there are millions."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         file.write(f"{HEADER}\n")

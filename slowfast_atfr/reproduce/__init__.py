@@ -1,1 +1,1 @@
-"""Runs that show what the method does, and compare it with what the paper reports."""
+"""Reproduce the paper's tables, benchmark, and run the demo and the accuracy study."""

@@ -1,4 +1,4 @@
-"""How many temporal maps a published figure of multiply-adds means."""
+"""The number of temporal maps that a published cost implies."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from slowfast_atfr.analysis import model_summary
 
 @dataclass(frozen=True)
 class Maps:
-    """Mean number of temporal maps that go on behind SGS; from least to most, since a figure in print is rounded."""
+    """Mean number of temporal maps after SGS; from least to most, since published figures are rounded."""
 
     mean: float
     least: float
@@ -20,14 +20,13 @@ class Maps:
 
 
 def implied_maps(cfg: CfgNode, gflops: str) -> Maps:
-    """The mean number of maps with which a network of one pathway costs so much.
+    """Return the mean number of maps at which a network of one pathway has this cost.
 
-    What stands behind SGS costs the same for each map, so the multiply-adds are those of the rest and a multiple of
-    these.
+    Each map costs the same after SGS, so the cost is linear in the number of maps.
 
     Args:
         cfg: of the network with SGS.
-        gflops: multiply-adds x 1e-9 of a clip, as printed: "14.0" is anything from 13.95 to 14.05.
+        gflops: multiply-adds x 1e-9 of a clip, as printed: "14.0" stands for 13.95 to 14.05.
     """
     one, two = (model_summary(cfg, [active]).gflops for active in (1, 2))
     half_digit = 0.5 * 10.0 ** -len(gflops.partition(".")[2])

@@ -1,4 +1,4 @@
-"""The paper's tables, row by row: tools/reproduce_tables.py."""
+"""The command line of tools/reproduce_tables.py: the paper's tables, row by row."""
 
 import argparse
 import os
@@ -28,14 +28,14 @@ from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.logging import setup_logging
 from slowfast_atfr.utils.stop import stopped_by_signals
 
-AGAIN = "start it again to go on; rows that are done are kept"
+AGAIN = "start it again to continue; finished rows are kept"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A row as it is to be run.
+    """A row to run.
 
-    cfgs: of each split of the data set, in order; the folders that results go to are theirs.
+    cfgs: of each split of the data set, in order; results go to their OUTPUT_DIR.
     """
 
     row: Row
@@ -45,46 +45,48 @@ class Plan:
 
 
 def main(configs: Path, argv: Sequence[str] | None = None, *, prog: str = "reproduce_tables.py") -> int:
-    """The command line of tools/reproduce_tables.py; 0, 1 after an error, 2 where the arguments are wrong."""
+    """Reproduce tables; 0, 1 after an error, 2 where the arguments are wrong."""
     args = _parse(argv, prog)
-    return exit_status(lambda: (_tell_costs if args.gflops_only else _reproduce)(args.tables, configs, args))
+    return exit_status(lambda: (_print_costs if args.gflops_only else _reproduce)(args.tables, configs, args))
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Train and test the networks of the paper's tables, and set the figures beside the paper's.",
-        epilog="Whatever follows as KEY VALUE ... overrides every row's config. What is done is not done again.",
+        description="Train and test the networks of the paper's tables, and compare the figures with the paper's.",
+        epilog="KEY VALUE pairs override the config of every row. Finished rows are not repeated.",
     )
     parser.add_argument("--tables", type=_tables, default=list(TABLES.values()), metavar="A.1,A.2,...",
-                        help="which, parted by commas (default: all)")  # fmt: skip
+                        help="separated by commas (default: all)")  # fmt: skip
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains it, such as UCF101")
-    parser.add_argument("--gflops-only", action="store_true", help="what each row costs a clip; needs no data")
+    parser.add_argument(
+        "--gflops-only", action="store_true", help="print the cost of a clip for each row; needs no data"
+    )
     parser.add_argument(
         "--data",
         type=existing_folder,
         metavar="FOLDER",
-        help="train.csv and val.csv of any videos: the recipe, scaled down",
+        help="train.csv and val.csv of any videos; scales the recipe down",
     )
     parser.add_argument(
         "--out", type=folder_to_write, default=Path("tables"), help="receives everything (default: tables)"
     )
     parser.add_argument("--checkpoint", nargs=2, action="append", default=[], metavar=("ROW", "FILE"),
-                        help="test these weights in this row rather than train it; again for other rows")  # fmt: skip
-    parser.add_argument("--init_method", default="tcp://localhost:9999", help="as that of run_net.py")
+                        help="test these weights in this row instead of training; may be repeated")  # fmt: skip
+    parser.add_argument("--init_method", default="tcp://localhost:9999", help="as of run_net.py")
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the configs")
     parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="the same, without --opts")
     args = parser.parse_intermixed_args(argv)
     args.pairs = [*args.pairs, *args.opts]
     args.tables = [_rows_of(table, args.only) for table in args.tables]
     if args.only and not any(table.rows for table in args.tables):
-        parser.error(f"--only {args.only!r}: no row of these tables has that in its name")
+        parser.error(f"--only {args.only!r}: no row of these tables has this in its name")
     if args.gflops_only and args.data:
         parser.error("--gflops-only needs no --data")
     names = [row.name for table in TABLES.values() for row in table.rows]
     for name, file in args.checkpoint:
         if name not in names:
-            parser.error(f"--checkpoint {name!r}: choose a row out of {', '.join(map(repr, names))}")
+            parser.error(f"--checkpoint {name!r}: choose a row from {', '.join(map(repr, names))}")
         if not os.path.exists(file):
             parser.error(f"--checkpoint {name!r} {file!r}: there is no such file or folder")
     return args
@@ -93,7 +95,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 def _tables(text: str) -> list[Table]:
     unknown = [key for key in text.split(",") if key not in TABLES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no table {unknown[0]!r}; choose out of {', '.join(TABLES)}")
+        raise argparse.ArgumentTypeError(f"there is no table {unknown[0]!r}; choose from {', '.join(TABLES)}")
     return [TABLES[key] for key in text.split(",")]
 
 
@@ -101,7 +103,7 @@ def _rows_of(table: Table, text: str) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if text in row.name))
 
 
-def _tell_costs(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
+def _print_costs(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
     texts = []
     for table in (table for table in tables if table.rows or not args.only):
         texts += [printed_table(table)] if table.printed else []
@@ -116,30 +118,32 @@ def _tell_costs(tables: Sequence[Table], configs: Path, args: argparse.Namespace
 
 def _architecture(configs: Path, pairs: Sequence[str]) -> str:
     config = TABLES["A.3"].rows[1].config
-    return f"The same of {config}, counted by us\n\n{model_summary(load_cfg(str(configs / config), pairs))}"
+    return f"{config}, counted by us\n\n{model_summary(load_cfg(str(configs / config), pairs))}"
 
 
 def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> None:
-    """Run what is not done yet and write tables.md, tables.json and a picture of each table."""
+    """Run what is not done, and write tables.md, tables.json and a picture of each table."""
     if args.data:
         args.pairs = [*(word for pair in (SCALED_DOWN | on_lists(args.data)).items() for word in pair), *args.pairs]
     plans = _plans(tables, configs, args)
     if plans:
         first = plans[0].cfgs[0]
-        clips = {plan.row.name: _clips_left(plan) for plan in plans}  # what cannot be read is told before anything runs
+        clips = {
+            plan.row.name: _clips_left(plan) for plan in plans
+        }  # an unreadable list is an error before anything runs
         if first.NUM_SHARDS == 1 and "RANK" not in os.environ and torch.cuda.device_count() >= first.NUM_GPUS:
             with stopped_by_signals(AGAIN):
-                _tell_how_long(plans, clips)  # others would wait for this process
+                _print_estimate(plans, clips)  # other processes would wait
         launch(partial(_run_rows, plans), first, args.init_method)
         if first.SHARD_ID or int(os.environ.get("RANK", 0)):
-            return  # the first process tells the results
+            return  # the first process prints the results
     with stopped_by_signals(AGAIN):
         _write_tables(tables, plans, configs, args)
 
 
 def _write_tables(tables: Sequence[Table], plans: Sequence[Plan], configs: Path, args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
-    texts, told = [], {}
+    texts, data = [], {}
     for table in tables:
         if table.key == A1.key:
             texts += [printed_table(table), _architecture(configs, args.pairs)]
@@ -148,17 +152,17 @@ def _write_tables(tables: Sequence[Table], plans: Sequence[Plan], configs: Path,
         elif table.rows:
             chosen = [plan for row in table.rows for plan in plans if plan.row.name == row.name]
             results = [[read_result(cfg) for cfg in plan.cfgs] for plan in chosen]
-            text, told[table.key] = result_table(table, [plan.cfgs[0] for plan in chosen], results)
+            text, data[table.key] = result_table(table, [plan.cfgs[0] for plan in chosen], results)
             texts += [text, *([printed_table(table)] if table.printed else [])]
-            draw_accuracy(args.out / f"table_{table.key}.png", f"Table {table.key}", told[table.key])
+            draw_accuracy(args.out / f"table_{table.key}.png", f"Table {table.key}", data[table.key])
     text = "\n\n".join(texts) + "\n"
     (args.out / "tables.md").write_text(text, encoding="utf-8")
-    write_json(str(args.out / "tables.json"), told)
-    print(f"{text}\nThe same in {args.out / 'tables.md'}; with all figures in tables.json; pictures in table_*.png")
+    write_json(str(args.out / "tables.json"), data)
+    print(f"{text}\nAlso in {args.out / 'tables.md'}; all figures in tables.json, pictures in table_*.png")
 
 
 def _plans(tables: Sequence[Table], configs: Path, args: argparse.Namespace) -> list[Plan]:
-    """Every row once, and before a row those whose weights it tests."""
+    """Plan every row once, after the row whose weights it tests."""
     rows = {row.name: (row, table.splits) for table in TABLES.values() for row in table.rows}
     weights = dict(args.checkpoint)
     wanted: dict[str, None] = {}
@@ -193,7 +197,7 @@ def _folder(out: Path, name: str) -> str:
 
 
 def _clips_left(plan: Plan) -> float:
-    """Clips to train on, in all epochs, of the splits that are not done; testing one costs a third of that."""
+    """Return the training clips, over all epochs, of the splits that are not done; a test clip counts as a third."""
     clips = 0.0
     for cfg in plan.cfgs:
         if read_result(cfg) is None:
@@ -204,8 +208,8 @@ def _clips_left(plan: Plan) -> float:
     return clips
 
 
-def _tell_how_long(plans: Sequence[Plan], clips: Mapping[str, float]) -> None:
-    """An estimate from a training step of each network on this machine; loading data is left out."""
+def _print_estimate(plans: Sequence[Plan], clips: Mapping[str, float]) -> None:
+    """Print an estimate from a training step of each network on this machine, without data loading."""
     total, known = 0.0, {}
     for plan in plans:
         seconds, key, gpus = 0.0, plan.row.config, plan.cfgs[0].NUM_GPUS
@@ -215,7 +219,7 @@ def _tell_how_long(plans: Sequence[Plan], clips: Mapping[str, float]) -> None:
             seconds = clips[plan.row.name] * known[key] / max(1, gpus)
         total += seconds
         print(f"{plan.row.name}: {f'about {_time(seconds)}' if seconds else 'done'}", file=sys.stderr)
-    print(f"all of them: about {_time(total)}, data loading left out", file=sys.stderr)
+    print(f"all rows: about {_time(total)}, without data loading", file=sys.stderr)
 
 
 def _time(seconds: float) -> str:
@@ -223,7 +227,7 @@ def _time(seconds: float) -> str:
 
 
 def _run_rows(plans: Sequence[Plan], cfg: CfgNode, rank: RankInfo) -> None:
-    """What one process does. Every process of the run calls it; cfg is that of the first row."""
+    """Run all rows in one process of the run; `cfg` is that of the first row."""
     for number, plan in enumerate(plans, 1):
         for own in plan.cfgs:
             setup_logging(str(Path(own.OUTPUT_DIR).parent), rank.rank)

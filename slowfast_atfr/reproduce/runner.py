@@ -1,4 +1,4 @@
-"""Runs of a series, each trained and tested once: a run that is done is not done again, one that stopped goes on."""
+"""Train and test the runs of a series, each once: finished runs are skipped, stopped ones resume."""
 
 import gc
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.config_diff import changed_keys, told
+from slowfast_atfr.config.config_diff import changed_keys, format_changes
 from slowfast_atfr.config.load import flatten
 from slowfast_atfr.engine.cli import train_and_test
 from slowfast_atfr.utils.distributed import RankInfo, on_main
@@ -22,7 +22,7 @@ RESULT = "result.json"
 
 
 def run_once(cfg: CfgNode, rank: RankInfo, name: str) -> dict[str, Any]:
-    """Train and test as cfg says, unless OUTPUT_DIR/result.json is there. Every process of the series calls it.
+    """Train and test as cfg says, unless OUTPUT_DIR/result.json exists. Every process of the series calls it.
 
     Args:
         cfg: of the run; TEST.ENABLE is True. It logs into its own OUTPUT_DIR.
@@ -30,7 +30,7 @@ def run_once(cfg: CfgNode, rank: RankInfo, name: str) -> dict[str, Any]:
     Returns:
         the `test_final` figures.
     Raises:
-        ConfigError: if the result that is there cannot be read, or comes from a config that gives another result.
+        ConfigError: if an old result cannot be read, or comes from a config that gives another result.
         RunError: if the result cannot be written.
     """
     stats = on_main(lambda: read_result(cfg))
@@ -38,15 +38,21 @@ def run_once(cfg: CfgNode, rank: RankInfo, name: str) -> dict[str, Any]:
         logger.info("%s is done: top-1 %s%%, from %s", name, stats["top1_acc"], os.path.join(cfg.OUTPUT_DIR, RESULT))
         return stats
     logger.info("%s: its log is %s", name, os.path.join(cfg.OUTPUT_DIR, "stdout.log"))
+    stats = train_with_log(cfg, rank)
+    on_main(lambda: write_json(os.path.join(cfg.OUTPUT_DIR, RESULT), {"stats": stats, "cfg": dict(flatten(cfg))}))
+    return stats
+
+
+def train_with_log(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
+    """Train and test with a log in OUTPUT_DIR; return the `test_final` figures, with the network's memory freed."""
     setup_logging(cfg.OUTPUT_DIR, rank.rank)
     stats = train_and_test(cfg, rank)
-    on_main(lambda: write_json(os.path.join(cfg.OUTPUT_DIR, RESULT), {"stats": stats, "cfg": dict(flatten(cfg))}))
-    gc.collect()  # a network under DDP holds itself, and its memory, in a circle
+    gc.collect()  # a network under DDP is in a reference cycle
     return stats
 
 
 def read_result(cfg: CfgNode) -> dict[str, Any] | None:
-    """The figures in OUTPUT_DIR/result.json; None if it is not there.
+    """Read the figures in OUTPUT_DIR/result.json; None if it does not exist.
 
     Raises:
         ConfigError: if it cannot be read, or comes from a config that gives another result.
@@ -63,7 +69,7 @@ def read_result(cfg: CfgNode) -> dict[str, Any] | None:
     changed = changed_keys(before, cfg)
     if changed:
         remedy = "choose another OUTPUT_DIR, or remove it to redo it"
-        raise ConfigError(f"{path} is of another config ({told(changed)}); {remedy}")
+        raise ConfigError(f"{path} is of another config ({format_changes(changed)}); {remedy}")
     return stats
 
 
@@ -72,4 +78,4 @@ def write_json(path: str, data: Any) -> None:
     try:
         write_whole(path, json.dumps(data, indent=1, default=float) + "\n")
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; the checkpoints are as they were") from None
+        raise RunError(f"cannot write {path}: {error.strerror}; the checkpoints are unchanged") from None

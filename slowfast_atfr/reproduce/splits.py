@@ -1,4 +1,4 @@
-"""Every official split of a data set, trained and tested in turn, and their average: tools/run_splits.py."""
+"""Train and test on every official split of a data set, and average: tools/run_splits.py."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.build import num_splits
 from slowfast_atfr.engine.cli import run_command
@@ -28,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_splits(cfg: CfgNode, rank: RankInfo) -> None:
-    """What one process does: each split that is not done yet, and the table of all. Every process of the run calls it.
+    """Run each split that is not done, and log the table of all. Every process of the run calls it.
 
-    A split is done when OUTPUT_DIR/splitN/result.json is there, which is written behind its test; one that was stopped
-    goes on from its newest checkpoint. OUTPUT_DIR/splits.json and the log get the table.
+    A split is done if OUTPUT_DIR/splitN/result.json exists, which is written after its test; one that was stopped
+    resumes from its newest checkpoint. The table is also in OUTPUT_DIR/splits.json.
     Raises:
-        ConfigError: if the data set has one split only, the config does not train and test each split by itself, or a
-            split was done with another config.
+        ConfigError: if the data set has only one split, the config does not train and test each split by itself, or a
+            split was run with another config.
         RunError: if a result cannot be written.
     """
     last = _checked_num_splits(cfg)
@@ -45,11 +46,11 @@ def run_splits(cfg: CfgNode, rank: RankInfo) -> None:
     summary = summarize(results)
     on_main(lambda: write_json(os.path.join(cfg.OUTPUT_DIR, "splits.json"), summary))
     title = f"{cfg.TEST.DATASET}, {last} splits (std: of a sample)"
-    logger.info("%s; the same in %s:\n%s", title, os.path.join(cfg.OUTPUT_DIR, "splits.json"), table(summary))
+    logger.info("%s; also in %s:\n%s", title, os.path.join(cfg.OUTPUT_DIR, "splits.json"), split_table(summary))
 
 
 def summarize(results: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of each split, and their mean and standard deviation (n - 1) over the splits.
+    """Return the figures of each split, their mean and their standard deviation (n - 1).
 
     Args:
         results: `test_final` figures by number of the split, all with the same keys.
@@ -63,35 +64,38 @@ def summarize(results: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def table(summary: Mapping[str, Any]) -> str:
-    """A summary in markdown: a row for each split, their mean and their standard deviation."""
+def split_table(summary: Mapping[str, Any]) -> str:
+    """Format a summary in markdown: a row for each split, their mean and their standard deviation."""
     names = {key: name for name, key in COLUMNS.items()} | {SPEED: "clips/s"}
     keys = _figures(summary["mean"])
-    rows = [["split", *(names.get(key, f"bins {key.removeprefix(BINS).replace('_', ' ')}") for key in keys)]]
-    rows.append(["---", *("---:" for _ in keys)])
-    for name, stats in (*summary["splits"].items(), ("mean", summary["mean"]), ("std", summary["std"])):
-        rows.append([name, *(f"{float(stats[key]):{'.4g' if key == GFLOPS else '.2f'}}" for key in keys)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    header = ["split", *(names.get(key, f"bins {key.removeprefix(BINS).replace('_', ' ')}") for key in keys)]
+    rows = [
+        [name, *(f"{float(stats[key]):{'.4g' if key == GFLOPS else '.2f'}}" for key in keys)]
+        for name, stats in (*summary["splits"].items(), ("mean", summary["mean"]), ("std", summary["std"]))
+    ]
+    return markdown.table(header, rows)
 
 
 def _figures(stats: Mapping[str, Any]) -> list[str]:
-    """The keys that the table has, in its order; a network without SGS has no bins."""
+    """Return the keys of the table, in order; a network without SGS has no bins."""
     return [*COLUMNS.values(), *(key for key in stats if key.startswith(BINS)), SPEED]
 
 
 def _checked_num_splits(cfg: CfgNode) -> int:
     name = cfg.TRAIN.DATASET
     if name.lower() != cfg.TEST.DATASET.lower():
-        raise ConfigError(f"TRAIN.DATASET is {name!r}, TEST.DATASET {cfg.TEST.DATASET!r}; the splits are those of one")
+        raise ConfigError(
+            f"TRAIN.DATASET is {name!r}, TEST.DATASET {cfg.TEST.DATASET!r}; the splits are of one data set"
+        )
     last = num_splits(name)
     if last < 2:
         raise ConfigError(f"TRAIN.DATASET is {name!r}, which has one split only: tools/run_net.py trains and tests it")
     if not cfg.TEST.ENABLE:
-        raise ConfigError("TEST.ENABLE is False, but the average is that of the tests; leave it True")
+        raise ConfigError("TEST.ENABLE is False, but the average is over tests; leave it True")
     if cfg.TEST.CHECKPOINT_FILE_PATH:
         raise ConfigError(
-            f"TEST.CHECKPOINT_FILE_PATH is {cfg.TEST.CHECKPOINT_FILE_PATH!r}, one file for all splits, but what "
-            "one split trains on is tested in another; leave it empty: each split tests its own checkpoint"
+            f"TEST.CHECKPOINT_FILE_PATH is {cfg.TEST.CHECKPOINT_FILE_PATH!r}, one file for all splits, but "
+            "the splits share videos; leave it empty: each split tests its own checkpoint"
         )
     return last
 

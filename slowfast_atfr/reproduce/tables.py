@@ -1,7 +1,7 @@
-"""The tables of the paper's supplement as runs of this package, with every figure that it publishes for them.
+"""The tables of the paper's supplement as runs of this package, with all published figures.
 
 Source: Fayyaz et al., 3D CNNs with Adaptive Temporal Feature Resolutions, CVPR 2021, supplement, Tables A.1 to A.6.
-Figures are strings as printed. What is derived from them or counted by us is not published, and its name says so.
+Figures are strings as printed. Fields with derived figures or our own counts say so.
 """
 
 import os
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from slowfast_atfr.datasets.kinetics import read_video_list
 
-ALL_MAPS = -1  # as SGS.NUM_BINS: as many bins as there are maps
 VIEWS = ("TEST.NUM_ENSEMBLE_VIEWS", "TEST.NUM_SPATIAL_CROPS")
 
 
@@ -18,13 +17,13 @@ VIEWS = ("TEST.NUM_ENSEMBLE_VIEWS", "TEST.NUM_SPATIAL_CROPS")
 class Row:
     """A row of a table: a network, trained and tested.
 
-    name: as we call it.
+    name: our name of the network.
     config: file in configs/.
-    bins: share of the clip's maps that SGS has bins; None without SGS, or where the config says it.
-    test_bins: the same at test only.
-    weights: name of a row of any table whose weights are tested; "" trains its own.
-    top1, top5: published accuracy in per cent, as printed; "" where none is.
-    gflops: published multiply-adds x 1e-9 of a clip, as printed: its digits tell how far it is rounded.
+    bins: number of bins / maps of the clip; None without SGS, or as in the config.
+    test_bins: the same, at test only.
+    weights: name of a row of any table whose weights are tested; "": train.
+    top1, top5: published accuracy in per cent, as printed; "": none.
+    gflops: published multiply-adds x 1e-9 of a clip, as printed, since its digits show the rounding.
     """
 
     name: str
@@ -39,15 +38,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What a table shows.
+    """A table of the supplement.
 
     key: such as A.3.
     title: what is compared.
     rows: networks to train or test; none in A.1 and A.2.
     splits: whether each row is the mean over the official splits of its data set.
-    counted_gflops: our count for a clip with all maps, not published; published costs are reported as shares of it.
-    printed: the table as printed, its columns' names first, where it has more than the rows run here.
-    ratios: by name, two published figures that we divide, that with SGS first.
+    counted_gflops: our count for a clip with all maps; published costs are reported as shares of it.
+    printed: the table as printed, header first, if it has more than the rows.
+    ratios: by name, two published figures to divide, with SGS first.
     """
 
     key: str
@@ -87,7 +86,7 @@ A2 = Table(
     ratios={
         "training, time": ("121h", "131h"),
         "inference, fps": ("4295", "2834"),
-        "memory of a clip": ("208", "256"),  # both from one sentence: batches of 256 instead of 208 fit
+        "memory of a clip": ("208", "256"),  # from the sentence that batches of 256 instead of 208 fit
         "largest batch": ("256", "208"),
     },
 )
@@ -147,7 +146,7 @@ A6 = Table(
 )
 TABLES = {table.key: table for table in (A1, A2, A3, A4, A5, A6)}
 
-# A table's recipe on a small data set and a CPU: fewer frames, pixels and epochs, one view of a test video.
+# The recipe for a small data set and a CPU: fewer frames, pixels and epochs, one view of a test video.
 SCALED_DOWN = {
     "DATA.NUM_FRAMES": "16",
     "DATA.SAMPLING_RATE": "3",
@@ -178,7 +177,7 @@ SCALED_DOWN = {
 
 
 def on_lists(folder: str) -> dict[str, str]:
-    """Keys and values for a folder with train.csv and val.csv, paths relative to it. Raises ConfigError."""
+    """Return keys and values for a folder with train.csv and val.csv, paths relative to it. Raises ConfigError."""
     labels = read_video_list(os.path.join(folder, "train.csv"), separator=" ", num_classes=sys.maxsize)[1]
     where = {"TRAIN.DATASET": "kinetics", "TEST.DATASET": "kinetics", "DATA.PATH_TO_DATA_DIR": folder}
     return where | {"DATA.PATH_PREFIX": folder, "MODEL.NUM_CLASSES": str(max(labels) + 1)}

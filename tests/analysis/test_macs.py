@@ -308,7 +308,7 @@ def test_torchscript_is_refused_where_it_would_count_as_nothing():
     assert clip_macs(with_script, x).tolist() == [4 * 4] * 2
 
 
-def test_a_network_that_gets_no_clips_is_told():
+def test_a_network_that_gets_no_clips_is_reported():
     with pytest.raises(TypeError, match="called with no tensor"):
         clip_macs(Calls(lambda n: n), 3)
 

@@ -1,4 +1,4 @@
-"""Pictures and pages tell what the records say, and nothing else."""
+"""Pictures and pages show the records, and nothing else."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_bins_of_another_kind_have_no_borders(options):
     assert make_layer("s2_sgs.pathway0", **options).borders(0) == []
 
 
-def test_maps_that_go_on_together_have_one_colour_and_are_told_once(clip):
+def test_merged_maps_have_one_colour_and_appear_once(clip):
     for layer in clip.layers:
         members = layer.members()
         assert sorted(sum(members, [])) == list(range(len(layer.record.bin)))
@@ -70,7 +70,7 @@ def test_the_page_needs_nothing_but_itself(clip):
     assert not re.search(r"""(?:src|href)=["'](?!data:)|https?://|@import|url\(""", page)
     assert "a &lt;b&gt; &amp; c 60.0%" in page and "own </script>" not in page
     assert page.count("<image ") == 4 + 16 and page.count("<figure ") == sum(x.record.num_active for x in clip.layers)
-    assert "slow pathway, behind res2: 4 maps come in" in page and "1.5 GFLOPs" in page and "60.0%" in page
+    assert "slow pathway, after res2: 4 input maps" in page and "1.5 GFLOPs" in page and "60.0%" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -81,14 +81,14 @@ def test_a_browser_shows_the_records_numbers(clip, tmp_path):
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', dom, re.S)[1])
     assert data == json.loads(json.dumps(page_data(clip)))
-    for layer, told in zip(clip.layers, data["layers"], strict=True):
-        np.testing.assert_array_equal(told["similarity"], layer.record.similarity.tolist())
+    for layer, written in zip(clip.layers, data["layers"], strict=True):
+        np.testing.assert_array_equal(written["similarity"], layer.record.similarity.tolist())
         for name in ("bin", "output", "block"):
-            assert told[name] == getattr(layer.record, name).tolist()
+            assert written[name] == getattr(layer.record, name).tolist()
         section = re.search(rf'<section id="{re.escape(layer.name)}">(.*?)</section>', dom, re.S)[1]
         shown = [int(to) for to in re.findall(r'<g data-to="(\d+)"', section)]
         assert shown == layer.record.output.tolist()
-        assert len(re.findall(r'<figure data-to="', section)) == told["num_active"] == layer.record.num_active
+        assert len(re.findall(r'<figure data-to="', section)) == written["num_active"] == layer.record.num_active
 
 
 @pytest.mark.parametrize("maps", [3, 40])

@@ -174,7 +174,7 @@ def test_rows_stand_in_the_order_in_which_a_clip_passes_the_layers(repo):
 
 
 @pytest.mark.parametrize("active", [[], [0], [1, 2]])
-def test_bins_that_cannot_be_are_told(repo, active):
+def test_bins_that_cannot_be_are_reported(repo, active):
     with pytest.raises(ConfigError, match="takes 1 or 1 numbers of bins, each at least 1"):
         model_summary(load(repo, "Kinetics/X3D_S_ATFR"), active)
 

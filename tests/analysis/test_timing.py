@@ -20,7 +20,7 @@ def test_a_figure_is_the_median_of_its_rounds_and_says_whether_it_meets_its_targ
     speed = Figure("speed", (2.0, 4.0), target=3, least=True)
     assert speed.cells()[3:5] == ("at least 3", "yes")
     assert Figure("speed", (2.9,), target=3, least=True).cells()[3:5] == ("at least 3", "no")
-    assert Figure("told", (2.0, 3.0)).cells()[3:5] == ("", "")
+    assert Figure("untargeted", (2.0, 3.0)).cells()[3:5] == ("", "")
     assert table([figure]).splitlines()[2] == "| a over b | 0.7 | 0.5 to 0.9 | at most 0.6 | no | 8 clips |"
 
 

@@ -32,7 +32,7 @@ def test_a_policy_is_what_its_text_says(text, policy):
         ("rand-w0-n14", ["part n is a whole number from 1 to 13"]),
         ("rand-w1", ["part w is 0"]),
         ("rand-inc2", ["part inc is 0 or 1"]),
-        ("rand-m3-m4", ["part m stands there twice"]),
+        ("rand-m3-m4", ["part m is given twice"]),
         ("rand--m3", ["part ''"]),
     ],
 )

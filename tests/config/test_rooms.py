@@ -1,9 +1,9 @@
-"""A config is wrong as soon as it is loaded, whatever room knows that it is."""
+"""Rules of other packages are checked as soon as a config is loaded."""
 
 import pytest
 
-from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.models import MODEL_REGISTRY
+from slowfast_atfr.config import ARCHS, ConfigError, load_cfg
+from slowfast_atfr.models import MODEL_REGISTRY, stages
 
 WRONG = {
     "SGS.SIMILARITY": ("cubic", "magnitude"),
@@ -54,3 +54,10 @@ def test_names_of_ones_own_are_known_once_they_are_registered(monkeypatch):
 
 def test_what_a_run_does_not_use_may_be_anything():
     load_cfg(None, ["TEST.ENABLE", "False", "TEST.DATASET", "charades"])
+
+
+def test_every_arch_has_a_network():
+    assert sorted(arch for network in ("SlowFast", "ResNet", "X3D") for arch in MODEL_REGISTRY.get(network).archs) == (
+        sorted(ARCHS)
+    )
+    assert set(stages.ARCHS) == {*ARCHS} - {"x3d"}

@@ -46,7 +46,7 @@ BAD = [
     ("DATA.STD", "[0, 1, 1]", "above 0"),
     ("SLOWFAST.ALPHA", "3", "divides DATA.NUM_FRAMES"),
     ("SLOWFAST.FUSION_KERNEL_SZ", "4", "odd"),
-    ("RESNET.STRIDE_1X1", "True", "passes over it"),
+    ("RESNET.STRIDE_1X1", "True", "ignores it"),
     ("SOLVER.OPTIMIZING_METHOD", "lamb", "sgd"),
     ("TEST.NUM_SPATIAL_CROPS", "2", "1, 3"),
     ("SHARD_ID", "1", "NUM_SHARDS - 1 = 0"),
@@ -68,7 +68,7 @@ def test_a_bad_value_names_the_key_and_the_choices(key, value, words):
     assert key in str(error.value) and words in str(error.value)
 
 
-def test_groups_that_a_basic_block_would_not_have_are_told():
+def test_groups_that_a_basic_block_would_not_have_are_reported():
     pairs = ["RESNET.TRANS_FUNC", "basic_transform", "RESNET.NUM_GROUPS", "4"]
     with pytest.raises(ConfigError, match="RESNET.NUM_GROUPS is 4; basic_transform has no groups"):
         load_cfg(None, pairs)

@@ -12,7 +12,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.models import MODEL_REGISTRY, build_model, video_resnet
 from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages, check_compiler
 from slowfast_atfr.models.resnet import ResBlock
-from slowfast_atfr.reproduce.benchmarks.train import keep_bins
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from slowfast_atfr.sgs import insert_sgs, record
 
 ON = ["MODEL.COMPILE", "True"]
@@ -118,7 +118,7 @@ def test_new_lengths_behind_sgs_compile_nothing(pairs, moving_clips, config):
                 code = block.compiled
                 block.compiled = lambda *args, code=code: (runs.append(len(args[4])), code(*args))[1]
     for share in (0.3, 0.4, 0.5, 0.6, 0.2, 0.45):  # of the maps
-        keep_bins(network, share)
+        force_bins(network, share)
         torch._dynamo.utils.counters.clear()
         with torch.no_grad():
             network(inputs)

@@ -8,7 +8,7 @@ from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.resnet import ResBlock
 from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.reproduce.benchmarks.train import keep_bins
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 
 CONFIGS = [
     "Kinetics/SLOWFAST_8x8_R50_ATFR.yaml",
@@ -29,7 +29,7 @@ def networks(thin_cfg, to_pathways, moving_clips):
         for _ in range(2):
             torch.manual_seed(0)
             made.append(build_model(cfg).double())
-            keep_bins(made[-1], 0.5)
+            force_bins(made[-1], 0.5)
         for layer in made[1].modules():
             layer.register_forward_hook(lambda *_: None)
         clips = to_pathways(cfg, moving_clips(3, cfg.DATA.NUM_FRAMES).double())

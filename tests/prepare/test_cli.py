@@ -1,4 +1,4 @@
-"""The command line: one command for each data set, and every wrong one told in a line."""
+"""The command line: one command for each data set, and an error of one line for every wrong one."""
 
 import csv
 import errno
@@ -185,8 +185,8 @@ def test_a_full_disk_is_one_clear_error(tmp_path, capsys):
     write_clips(folder, [(f"{name}/{n}.mp4", label) for label, name in enumerate(("run", "jump")) for n in range(3)])
     (folder / "prepared").write_text("a file, so that no folder can be made")
     assert main(["folder", str(folder), "--resize", "32", "--workers", "1"]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("error: cannot write to ") and "start the same command again" in told
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: cannot write to ") and "start the same command again" in message
     assert main(["folder", str(folder)]) == 1 and "error: cannot write" in capsys.readouterr().err
 
 
@@ -194,7 +194,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         ([], "required: NAME"),
         (["kinetics"], "invalid choice: 'kinetics'"),
@@ -203,7 +203,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, capsys):
         (["ucf101", "x", "--frames"], "unrecognized arguments: --frames"),
         (["ssv2", "x", "--frames", "8"], "--frames 8: the short side is an even number"),
         (["ssv2", "x", "--frames", "--resize"], "not allowed with argument"),
-        (["ucf101", "x", "--quick"], "--quick is a way to --check"),
+        (["ucf101", "x", "--quick"], "--quick needs --check"),
         (["folder", "x", "--val-share", "1"], "--val-share 1.0: between 0 and 1"),
         (["folder", "x", "--seed", "-1"], "--seed -1: at least 0"),
         (["hmdb51", "x", "--out", "./x/"], "--out ./x/: that is the data set's own FOLDER"),
@@ -211,24 +211,26 @@ def test_a_full_disk_is_one_clear_error(tmp_path, capsys):
         (["mini_kinetics", "x"], "one of the arguments --ids --classes is required"),
     ],
 )
-def test_a_wrong_argument_is_told(capsys, argv, told):
+def test_a_wrong_argument_is_reported(capsys, argv, message):
     with pytest.raises(SystemExit) as end:
         main(argv)
-    assert end.value.code == 2 and told in capsys.readouterr().err
+    assert end.value.code == 2 and message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "mini_kinetics"])
-def test_a_folder_that_is_not_there_is_told(capsys, tmp_path, name):
+def test_a_folder_that_is_not_there_is_reported(capsys, tmp_path, name):
     assert main([name, str(tmp_path / "nowhere")]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and len(told.splitlines()) == 1 and "nowhere" in told
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and len(message.splitlines()) == 1 and "nowhere" in message
 
 
-@pytest.mark.parametrize(("name", "told"), [("ucf101", "ucfTrainTestlist/"), ("hmdb51", "testTrainMulti_7030_splits/")])
-def test_missing_annotations_are_told(capsys, tmp_path, name, told):
+@pytest.mark.parametrize(
+    ("name", "message"), [("ucf101", "ucfTrainTestlist/"), ("hmdb51", "testTrainMulti_7030_splits/")]
+)
+def test_missing_annotations_are_reported(capsys, tmp_path, name, message):
     write_clip(tmp_path / "a" / "b.mp4")
     assert main([name, str(tmp_path)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_annotations_are_never_written_over(capsys, tmp_path):
@@ -239,7 +241,7 @@ def test_annotations_are_never_written_over(capsys, tmp_path):
     assert (folder / "annotations" / "train.csv").read_text() == before
 
 
-def test_names_that_would_collide_are_told(capsys, tmp_path):
+def test_names_that_would_collide_are_reported(capsys, tmp_path):
     for name in ("run/a.mp4", "run/a.avi", "jump/b.mp4", "jump/c.mp4"):
         write_clip(tmp_path / name)
     assert main(["folder", str(tmp_path), "--resize", "32"]) == 2
@@ -249,7 +251,7 @@ def test_names_that_would_collide_are_told(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--resize", "32"]], ids=["lists", "copies"])
-def test_a_report_that_is_not_there_is_told_before_any_work(capsys, spoilt, options):
+def test_a_report_that_is_not_there_is_reported_before_any_work(capsys, spoilt, options):
     assert main(["folder", str(spoilt), "--drop-bad", *options]) == 2
     assert "bad.csv" in capsys.readouterr().err and not (spoilt / "prepared").exists()
 
@@ -258,7 +260,7 @@ def test_a_report_that_is_not_there_is_told_before_any_work(capsys, spoilt, opti
     (write_kinetics, "kinetics400", "annotations"), (write_kinetics, "kinetics400", "train"),
     (write_hmdb51, "hmdb51", "testTrainMulti_7030_splits"), (write_hmdb51, "hmdb51", "hmdb51_org/wave"),
 ])  # fmt: skip
-def test_a_folder_that_cannot_be_read_is_told(capsys, monkeypatch, tmp_path, write, name, closed):
+def test_a_folder_that_cannot_be_read_is_reported(capsys, monkeypatch, tmp_path, write, name, closed):
     """Its videos would be missing, or its class, and the others be labelled anew."""
     folder, real = write(tmp_path / "data"), {"listdir": os.listdir, "scandir": os.scandir}
 
@@ -273,13 +275,13 @@ def test_a_folder_that_cannot_be_read_is_told(capsys, monkeypatch, tmp_path, wri
     assert capsys.readouterr().err == f"error: cannot read the folder {folder / closed}: Permission denied\n"
 
 
-def test_ctrl_c_tells_how_to_go_on(capsys, monkeypatch, tmp_path):
+def test_ctrl_c_prints_how_to_continue(capsys, monkeypatch, tmp_path):
     def stop(request):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("slowfast_atfr.prepare.cli.prepare", stop)
     assert main(["folder", str(tmp_path)]) == 130
-    assert "start the same command again to go on" in capsys.readouterr().err
+    assert "start the same command again to continue" in capsys.readouterr().err
 
 
 def test_help_has_an_example_for_each_that_can_be_parsed(capsys):

@@ -40,7 +40,7 @@ def test_a_seed_gives_the_same_lists_and_another_others(collect):
     assert collect([], seed=1).lists != first.lists
 
 
-def test_a_class_with_one_video_is_trained_on_and_told(collect):
+def test_a_class_with_one_video_is_trained_on_and_reported(collect):
     videos = collect(classes(run=4, jump=1))
     assert ("jump/0.mp4", 0) in videos.lists["train"] and any("jump" in note for note in videos.notes)
 
@@ -60,33 +60,33 @@ def test_one_class_may_be_called_as_a_part(collect):
     assert collect(classes(train=2, tram=2)).classes == ("train", "tram")
 
 
-def test_what_is_left_out_is_told(collect):
+def test_what_is_left_out_is_reported(collect):
     videos = collect([*classes(run=2, jump=2), "run/notes.txt", "stray.mp4", ".hidden/a.mp4", "run/.b.mp4"])
     assert len(videos.paths()) == 4
-    assert any("1 files that are no videos" in note for note in videos.notes)
-    assert any("1 videos that are in no folder of a class, such as stray.mp4" in note for note in videos.notes)
+    assert any("1 files without the name of a video" in note for note in videos.notes)
+    assert any("1 videos outside of class folders, such as stray.mp4" in note for note in videos.notes)
 
 
 @pytest.mark.parametrize(
-    ("paths", "told"),
+    ("paths", "message"),
     [
         ([], "holds no folder with videos"),
         (["a.mp4"], "holds no folder with videos"),
-        (classes(run=3), "holds one folder with videos, run; expected is a folder for each class"),
+        (classes(run=3), "holds one folder with videos, run; it needs a folder for each class"),
         (classes(run=1, jump=1), "no class has two videos"),
-        (["train/run/a.mp4", "val/jump/b.mp4"], "val has the class 'jump', of which .*train has no video"),
+        (["train/run/a.mp4", "val/jump/b.mp4"], "val has the class 'jump', but .*train has no video of it"),
         (["train/run/a.mp4", "val/run/b.mp4", "jump/c.mp4"], "there is jump/"),
         (["train/a.mp4", "val/run/b.mp4"], "there is train/a.mp4"),
         (
             ["train/run/a.mp4", "test/run/b.mp4"],
-            "holds test/ and train/, parts rather than classes; name them train/, val/",
+            "holds test/ and train/, splits rather than classes; name them train/, val/",
         ),
         (
             ["Train/run/a.mp4", "Validation/run/b.mp4", "c/d.mp4"],
-            "holds Train/ and Validation/, parts rather than classes",
+            "holds Train/ and Validation/, splits rather than classes",
         ),
     ],
 )
-def test_a_folder_that_is_none_is_told(collect, paths, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_folder_that_is_none_is_reported(collect, paths, message):
+    with pytest.raises(ConfigError, match=message):
         collect(paths)

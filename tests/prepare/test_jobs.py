@@ -45,7 +45,7 @@ def test_no_jobs_are_done_at_once():
 
 def test_a_full_disk_stops_the_work_with_one_clear_error(tmp_path):
     jobs = [("full", str(tmp_path / "a.mp4"))] + [("good", str(tmp_path / str(n))) for n in range(200)]
-    with pytest.raises(RunError, match=r"cannot write to .*a.mp4: No space left on device. What is done is kept"):
+    with pytest.raises(RunError, match=r"cannot write to .*a.mp4: No space left on device. Finished files are kept"):
         run_jobs(work, jobs, workers=1, title="test")
     assert len(list(tmp_path.iterdir())) < 200
 

@@ -101,7 +101,7 @@ def test_a_line_that_comes_twice_counts_once(annotated):
     folder = annotated("a,aaaaaaaaaaa,5,15,train", "a,aaaaaaaaaaa,5,15,train")
     touch(folder / "aaaaaaaaaaa.mp4")
     videos = collect(folder)
-    assert len(videos.lists["train"]) == 1 and videos.notes == ("left out: 1 lines that stand there twice",)
+    assert len(videos.lists["train"]) == 1 and videos.notes == ("left out: 1 lines given twice",)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_wrong_line_is_named(annotated, line):
         collect(folder)
 
 
-def test_a_file_that_is_no_text_is_told(annotated):
+def test_a_file_that_is_no_text_is_reported(annotated):
     folder = annotated("a,aaaaaaaaaaa,5,15,train")
     with open(folder / "annotations" / "train.csv", "ab") as file:
         file.write(b"caf\xe9,bbbbbbbbbbb,5,15,train\n")
@@ -121,12 +121,12 @@ def test_a_file_that_is_no_text_is_told(annotated):
         collect(folder)
 
 
-def test_a_header_that_lacks_a_column_is_told(annotated):
+def test_a_header_that_lacks_a_column_is_reported(annotated):
     with pytest.raises(ConfigError, match="line 1: the header lacks time_end, split"):
         collect(annotated(header="label,youtube_id,time_start\n"))
 
 
-def test_missing_annotations_and_videos_are_told(tmp_path, annotated):
+def test_missing_annotations_and_videos_are_reported(tmp_path, annotated):
     with pytest.raises(ConfigError, match=r"no csv file with the header label,youtube_id,.* --annotations"):
         collect(tmp_path)
     with pytest.raises(ConfigError, match="there is no video below"):
@@ -137,7 +137,7 @@ def test_missing_annotations_and_videos_are_told(tmp_path, annotated):
         collect(annotated("a,aaaaaaaaaaa,5,15,val"))
 
 
-def test_a_class_that_is_never_trained_is_told(annotated):
+def test_a_class_that_is_never_trained_is_reported(annotated):
     with pytest.raises(ConfigError, match="the class 'b' in val, not in train"):
         collect(annotated("a,aaaaaaaaaaa,5,15,train", "b,bbbbbbbbbbb,5,15,val"))
 
@@ -154,19 +154,19 @@ def test_a_class_list_gives_the_classes_and_their_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "abseiling\nplaying gitar\n",
             "line 2: 'playing gitar' is no class of the annotations; did you mean 'playing g",
         ),
-        ("abseiling\n\nabseiling\n", "line 3: 'abseiling' stands in line 1 already"),
+        ("abseiling\n\nabseiling\n", "line 3: 'abseiling' is already in line 1"),
         ("\n", "names no class"),
     ],
 )
-def test_a_wrong_class_list_is_told(tmp_path, text, told):
+def test_a_wrong_class_list_is_reported(tmp_path, text, message):
     (tmp_path / "classes.txt").write_text(text)
-    with pytest.raises(ConfigError, match=f"classes.txt.*{told}"):
+    with pytest.raises(ConfigError, match=f"classes.txt.*{message}"):
         collect(write_kinetics(tmp_path / "k400"), classes=str(tmp_path / "classes.txt"))
 
 

@@ -21,7 +21,7 @@ def test_every_name_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("name", [" a/b.mp4", "a\nb.mp4", "a\rb.mp4", "caf\udce9.mp4"])
-def test_a_name_that_cannot_come_back_is_told(tmp_path, name):
+def test_a_name_that_cannot_come_back_is_reported(tmp_path, name):
     with pytest.raises(ConfigError, match="the name .* rename it"):
         write_video_lists(videos("a.mp4", name), str(tmp_path))
     assert not list(tmp_path.iterdir())

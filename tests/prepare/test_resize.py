@@ -65,7 +65,7 @@ def test_a_video_whose_packets_miscount_it_is_copied_and_good_as_it_is_to_traini
 
 
 def test_hidden_pictures_do_not_cost_the_times(tmp_path):
-    """VP8 has packets that nobody sees; the others' times are told."""
+    """VP8 has invisible packets; the other packets have times."""
     whole = write_numbered(tmp_path / "a.webm", count=60, codec="libvpx", options={"cpu-used": "8"}, pts=VFR)
     copy = resized(hide_picture(whole, tmp_path / "hidden.webm", 30), tmp_path)
     np.testing.assert_allclose(times_of(copy), np.delete(VFR - VFR[0], 30) / 1000, atol=1e-6)

@@ -88,15 +88,15 @@ def test_rows_go_on_where_they_were_stopped_and_share_weights(configs, argv, tmp
     tested = [(True, [8], [bins], False) for bins in (8, 4, 2, 1)]
     assert seen[:3] + seen[3:] == trained[:3] + trained[2:] + tested  # the third one twice
     out = tmp_path / "out"
-    told = json.loads((out / "tables.json").read_text())
-    assert [len(told[key]) for key in ("A.3", "A.4")] == [5, 4]
-    for row in told["A.3"] + told["A.4"]:
+    data = json.loads((out / "tables.json").read_text())
+    assert [len(data[key]) for key in ("A.3", "A.4")] == [5, 4]
+    for row in data["A.3"] + data["A.4"]:
         (final,) = stats_of(out / row["output"].rpartition("/")[2], "test_final")
         assert row["mean"]["gflops_per_clip"] == pytest.approx(final["gflops_per_clip"], rel=1e-4)
         assert row["mean"]["top1_acc"] == float(final["top1_acc"])
         assert f"{float(final['top1_acc']):.1f} | {float(final['top5_acc']):.1f} |" in (out / "tables.md").read_text()
-    assert told["A.3"][0]["published"] == {} and told["A.4"][3]["published"]["top5"] == 75.1
-    full, same = told["A.3"][1]["mean"], told["A.4"][0]["mean"]  # B = T in training and at test
+    assert data["A.3"][0]["published"] == {} and data["A.4"][3]["published"]["top5"] == 75.1
+    full, same = data["A.3"][1]["mean"], data["A.4"][0]["mean"]  # B = T in training and at test
     assert {**full, "clips_per_second": 0} == {**same, "clips_per_second": 0}
     text = (out / "tables.md").read_text()
     assert text in capsys.readouterr().out
@@ -121,19 +121,19 @@ def test_given_weights_are_tested(configs, argv, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--tables", "A.9"], "there is no table 'A.9'; choose out of A.1"),
-        (["--checkpoint", "X3D", "x.pyth"], "--checkpoint 'X3D': choose a row out of '3DResNet-18'"),
+        (["--tables", "A.9"], "there is no table 'A.9'; choose from A.1"),
+        (["--checkpoint", "X3D", "x.pyth"], "--checkpoint 'X3D': choose a row from '3DResNet-18'"),
         (["--only", "UCF102"], "--only 'UCF102': no row of these tables"),
         (["--gflops-only", "--data", "."], "--gflops-only needs no --data"),
     ],
 )
-def test_wrong_arguments_are_told(configs, capsys, more, words):
+def test_wrong_arguments_are_reported(configs, capsys, more, words):
     with pytest.raises(SystemExit) as error:
         main(configs, more)
     assert error.value.code == 2 and words in capsys.readouterr().err
 
 
-def test_a_folder_without_lists_is_told(configs, argv, tmp_path, capsys):
+def test_a_folder_without_lists_is_reported(configs, argv, tmp_path, capsys):
     assert main(configs, argv("A.3", data=tmp_path)) == 1
     assert f"error: cannot read the list {tmp_path / 'train.csv'}" in capsys.readouterr().err
 
@@ -144,14 +144,14 @@ def test_rows_can_be_chosen_and_each_is_the_mean_of_its_splits(repo, configs, tm
     given = SMALL | {"DATA.PATH_TO_DATA_DIR": ucf101, "DATA.PATH_PREFIX": ucf101 / "UCF-101", "NUM_GPUS": 0}
     pairs = [word for key, value in given.items() for word in (key, str(value))]
     assert main(configs, ["--tables", "A.5", "--only", "UCF101", "--out", str(tmp_path / "out"), *pairs]) == 0
-    told = json.loads((tmp_path / "out" / "tables.json").read_text())["A.5"]
-    assert [row["name"] for row in told] == ["UCF101, 3DResNet-50", "UCF101, 3DResNet-50 + ATFR"]
-    for row in told:
+    data = json.loads((tmp_path / "out" / "tables.json").read_text())["A.5"]
+    assert [row["name"] for row in data] == ["UCF101, 3DResNet-50", "UCF101, 3DResNet-50 + ATFR"]
+    for row in data:
         accuracies = [float(split["top1_acc"]) for split in row["splits"]]
         assert len(accuracies) == 3 and row["mean"]["top1_acc"] == pytest.approx(sum(accuracies) / 3)
 
 
-def test_what_a_later_row_lacks_is_told_before_anything_runs(configs, argv, tmp_path, monkeypatch, capsys):
+def test_what_a_later_row_lacks_is_reported_before_anything_runs(configs, argv, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runner, "train_and_test", lambda *_: pytest.fail("something ran"))
     of_ucf101 = ["TRAIN.DATASET", "ucf101", "TEST.DATASET", "ucf101"]
     assert main(configs, argv("A.3,A.5", *of_ucf101)) == 1

@@ -9,7 +9,7 @@ import pytest
 from slowfast_atfr.engine.cli import INTERRUPTED
 from slowfast_atfr.engine.cli import main as run_net
 from slowfast_atfr.reproduce import runner
-from slowfast_atfr.reproduce.splits import main, summarize, table
+from slowfast_atfr.reproduce.splits import main, split_table, summarize
 from tests.processes import free_port
 from tests.runs import stats_of
 from tests.tiny_sets import small_pairs, write_hmdb51, write_ucf101
@@ -53,8 +53,8 @@ def test_it_goes_on_where_it_was_stopped_and_averages_what_the_tests_say(argv, t
         values = [float(final[0][key]) for final in finals]
         assert summary["mean"][key] == pytest.approx(sum(values) / 3, rel=1e-4)
     log = (tmp_path / "stdout.log").read_text()
-    assert table(summary) in log and "split 1 of 3 is done" in log
-    assert main(argv(LOG_PERIOD=3)) == 0 and seen == [1, 2, 2, 3]  # all done: only the table is told
+    assert split_table(summary) in log and "split 1 of 3 is done" in log
+    assert main(argv(LOG_PERIOD=3)) == 0 and seen == [1, 2, 2, 3]  # all done: only the table is message
 
 
 def test_a_split_is_a_run_of_its_own(argv, tmp_path, monkeypatch):
@@ -79,14 +79,14 @@ def test_a_result_of_another_config_is_refused(argv, tmp_path, capsys):
     result = tmp_path / "split1" / "result.json"
     result.write_text(json.dumps({"stats": {}, "cfg": {"SGS.ENABLE": False, "NUM_GPUS": 8}}))
     assert main(argv()) == 1
-    told = capsys.readouterr().err
-    assert "split1/result.json is of another config (SGS.ENABLE was False and is True)" in told
+    message = capsys.readouterr().err
+    assert "split1/result.json is of another config (SGS.ENABLE was False and is True)" in message
     result.write_text("{")
     assert main(argv()) == 1 and "cannot read the result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"TRAIN__DATASET": "kinetics", "TEST__DATASET": "kinetics"}, "has one split only: tools/run_net.py"),
         ({"TEST__DATASET": "hmdb51"}, "TRAIN.DATASET is 'ucf101', TEST.DATASET 'hmdb51'"),
@@ -98,16 +98,16 @@ def test_a_result_of_another_config_is_refused(argv, tmp_path, capsys):
         ({"DATA__PATH_TO_DATA_DIR": "/nowhere"}, "DATA.PATH_TO_DATA_DIR is '/nowhere'"),
     ],
 )
-def test_what_cannot_be_averaged_is_told(argv, capsys, changes, told):
+def test_what_cannot_be_averaged_is_reported(argv, capsys, changes, message):
     assert main(argv(**changes)) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: ") and told in err and "Traceback" not in err
+    assert err.startswith("error: ") and message in err and "Traceback" not in err
 
 
 def test_the_table_has_what_the_network_has():
     figures = {"top5_acc": "90.00", "gflops_per_clip": 2.0, "clips_per_second": 100.0, "num_videos": 3}
     results = {number: {"top1_acc": top1} | figures for number, top1 in ((1, "50.00"), (2, "60.00"), (3, "70.00"))}
-    lines = table(summarize(results)).splitlines()
+    lines = split_table(summarize(results)).splitlines()
     assert lines[0] == "| split | top-1 % | top-5 % | GFLOPs/clip | clips/s |"
     assert lines[2] == "| 1 | 50.00 | 90.00 | 2 | 100.00 |"
     assert lines[-2:] == ["| mean | 60.00 | 90.00 | 2 | 100.00 |", "| std | 10.00 | 0.00 | 0 | 0.00 |"]

@@ -12,7 +12,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.config.config_diff import changed_on_the_way
+from slowfast_atfr.config.config_diff import changed_for_resume
 from slowfast_atfr.config.load import flatten
 from slowfast_atfr.engine.checkpoint.safe_pickle import PickledArray, load_arrays
 
@@ -46,12 +46,12 @@ class CheckpointFile:
         return self.rest.get("epoch")
 
     def changes(self, cfg: CfgNode) -> dict[str, str]:
-        """What training depends on and is other in `cfg` than in the config of the file, see `changed_on_the_way`."""
+        """What training depends on and is other in `cfg` than in the config of the file, see `changed_for_resume`."""
         try:
             before = yaml.safe_load(self.rest.get("cfg", ""))
         except (yaml.YAMLError, AttributeError):  # of another program, or no text
             before = None
-        return changed_on_the_way(dict(flatten(before)), cfg) if isinstance(before, dict) else {}
+        return changed_for_resume(dict(flatten(before)), cfg) if isinstance(before, dict) else {}
 
 
 def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = None) -> CheckpointFile:

@@ -26,7 +26,7 @@ from slowfast_atfr.engine.inference.export import (
 )
 from slowfast_atfr.engine.inference.onnx_file import OnnxFile
 from slowfast_atfr.engine.launch.preflight import check_files
-from slowfast_atfr.engine.launch.processes import TOLD
+from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.engine.run import build_for_test
 from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "export.py") -> int:
                     f"{TOLERANCE:g} is expected: either a frame at the border of two groups has changed its group, or "
                     "scores are not finite"
                 )
-    except TOLD as error:
+    except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -21,7 +21,7 @@ from slowfast_atfr.engine.inference.onnx_file import OnnxFile
 from slowfast_atfr.engine.inference.predict import Prediction, Predictor
 from slowfast_atfr.engine.inference.predict_onnx import OnnxPredictor
 from slowfast_atfr.engine.launch.preflight import check_files
-from slowfast_atfr.engine.launch.processes import TOLD
+from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
             write_whole(str(args.output), text)
         else:
             say(text, end="")
-    except TOLD as error:
+    except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -12,7 +12,7 @@ from slowfast_atfr.engine.inference.predict import Predictor
 from slowfast_atfr.engine.inference.predict_cli import add_network_arguments, pairs_of
 from slowfast_atfr.engine.inference.trace_clip import see_merging
 from slowfast_atfr.engine.launch.preflight import check_files
-from slowfast_atfr.engine.launch.processes import TOLD
+from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.files import write_whole
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "visualize_sgs.py") -
         page, picture = (output.with_name(f"{output.name}{ending}") for ending in (".html", ".png"))
         write_whole(str(page), merging_page(clip))
         PICTURES[args.maps](picture, clip)
-    except (*TOLD, ImportError) as error:
+    except (*USER_ERRORS, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -26,7 +26,7 @@ from slowfast_atfr.utils.stop import Stopped, pass_signals_to
 
 Main = Callable[[CfgNode, RankInfo], Any]
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-TOLD = (ConfigError, FloatingPointError, RunError)  # their message says all; of others the traceback is told, too
+USER_ERRORS = (ConfigError, FloatingPointError, RunError)  # printed without a traceback
 
 
 def launch(
@@ -169,7 +169,7 @@ def _run_in_group(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rend
             fn(cfg, rank)
         # after an error the group stays as it is: to end it could wait for the others, to leave ends it
         leave_group()
-    except TOLD:
+    except USER_ERRORS:
         raise
     except Exception as error:
         told = lost_process(error)
@@ -206,7 +206,7 @@ def _spawned(
     rank = ranks[local_rank]
     try:
         _run(fn, cfg, rank, init_method, rendezvous_seconds)
-    except TOLD as error:  # told before this process ends, so before the others fail for want of it
+    except USER_ERRORS as error:  # told before this process ends, so before the others fail for want of it
         failures.put((type(error), str(error)))
         raise
     except Exception:

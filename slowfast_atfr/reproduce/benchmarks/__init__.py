@@ -1,1 +1,1 @@
-"""What SGS, packed clips, training, loading and exported files cost: tools/benchmark.py."""
+"""Benchmarks of SGS, packed clips, training, data loading and exported files: tools/benchmark.py."""

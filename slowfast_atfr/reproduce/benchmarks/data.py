@@ -1,14 +1,11 @@
-"""What loading data costs, in one process and one thread: clips, test videos, augmentations, memory of a worker."""
+"""Measure data loading in one process and one thread: clips, test videos, augmentations, memory of a worker."""
 
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from unittest import mock
 
 import av
 import cv2
@@ -20,31 +17,30 @@ from torch.nn.functional import interpolate
 
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
 from slowfast_atfr.config import get_cfg
-from slowfast_atfr.datasets import build_dataset, build_loader, normalize
+from slowfast_atfr.datasets import build_dataset, normalize
 from slowfast_atfr.datasets.decoder import open_video
+from slowfast_atfr.datasets.decoding.video_file import VideoFile
 from slowfast_atfr.datasets.transform import cut, view_windows
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 from slowfast_atfr.reproduce.benchmarks.drawn_videos import FPS, write_drawn_video
-from slowfast_atfr.utils.distributed import RankInfo
-from slowfast_atfr.utils.env import private_memory
+from slowfast_atfr.reproduce.benchmarks.worker_memory import growth, worker_memory
 
 SECONDS = 10  # of a video
-KEY_FRAMES = (250, 32)  # most frames from one to the next: x264's default, and a file made to be read in parts
+KEY_FRAMES = (250, 32)  # largest distance in frames: x264's default, and a file made for random clips
 NUM_VIDEOS = 4
-NUM_CLIPS = 8  # that a task reads
-SHORT_SECONDS = 3  # of a video whose container is watched for what it leaves in memory
+NUM_CLIPS = 8  # per task
+SHORT_SECONDS = 3  # of a video for the memory of containers
 SHORT_SETS = {
     "AVI": [".avi"],
     "transport streams": [".ts"],
     "a mix of containers": [".avi", ".ts", ".mpg", ".h264", ".mkv", ".mp4"],
 }
-WARM_UP, MEASURED = 200, 2000  # clips of a worker before and while its memory is watched
-MEASUREMENTS = 30  # of its memory
+WARM_UP, MEASURED = 200, 2000  # clips before and during the measurement of memory
 CPU = torch.device("cpu")
 
 
 def benchmark_data(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
-    """All figures. `configs` and `device` are not looked at: loading data takes neither."""
+    """Measure all figures; `configs` and `device` are not used."""
     with tempfile.TemporaryDirectory() as folder, _one_thread():
         figures = []
         for spacing in KEY_FRAMES:
@@ -63,9 +59,9 @@ def write_data(
     endings: Sequence[str] = (".mp4",),
     b_frames: int = 0,
 ) -> CfgNode:
-    """Write videos and their lists; a config that reads them, clips of 32 frames 2 apart at 224, views at 256.
+    """Write videos and their lists; return a config that reads clips of 32 frames, 2 apart, at 224, and views at 256.
 
-    endings: of the videos' names, in turn, which decide their containers; see `write_drawn_video`.
+    endings: of the names of videos, in turn; they decide the container, see `write_drawn_video`.
     """
     folder.mkdir()
     names = [f"{number}{endings[number % len(endings)]}" for number in range(videos)]
@@ -83,7 +79,7 @@ def write_data(
 def _clips_over_plain(cfg: CfgNode, rounds: int, spacing: int) -> list[Figure]:
     dataset = build_dataset("kinetics", cfg, "train")
     data = cfg.DATA
-    draws = partial(map, np.random.default_rng, range(NUM_CLIPS))  # a window each
+    draws = partial(map, np.random.default_rng, range(NUM_CLIPS))  # one window per clip
     paths = _paths(dataset)
     tasks = {
         "ours": partial(_read_clips, dataset),
@@ -94,18 +90,18 @@ def _clips_over_plain(cfg: CfgNode, rounds: int, spacing: int) -> list[Figure]:
         "floats": lambda: [normalize(clip[None], data.MEAN, data.STD) for clip in _read_clips(dataset)],
     }
     seconds = in_turn(tasks, rounds=rounds, device=CPU, title="clips")
-    told = f"{NUM_CLIPS} clips, a key frame every {spacing} frames"
+    what = f"{NUM_CLIPS} clips, a key frame every {spacing} frames"
     return [
-        ratio(f"training clips/s over a plain pipeline's, {told}", seconds["plain"], seconds["ours"], 3, least=True),
-        ratio(f"the same, ours normalised in this process, {told}", seconds["plain"], seconds["floats"]),
-        ratio(f"time of the plain pipeline's decoding alone over ours, {told}", seconds["decoded"], seconds["ours"]),
+        ratio(f"training clips/s over a plain pipeline's, {what}", seconds["plain"], seconds["ours"], 3, least=True),
+        ratio(f"the same, ours normalised in this process, {what}", seconds["plain"], seconds["floats"]),
+        ratio(f"time of the plain pipeline's decoding alone over ours, {what}", seconds["decoded"], seconds["ours"]),
     ]
 
 
 def plain_clip(path: str, cfg: CfgNode, rng: np.random.Generator) -> Tensor:
-    """A training clip as it is commonly read: (3, T, size, size) float32, normalised.
+    """Read a training clip in the common way: (3, T, size, size) float32, normalised.
 
-    Seek, decode the window, all of it to RGB, take every SAMPLING_RATE-th frame; then floats: normalise, resize whole
+    Seek, decode the whole window to RGB, take every SAMPLING_RATE-th frame; then in floats normalise, resize whole
     frames, crop, mirror.
     """
     data = cfg.DATA
@@ -123,7 +119,7 @@ def plain_clip(path: str, cfg: CfgNode, rng: np.random.Generator) -> Tensor:
 
 
 def plain_frames(path: str, cfg: CfgNode, rng: np.random.Generator) -> Iterator[av.VideoFrame]:
-    """The frames of a random window, decoded from the key frame before it on."""
+    """Yield the frames of a random window, decoded from the key frame before it."""
     window = cfg.DATA.NUM_FRAMES * cfg.DATA.SAMPLING_RATE
     with av.open(path) as container:
         stream = container.streams.video[0]
@@ -135,7 +131,7 @@ def plain_frames(path: str, cfg: CfgNode, rng: np.random.Generator) -> Iterator[
 
 
 def _containers(folder: Path, rounds: int) -> list[Figure]:
-    """What AVI costs, that of UCF101 and HMDB51, over MP4 with the same key frames."""
+    """Compare AVI, as in UCF101 and HMDB51, with MP4 with the same key frames."""
     ways = {"MP4": (".mp4", 0), "AVI": (".avi", 0), "AVI with B-frames": (".avi", 2)}
     sets = {
         name: write_data(folder / name, key_frame_every=KEY_FRAMES[0], endings=[ending], b_frames=b_frames)
@@ -144,9 +140,9 @@ def _containers(folder: Path, rounds: int) -> list[Figure]:
     tasks = {name: partial(_read_clips, build_dataset("kinetics", cfg, "train")) for name, cfg in sets.items()}
     seconds = in_turn(tasks, rounds=rounds, device=CPU, title="containers")
     mp4 = seconds.pop("MP4")
-    told = f"{NUM_CLIPS} clips, a key frame every {KEY_FRAMES[0]} frames"
+    what = f"{NUM_CLIPS} clips, a key frame every {KEY_FRAMES[0]} frames"
     return [
-        ratio(f"training clips/s from {name} over those from MP4, {told}", mp4, each) for name, each in seconds.items()
+        ratio(f"training clips/s from {name} over those from MP4, {what}", mp4, each) for name, each in seconds.items()
     ]
 
 
@@ -159,17 +155,17 @@ def _views_together(cfg: CfgNode, rounds: int, spacing: int) -> list[Figure]:
             task()
         frames[name] = count[0]
     seconds = in_turn(tasks, rounds=rounds, device=CPU, title="views")
-    told = f"{len(dataset[0].frames)} views of a video, a key frame every {spacing} frames"
-    note = f"{frames['apart']} over {frames['together']} that left the decoder"
+    what = f"{len(dataset[0].frames)} views of a video, a key frame every {spacing} frames"
+    note = f"{frames['apart']} over {frames['together']} decoded frames"
     fewer = (frames["apart"] / frames["together"],)
     return [
-        Figure(f"frames decoded view by view over ours, {told}", fewer, target=8, note=note, least=True),
-        ratio(f"time view by view over ours, {told}", seconds["apart"], seconds["together"], 5, least=True),
+        Figure(f"frames decoded view by view over ours, {what}", fewer, target=8, note=note, least=True),
+        ratio(f"time view by view over ours, {what}", seconds["apart"], seconds["together"], 5, least=True),
     ]
 
 
 def views_apart(dataset: VideoDataset, index: int) -> list[np.ndarray]:
-    """The views of a test video, each opened, decoded and cut on its own by the same code: (T, size, size, 3) each."""
+    """Read the views of a test video one by one, with the same code: (T, size, size, 3) each."""
     path, views = dataset.path(index), []
     with open_video(path) as video:
         clips = range(len(dataset.view_indices(video)))
@@ -182,46 +178,19 @@ def views_apart(dataset: VideoDataset, index: int) -> list[np.ndarray]:
 
 @contextmanager
 def counted_frames() -> Iterator[list[int]]:
-    """A list whose only entry counts the frames that leave PyAV's decoders of files opened in the meantime."""
-    count, real_open = [0], av.open
+    """A list whose only entry counts the frames that PyAV decodes for our readers inside the block."""
+    count, decode = [0], VideoFile.decode
 
-    def counting_open(*args, **kwargs):
-        return _Container(real_open(*args, **kwargs), count)
-
-    with mock.patch("av.open", counting_open):
-        yield count
-
-
-class _Proxy:
-    """Stands for another object and passes everything on to it."""
-
-    def __init__(self, real: object, count: list[int]) -> None:
-        self.__dict__.update(_real=real, _count=count)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._real, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._real, name, value)
-
-
-class _Stream(_Proxy):
-    def decode(self, packet: av.Packet | None = None) -> list[av.VideoFrame]:
-        frames = self._real.decode(packet)
-        self._count[0] += len(frames)
+    def counting(*args, **kwargs) -> list[av.VideoFrame]:
+        frames = decode(*args, **kwargs)
+        count[0] += len(frames)
         return frames
 
-
-class _Container(_Proxy):
-    @property
-    def streams(self) -> mock.NonCallableMock:
-        return mock.NonCallableMock(video=[_Stream(stream, self._count) for stream in self._real.streams.video])
-
-    def demux(self, stream: _Stream) -> Iterator[av.Packet]:
-        return self._real.demux(stream._real)
-
-    def seek(self, offset: int, *, stream: _Stream, **options) -> None:
-        self._real.seek(offset, stream=stream._real, **options)
+    VideoFile.decode = counting
+    try:
+        yield count
+    finally:
+        VideoFile.decode = decode
 
 
 def _augmentations(cfg: CfgNode, rounds: int) -> list[Figure]:
@@ -267,49 +236,8 @@ def _memory(cfg: CfgNode, folder: Path) -> list[Figure]:
     return figures
 
 
-def worker_memory(cfg: CfgNode, *, warm_up: int, measured: int) -> np.ndarray:
-    """Bytes that a data worker has to itself, before and after every MEASUREMENTS-th part of `measured` training clips.
-
-    The loader runs in a new process: a worker would begin with what this one has gathered, and grow in that unseen.
-
-    Args:
-        cfg: of a data set; a batch is one video.
-        warm_up: clips before the first of these.
-        measured: clips; epoch after epoch of the same worker.
-    Returns:
-        (MEASUREMENTS + 1,) int64.
-    """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(_watch_worker, cfg, warm_up, measured).result()
-
-
-def _watch_worker(cfg: CfgNode, warm_up: int, measured: int) -> np.ndarray:
-    loader = build_loader(_with(cfg, {"DATA_LOADER.NUM_WORKERS": 1, "TRAIN.BATCH_SIZE": 1}), "train", RankInfo())
-    before = multiprocessing.active_children()
-    wanted = [warm_up + measured * part // MEASUREMENTS for part in range(MEASUREMENTS + 1)]
-    bytes_, clips, epoch = [], 0, 0
-    while len(bytes_) < len(wanted):
-        loader.set_epoch(epoch)
-        for batch in loader:
-            clips += len(batch)
-            if len(bytes_) < len(wanted) and clips >= wanted[len(bytes_)]:
-                (worker,) = set(multiprocessing.active_children()) - set(before)
-                bytes_.append(private_memory(worker.pid))
-        epoch += 1
-    return np.array(bytes_)
-
-
-def growth(bytes_: np.ndarray) -> float:
-    """Per cent from the least of the first third of entries to the least of the last: what is never given back.
-
-    In between the C library keeps memory for a while that nobody uses, up to a third more.
-    """
-    third = len(bytes_) // 3
-    return float(bytes_[-third:].min() / bytes_[:third].min() - 1) * 100
-
-
 def _read_clips(dataset: VideoDataset) -> list[Tensor]:
-    """The frames of NUM_CLIPS training clips, of all samples of them where there are several."""
+    """Read the frames of NUM_CLIPS training clips, all samples of each."""
     items = [dataset[number % len(dataset), number] for number in range(NUM_CLIPS)]
     return [clip.frames for item in items for clip in (item if isinstance(item, tuple) else (item,))]
 

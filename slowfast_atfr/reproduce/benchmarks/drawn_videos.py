@@ -1,4 +1,4 @@
-"""Videos that cost what real ones do to decode: a textured scene, a moving camera, moving things, and sensor noise."""
+"""Videos as costly to decode as real ones: a textured scene, a moving camera, moving things, and sensor noise."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import av
 import cv2
 import numpy as np
 
-SIZE = (256, 340)  # height and width in pixels, those of Kinetics as it is usually kept
+SIZE = (256, 340)  # height and width in pixels, as common for Kinetics
 FPS = 30
-_RATE = {"b": "600k"}  # bits a second, about those that x264 needs
+_RATE = {"b": "600k"}  # bits per second, about as much as x264 uses
 CODECS = {".avi": ("mpeg4", _RATE), ".mpg": ("mpeg1video", {**_RATE, "bf": "2"})}
-_MARGIN = 120  # pixels that the camera may move to every side
+_MARGIN = 120  # pixels that the camera may move in each direction
 
 
 def write_drawn_video(path: Path, *, seconds: float, key_frame_every: int, seed: int, b_frames: int = 0) -> None:
@@ -18,7 +18,7 @@ def write_drawn_video(path: Path, *, seconds: float, key_frame_every: int, seed:
 
     Args:
         key_frame_every: most frames from one key frame to the next; 250 is x264's default.
-        b_frames: between two others, of AVI; H.264 has as many as x264 puts there, MPEG-1 two.
+        b_frames: of AVI, between two other frames; x264 chooses those of H.264, and MPEG-1 has two.
     """
     codec, more = CODECS.get(path.suffix, ("libx264", {}))
     options = {"g": str(key_frame_every), "threads": "1", **more, **({"bf": str(b_frames)} if b_frames else {})}
@@ -60,7 +60,7 @@ def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _path(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, 2) x and y between -1 and 1: a smooth way."""
+    """(count, 2) x and y between -1 and 1: a smooth path."""
     t = np.arange(count)[:, None] / FPS
     speed, phase = rng.uniform(0.15, 0.6, (2, 2)), rng.uniform(0, 2 * np.pi, (2, 2))
     return np.sin(2 * np.pi * speed * t[..., None] + phase).mean(2)

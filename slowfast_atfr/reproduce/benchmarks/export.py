@@ -1,4 +1,4 @@
-"""Exported files beside the network that they were made of: one clip at a time, static, mixed and moving."""
+"""Compare exported files with the network in PyTorch: one clip at a time, static, mixed and moving."""
 
 import importlib.util
 import tempfile
@@ -19,12 +19,12 @@ from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.inference.export import as_pathways, check_exportable, export_program, input_shapes, save_onnx
 from slowfast_atfr.engine.inference.onnx_file import SCORES, OnnxFile
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, pair_of
 from slowfast_atfr.sgs.record import count_active
 from slowfast_atfr.sgs.sampler import Embedding
 from slowfast_atfr.utils.errors import RunError
 
-CLIPS = 20  # whose scores are compared
+CLIPS = 20  # with compared scores
 NETWORKS = {  # config, pairs
     "X3D-S": ("Kinetics/X3D_S.yaml", ("DATA.TEST_CROP_SIZE", "160")),
     "SlowFast-8x8-R50": ("Kinetics/SLOWFAST_8x8_R50.yaml", ("DATA.TEST_CROP_SIZE", "224")),
@@ -41,10 +41,9 @@ class ExportFigure:
     """One clip of one network, in PyTorch and by each runtime.
 
     network, clip: names; SGS's networks have three clips, which cost differently.
-    maps: that each SGS layer left of those that came in; "" without SGS.
+    maps: output of input maps of each SGS layer; "" without SGS.
     seconds: of each round, by runtime.
-    differences: from PyTorch, the largest over the clips that the network was compared on, by runtime.
-    compared: how many those are.
+    differences: largest difference of scores from PyTorch over `compared` clips, by runtime.
     """
 
     network: str
@@ -54,18 +53,19 @@ class ExportFigure:
     differences: dict[str, float]
     compared: int
 
-    COLUMNS: ClassVar[dict[str, str]] = {
-        "network": "---",
-        "clip": "---",
-        "maps": "---",
-        "PyTorch": "---:",
-        "ONNX Runtime": "---:",
-        "OpenVINO": "---:",
-        "largest difference, ONNX Runtime and OpenVINO": "---",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "network",
+        "clip",
+        "maps",
+        "PyTorch",
+        "ONNX Runtime",
+        "OpenVINO",
+        "largest difference, ONNX Runtime and OpenVINO",
+    )
+    ALIGN: ClassVar[str] = "lllrrrl"
 
     def cells(self) -> tuple[str, ...]:
-        """What a table shows, in the order of COLUMNS: milliseconds, and times over PyTorch's in the same rounds."""
+        """Return the cells of a table, in the order of COLUMNS: milliseconds, and ratios to PyTorch round by round."""
         ours = np.array(self.seconds["PyTorch"])
         times = [f"{np.median(ours) * 1e3:.4g} ms"]
         for name in ("ONNX Runtime", "OpenVINO"):
@@ -76,7 +76,7 @@ class ExportFigure:
 
 
 def benchmark_export(configs: Path, *, rounds: int, device: torch.device) -> list[ExportFigure]:
-    """Every network without and with SGS, random weights.
+    """Measure every network without and with SGS, random weights.
 
     Raises:
         RunError: on another device than the CPU.
@@ -85,17 +85,16 @@ def benchmark_export(configs: Path, *, rounds: int, device: torch.device) -> lis
         raise RunError(f"--device {device}: exported files are measured on the CPU; leave it out")
     figures = []
     for name, (config, pairs) in NETWORKS.items():
-        path = configs / config
+        path, with_sgs = pair_of(configs / config)
         figures += measure(name, path, pairs, rounds=rounds, device=device)
-        with_sgs = path.with_stem(f"{path.stem}_ATFR")
         figures += measure(f"{name} + SGS", with_sgs, (*pairs, *SAMPLED), rounds=rounds, device=device)
-    pairs = (*pairs, *SAMPLED, *SEGMENTS)  # of the last one, the smallest
+    pairs = (*pairs, *SAMPLED, *SEGMENTS)  # of the last network, the smallest
     figures += measure(f"{name} + SGS, segments", with_sgs, pairs, rounds=rounds, device=device)
     return figures
 
 
 def measure(name: str, config: Path, pairs: Sequence[str], *, rounds: int, device: torch.device) -> list[ExportFigure]:
-    """A network's figures: one clip without SGS, a static, a mixed and a moving one with it."""
+    """Measure a network: one clip without SGS; a static, a mixed and a moving clip with it."""
     cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
     check_exportable(cfg, "onnx")
     clips = some_clips(cfg, CLIPS)
@@ -129,7 +128,7 @@ def measure(name: str, config: Path, pairs: Sequence[str], *, rounds: int, devic
 
 
 def openvino_run(file: Path) -> Run:
-    """The file by OpenVINO, in float32: its default precision moves frames to other bins."""
+    """Run the file by OpenVINO in float32: its default precision changes bins."""
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
@@ -138,9 +137,9 @@ def openvino_run(file: Path) -> Run:
 
 
 def some_clips(cfg: CfgNode, count: int) -> dict[str, list[Tensor]]:
-    """Clips by name: `static` shows one picture, `moving` another one in each frame, `mixed` is static for a half.
+    """Return clips by name: `static` shows one picture, `moving` another one in each frame, `mixed` is half static.
 
-    The others lie between: they show 2, 3, .. pictures, each held, or noise on one.
+    The others show 2, 3, ... pictures, each held for a while, some with noise.
     """
     shape, generator = input_shapes(cfg)[-1], torch.Generator().manual_seed(0)
     frames = shape[2]
@@ -162,10 +161,10 @@ def some_clips(cfg: CfgNode, count: int) -> dict[str, list[Tensor]]:
 
 @torch.no_grad()
 def settled(network: nn.Module, clips: Sequence[list[Tensor]]) -> nn.Module:
-    """A random network whose scores and bins differ from clip to clip, with its norms folded.
+    """Return a random network whose scores and bins differ from clip to clip, with folded norms.
 
-    Norms, and the thresholds of segments, take the statistics of these clips, the embedding weights of size one, and
-    the classifier weights by which scores vary.
+    Norms and the thresholds of segments get the statistics of these clips, the embedding weights of standard deviation
+    1, and the classifier scores with a wide spread.
     """
     for layer in network.modules():
         if isinstance(layer, _BatchNorm):

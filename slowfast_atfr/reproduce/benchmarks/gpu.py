@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.analysis.timing import seconds_of
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.models.compiled import check_compiler
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from slowfast_atfr.reproduce.benchmarks.inference import fast_network
-from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, random_inputs
-from slowfast_atfr.reproduce.benchmarks.train import BF16, MOST, TrainingStep, fits, free_memory, keep_bins, largest
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, pair_of, random_inputs
+from slowfast_atfr.reproduce.benchmarks.train import BF16, MOST, TrainingStep, cost_of_step, fits, free_memory, largest
 from slowfast_atfr.utils.precision import allow_tf32
 
 COMPILED = ("MODEL.COMPILE", "True")
@@ -47,7 +49,7 @@ TYPES = {"float32": (), "bfloat16": BF16}
 
 @dataclass(frozen=True)
 class Pair:
-    """A line of the table: two figures, of the network without SGS and with it where nothing else is said."""
+    """A line of the table: two figures, of the network without SGS and with it unless `what` says otherwise."""
 
     what: str
     first: float
@@ -55,16 +57,11 @@ class Pair:
     unit: str = ""
     paper: str = ""
 
-    COLUMNS: ClassVar[dict[str, str]] = {
-        "what": "---",
-        "first": "---:",
-        "second": "---:",
-        "second over first": "---:",
-        "in the paper": "---",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = ("what", "first", "second", "second over first", "in the paper")
+    ALIGN: ClassVar[str] = "lrrrl"
 
     def cells(self) -> tuple[str, ...]:
-        """What a table shows, in the order of COLUMNS."""
+        """Return the cells of a table, in the order of COLUMNS."""
         figures = (f"{figure:.4g} {self.unit}".strip() for figure in (self.first, self.second))
         ratio = f"{self.second / self.first:.3g}" if self.first else ""
         return self.what, *figures, ratio, self.paper
@@ -76,20 +73,20 @@ def benchmark_all(
     minutes: float,
     rounds: int,
     device: torch.device,
-    tell: Callable[[str], None],
+    emit: Callable[[str], None],
     pairs: Sequence[str] = (),
 ) -> list[Pair]:
-    """Measure as much as the minutes allow, one line after the other.
+    """Measure as much as the minutes allow, line by line.
 
     Args:
         minutes: after which no new measurement starts; those left out are listed.
         rounds: measurements of each time; the median is reported.
-        tell: receives each line of the table as soon as it is known.
+        emit: receives each line of the table as soon as it is known.
         pairs: KEY VALUE pairs for all configs.
     """
     deadline, found = time.monotonic() + 60 * minutes, []
-    for line in (Pair.COLUMNS.keys(), Pair.COLUMNS.values()):
-        tell(f"| {' | '.join(line)} |")
+    for line in markdown.table(Pair.COLUMNS, [], Pair.ALIGN).splitlines():
+        emit(line)
     left_out = []
     for name, measure in tasks(configs, device, pairs, rounds):
         if time.monotonic() > deadline:
@@ -98,12 +95,12 @@ def benchmark_all(
         try:
             for pair in measure():
                 found.append(pair)
-                tell(f"| {' | '.join(pair.cells())} |")
-        except (RuntimeError, ConfigError) as error:  # the others may still work
-            tell(f"| {name} | failed: {' '.join(str(error).split())[:200]} |  |  |  |")
+                emit(markdown.row(pair.cells()))
+        except (RuntimeError, ConfigError) as error:  # the others may work
+            emit(markdown.row([name, f"failed: {' '.join(str(error).split())[:200]}", "", "", ""]))
         free_memory()
     if left_out:
-        tell(f"\nnot measured within {minutes:g} minutes: {'; '.join(left_out)}")
+        emit(f"\nnot measured within {minutes:g} minutes: {'; '.join(left_out)}")
     return found
 
 
@@ -111,7 +108,7 @@ Task = tuple[str, Callable[[], Iterator[Pair]]]
 
 
 def tasks(configs: Path, device: torch.device, pairs: Sequence[str], rounds: int) -> Iterator[Task]:
-    """What there is to measure, by name, what matters most first."""
+    """Yield all measurements by name, the most important first."""
     yield "memory formats", partial(memory_formats, device, rounds)
     for compiled, types in ((False, ("float32", "bfloat16")), (True, ("bfloat16", "float32"))):
         for kind in types:
@@ -124,7 +121,7 @@ def tasks(configs: Path, device: torch.device, pairs: Sequence[str], rounds: int
 
 
 def memory_formats(device: torch.device, rounds: int) -> Iterator[Pair]:
-    """X3D's channelwise convolutions, forward and backward, of contiguous clips and of those with channels last."""
+    """Compare contiguous and channels-last clips in X3D's channelwise convolutions, forward and backward."""
     batch, side = (32, 40) if device.type == "cuda" else (1, 20)
     seconds = []
     for memory_format in (torch.contiguous_format, torch.channels_last_3d):
@@ -142,13 +139,13 @@ def memory_formats(device: torch.device, rounds: int) -> Iterator[Pair]:
 def inference(
     title: str, subject: Subject, configs: Path, pairs: Sequence[str], device: torch.device, rounds: int
 ) -> Iterator[Pair]:
-    """Clips a second at the largest batch that fits (on a CPU: a small one), norms folded."""
+    """Measure clips per second at the largest batch that fits (on a CPU: a small one), norms folded."""
     figures = []
-    for path in _configs(subject, configs):
+    for path in pair_of(configs / subject.config):
         cfg = load_cfg(str(path), [*LOCAL_NORMS, *pairs])
         _prepare(cfg, device)
         network = fast_network(path, device, *pairs)
-        keep_bins(network, subject.share)
+        force_bins(network, subject.share)
 
         def run(batch: int, network: nn.Module = network, cfg=cfg) -> Callable[[], None]:
             clips = random_inputs(cfg, device, batch)
@@ -171,29 +168,19 @@ def inference(
 def training(
     title: str, subject: Subject, configs: Path, pairs: Sequence[str], device: torch.device, rounds: int
 ) -> Iterator[Pair]:
-    """Milliseconds of a step, its peak memory, and the largest batch that fits."""
+    """Measure milliseconds of a step, its peak memory, and the largest batch that fits."""
     on_gpu, figures = device.type == "cuda", []
     batch = subject.batch[on_gpu]
-    for path in _configs(subject, configs):
+    for path in pair_of(configs / subject.config):
         make = partial(TrainingStep, path, pairs, device=device, share=subject.share)
         _prepare(load_cfg(str(path), [*LOCAL_NORMS, *pairs]), device)
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-        seconds = _median(make(batch), device, rounds)
-        peak = torch.cuda.max_memory_allocated(device) / 2**30 if on_gpu else 0
-        free_memory()
-        most = largest(lambda size, make=make: fits(lambda: make(size)()), start=2 * batch) if on_gpu else 0
-        figures.append((1e3 * seconds, peak, most))
+        seconds, peak, most = cost_of_step(make, batch, rounds=rounds, device=device, title=title)
+        figures.append((1e3 * float(np.median(seconds)), peak, most))
     base, atfr = figures
     yield Pair(f"{title}: a step of {batch} clips", base[0], atfr[0], unit="ms")
     if on_gpu:
         yield Pair(f"{title}: peak memory of a step", base[1], atfr[1], unit="GiB")
         yield Pair(f"{title}: largest batch of training (at most {MOST})", base[2], atfr[2], unit="clips")
-
-
-def _configs(subject: Subject, configs: Path) -> tuple[Path, Path]:
-    base = configs / subject.config
-    return base, base.with_stem(f"{base.stem}_ATFR")
 
 
 def _prepare(cfg, device: torch.device) -> None:
@@ -209,6 +196,6 @@ def _largest(run: Callable[[int], Callable[[], None]], subject: Subject, device:
 
 
 def _median(task: Callable[[], None], device: torch.device, rounds: int) -> float:
-    """Seconds, after one call that warms up."""
+    """Return the median seconds, after a call to warm up."""
     task()
     return float(np.median([seconds_of(task, device) for _ in range(rounds)]))

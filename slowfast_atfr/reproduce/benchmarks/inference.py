@@ -1,4 +1,4 @@
-"""How fast networks infer: as this package runs them, beside plain eager code, and with SGS beside without."""
+"""Compare the speed of inference with plain eager code, and with SGS and without."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,16 +16,16 @@ from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.resnet import Swish
 from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.packed import pack, pad_lengths, to_dense
-from slowfast_atfr.reproduce.benchmarks.models import BATCH, LOCAL_NORMS, random_inputs
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
+from slowfast_atfr.reproduce.benchmarks.models import BATCH, LOCAL_NORMS, pair_of, random_inputs
 from slowfast_atfr.reproduce.benchmarks.subprocess_call import in_own_process
-from slowfast_atfr.reproduce.benchmarks.train import keep_bins
 
 MIXED = (3, 10, 7, 5, 8, 4, 9, 6)  # frames of clips of X3D-S, of 13
 
 
 @dataclass(frozen=True)
 class Dense:
-    """A network without SGS, and how much faster than plain eager code it is to be."""
+    """A network without SGS, and its target speed over plain eager code."""
 
     name: str
     config: str
@@ -35,7 +35,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A network with SGS that keeps so many maps on average, and how much faster than without it is to be."""
+    """A network with SGS, the mean number of maps that it keeps, and its target speed over the one without."""
 
     name: str
     config: str
@@ -59,7 +59,7 @@ SAMPLED = (
 
 
 class PythonSwish(nn.Module):
-    """x * sigmoid(x) by an autograd function in Python, as networks had it before torch had its own."""
+    """x * sigmoid(x) by an autograd function in Python, as before torch had SiLU."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _PythonSwish.apply(x)
@@ -79,7 +79,7 @@ class _PythonSwish(torch.autograd.Function):
 
 
 def benchmark_inference(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
-    """Speeds, as how many times as fast one is as the other; float32, random clips and weights."""
+    """Measure ratios of speed; float32, random clips and weights."""
     figures: list[Figure] = []
     with torch.inference_mode():
         for dense in DENSE:
@@ -91,12 +91,12 @@ def benchmark_inference(configs: Path, *, rounds: int, device: torch.device) -> 
 
 
 def fast_network(config: Path, device: torch.device, *pairs: str) -> nn.Module:
-    """As a test with TEST.FOLD_NORMS runs it."""
+    """Build a network as a test with TEST.FOLD_NORMS runs it."""
     return fold_norms(build_model(load_cfg(str(config), [*LOCAL_NORMS, *pairs])).to(device).eval())
 
 
 def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[list[Tensor]], Tensor]:
-    """Contiguous tensors, norms by themselves, Swish in Python, frames one by one, nothing in place; without SGS."""
+    """Build a network with contiguous tensors, norms not folded, Swish in Python, frame-wise stem, nothing in place."""
     model = build_model(load_cfg(str(config), [*LOCAL_NORMS, "RESNET.INPLACE_RELU", "False", *pairs])).to(device).eval()
     for module in list(model.modules()):
         if isinstance(module, StemConv3d):
@@ -110,14 +110,14 @@ def plain_network(config: Path, device: torch.device, *pairs: str) -> Callable[[
 def over_plain(
     dense: Dense, configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()
 ) -> list[Figure]:
-    """The fast network over the plain one; on a CPU both with memory as it comes, in a process of its own, and kept."""
+    """Compare the fast network with the plain one; on a CPU the plain one has default memory settings, and ours."""
     config = configs / dense.config
     cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
     fast, unfolded = fast_network(config, device, *pairs), build_model(cfg).to(device).eval()
     inputs = random_inputs(cfg, device, dense.batch)
     plain_of = config, dense.batch, device, pairs
     here = _plain_task(*plain_of)
-    on_cpu = device.type == "cpu"  # a GPU's memory is kept in either process
+    on_cpu = device.type == "cpu"  # the settings concern CPU memory
     with in_own_process(_plain_task, *plain_of) if on_cpu else nullcontext(here) as plain:
         slow = {"plain": plain} | ({"plain, memory kept": here} if on_cpu else {})
         slow["norms not folded"] = partial(unfolded, inputs)
@@ -130,7 +130,7 @@ def over_plain(
 
 
 def _plain_task(config: Path, batch: int, device: torch.device, pairs: tuple[str, ...]) -> Callable[[], None]:
-    """A forward of the plain network, until the device has done it."""
+    """Return a function that runs the plain network and waits for the device."""
     network = plain_network(config, device, *pairs)
     inputs = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *pairs]), device, batch)
 
@@ -146,11 +146,11 @@ def _plain_task(config: Path, batch: int, device: torch.device, pairs: tuple[str
 def over_base(
     sampled: Sampled, configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()
 ) -> Figure:
-    """The network with SGS, which runs and then keeps so many maps, over the one without; both fast."""
-    path = configs / sampled.config
+    """Compare the fast network with SGS, its number of maps fixed, with the fast one without."""
+    path, with_sgs = pair_of(configs / sampled.config)
     cfg = load_cfg(str(path), [*LOCAL_NORMS, *pairs])
-    base, atfr = fast_network(path, device, *pairs), fast_network(path.with_stem(f"{path.stem}_ATFR"), device, *pairs)
-    keep_bins(atfr, sampled.maps / cfg.DATA.NUM_FRAMES)
+    base, atfr = fast_network(path, device, *pairs), fast_network(with_sgs, device, *pairs)
+    force_bins(atfr, sampled.maps / cfg.DATA.NUM_FRAMES)
     inputs = random_inputs(cfg, device, sampled.batch)
     tasks = {"base": partial(base, inputs), "ATFR": partial(atfr, inputs)}
     seconds = in_turn(tasks, rounds=rounds, device=device, title=sampled.name)
@@ -160,20 +160,20 @@ def over_base(
 
 
 def packed_over_padded(configs: Path, *, rounds: int, device: torch.device, pairs: tuple[str, ...] = ()) -> Figure:
-    """What follows SGS in X3D-S: packed clips of mixed lengths over the same clips, padded to the longest."""
+    """Compare packed clips of mixed lengths with clips padded to the longest, in the stages of X3D-S after SGS."""
     config = configs / DENSE[0].config
     model = fast_network(config, device, *pairs)
     clips = random_inputs(load_cfg(str(config), [*LOCAL_NORMS, *pairs]), device, len(MIXED))
     maps = model.s2(model.s1(clips))[0].movedim(1, -1).contiguous().movedim(-1, 1)
     packed = pack([clip[:, :length] for clip, length in zip(maps, MIXED, strict=True)])
     padded = to_dense(pad_lengths(packed, [max(MIXED)] * len(MIXED), where="end"))
-    behind = nn.Sequential(*list(model.children())[2:])
-    tasks = {"packed": lambda: behind([packed]), "padded": lambda: behind([padded])}
+    after_sgs = nn.Sequential(*list(model.children())[2:])
+    tasks = {"packed": lambda: after_sgs([packed]), "padded": lambda: after_sgs([padded])}
     seconds = in_turn(tasks, rounds=rounds, device=device, title="packed")
-    name, note = "X3D-S, behind SGS: packed over padded to the longest", f"{MIXED} of 13 maps"
+    name, note = "X3D-S, after SGS: packed over padded to the longest", f"{MIXED} of 13 maps"
     return speed(name, seconds["padded"], seconds["packed"], target=1.5, note=note)
 
 
 def speed(name: str, slow: Any, fast: Any, *, note: str, target: float | None = None) -> Figure:
-    """How many times as fast: slow / fast, round by round, and at least the target."""
+    """Return slow / fast, round by round, with a lower limit."""
     return ratio(name, slow, fast, target=target, note=note, least=True)

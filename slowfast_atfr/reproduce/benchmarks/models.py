@@ -16,22 +16,21 @@ from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.analysis.timing import in_turn
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.sgs.pathways import PathwaySGS
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 
 BATCH = 2  # clips
 LOCAL_NORMS = ("BN.NORM_TYPE", "batchnorm")  # a benchmark is one process
-LEFT_OUT = ("Demo", "Kinetics600", "UCF101", "HMDB51")  # toys, and networks that stand in another folder as well
+LEFT_OUT = ("Demo", "Kinetics600", "UCF101", "HMDB51")  # toys, and networks that are in another folder as well
 
 
 @dataclass(frozen=True)
 class NetworkFigure:
-    """A network and the same one with SGS, timed in turn; clips keep half of their maps on average behind SGS.
+    """A network and the same one with SGS, timed in turn; clips keep half of their maps on average after SGS.
 
     name: of the config, without _ATFR.
     pixels: side of the crop.
     params: of the network, and what SGS adds.
-    gflops: multiply-adds x 1e-9 of a clip: of the network, with all maps behind SGS, with half of them.
+    gflops: multiply-adds x 1e-9 of a clip: of the network, with all maps after SGS, with half of them.
     base_seconds, atfr_seconds: of a batch, each round.
     """
 
@@ -42,21 +41,22 @@ class NetworkFigure:
     base_seconds: tuple[float, ...]
     atfr_seconds: tuple[float, ...]
 
-    COLUMNS: ClassVar[dict[str, str]] = {
-        "network": "---",
-        "pixels": "---:",
-        "parameters": "---:",
-        "SGS adds": "---:",
-        "GFLOPs": "---:",
-        "with SGS, all maps": "---:",
-        "half the maps": "---:",
-        "clips/s": "---:",
-        "with SGS, half the maps": "---:",
-        "time, with SGS over without": "---:",
-    }
+    COLUMNS: ClassVar[tuple[str, ...]] = (
+        "network",
+        "pixels",
+        "parameters",
+        "SGS adds",
+        "GFLOPs",
+        "with SGS, all maps",
+        "half the maps",
+        "clips/s",
+        "with SGS, half the maps",
+        "time, with SGS over without",
+    )
+    ALIGN: ClassVar[str] = ""
 
     def cells(self) -> tuple[str, ...]:
-        """What a table shows, in the order of COLUMNS."""
+        """Return the cells of a table, in the order of COLUMNS."""
         ratios = np.array(self.atfr_seconds) / np.array(self.base_seconds)
         clips_per_second = (f"{BATCH / np.median(times):.3g}" for times in (self.base_seconds, self.atfr_seconds))
         spread = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
@@ -65,17 +65,22 @@ class NetworkFigure:
 
 
 def benchmark_models(configs: Path, *, rounds: int, device: torch.device) -> list[NetworkFigure]:
-    """A figure for every config that has one with SGS beside it."""
+    """Measure every network that has a config with SGS."""
     figures = []
     for atfr in tqdm(config_pairs(configs), desc="networks", unit="network", leave=False):
         base = atfr.with_name(atfr.name.replace("_ATFR", ""))
         figures.append(measure_pair(base, atfr, rounds=rounds, device=device))
-        tqdm.write(f"{len(figures)}: {', '.join(figures[-1].cells())}", file=sys.stderr)  # all of them take long
+        tqdm.write(f"{len(figures)}: {', '.join(figures[-1].cells())}", file=sys.stderr)
     return figures
 
 
+def pair_of(config: Path) -> tuple[Path, Path]:
+    """Return the config of a network, and that of the same network with SGS."""
+    return config, config.with_stem(f"{config.stem}_ATFR")
+
+
 def config_pairs(configs: Path) -> list[Path]:
-    """The configs with SGS that have one without it beside them, by folder and name; each network once."""
+    """Return the configs with SGS that also exist without, sorted, each network once."""
     found = sorted(path for path in configs.glob("*/*_ATFR.yaml") if "SCRATCH" not in path.name)
     return [
         path
@@ -99,7 +104,7 @@ def measure_pair(
     models = {name: build_model(cfg).to(device).eval() for name, cfg in zip(("base", "ATFR"), cfgs, strict=True)}
     summaries, inputs = [model_summary(cfg) for cfg in cfgs], random_inputs(cfgs[0], device)
     with torch.inference_mode():
-        halve_maps(models["ATFR"])
+        force_bins(models["ATFR"])
         half = mean_gflops(models["ATFR"], inputs)
         tasks = {name: lambda model=model: model(inputs) for name, model in models.items()}
         seconds = in_turn(tasks, rounds=rounds, device=device, title=base.stem)
@@ -114,55 +119,14 @@ def measure_pair(
 
 
 def random_inputs(cfg: CfgNode, device: torch.device, batch: int = BATCH) -> list[Tensor]:
-    """A random batch of what the network of cfg takes, one tensor for each pathway."""
+    """Return a random batch for the network of cfg, one tensor for each pathway."""
     crop = cfg.DATA.TRAIN_CROP_SIZE
     clips = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, crop, crop, device=device)
     return [clips[:, :, :: cfg.SLOWFAST.ALPHA], clips] if num_pathways(cfg) == 2 else [clips]
 
 
 def mean_gflops(model: nn.Module, inputs: list[Tensor]) -> float:
-    """Multiply-adds x 1e-9 of a clip, mean over the batch, from one forward."""
+    """Return the multiply-adds x 1e-9 of a clip, mean over the batch, from one forward."""
     with count_macs(model) as counter:
         model(inputs)
         return float(counter.take().mean()) * 1e-9
-
-
-def halve_maps(model: nn.Module) -> None:
-    """Have half of the maps go on behind every SGS layer of a network, in place."""
-    for name, layer in list(model.named_children()):
-        if isinstance(layer, PathwaySGS):
-            setattr(model, name, HalfOfMaps(layer))
-
-
-class HalfOfMaps(nn.Module):
-    """Runs SGS, so that its cost is there, and then goes on with first maps of what came in: half of them on average.
-
-    What SGS leaves of random clips depends on weights that nobody has trained.
-    """
-
-    def __init__(self, layer: PathwaySGS) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, pathways: list[Tensor | PackedClips]) -> list[Tensor | PackedClips]:
-        out = self.layer(pathways)
-        for pathway in self.layer.sampled:
-            clips = unpack(pathways[pathway])
-            kept = ragged_lengths(clips[0].shape[1], len(clips))
-            out[pathway] = pack([clip[:, :length] for clip, length in zip(clips, kept, strict=True)])
-        return out
-
-
-def ragged_lengths(frames: int, batch: int, share: float = 0.5) -> tuple[int, ...]:
-    """Lengths that are `share` of the frames on average, from half of that to one and a half, neighbours unlike.
-
-    share: at most two thirds.
-
-    >>> ragged_lengths(8, 4)
-    (2, 5, 3, 6)
-    """
-    mean = frames * share
-    lengths = np.linspace(mean / 2, 3 * mean / 2, batch).round().clip(1, frames).astype(int)
-    while lengths.sum() > max(batch, round(mean * batch)):  # what rounding has added
-        lengths[lengths.argmax()] -= 1
-    return tuple(int(length) for length in (*lengths[::2], *lengths[1::2]))

@@ -1,4 +1,4 @@
-"""A call that runs in a process of its own, so that what this one has set for its memory does not reach it."""
+"""Run a call in a new process, without the memory settings of this one."""
 
 import multiprocessing
 import os
@@ -16,14 +16,14 @@ from slowfast_atfr.utils.errors import RunError
 
 @contextmanager
 def in_own_process(build: Callable[..., Callable[[], object]], *args: Hashable) -> Iterator[Callable[[], None]]:
-    """A call of what `build` returns in a new process: as many threads, memory as Linux and the C library have it.
+    """Call the result of `build` in a new process, with as many threads and the default memory settings.
 
     Args:
-        build: called once, in that process, before the first call; a function that pickle can name.
+        build: a picklable function, called once in that process before the first call.
         args: of build.
     Yields:
-        A function that has the other process make the call, and waits until it is done. What the call raises there it
-        raises here; RunError if that process has ended.
+        A function that makes the call in the other process and waits. It raises what the call raises; RunError if the
+        process has ended.
     """
     spawn, threads = multiprocessing.get_context("spawn"), torch.get_num_threads()
     with ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(threads,)) as process:
@@ -32,14 +32,14 @@ def in_own_process(build: Callable[..., Callable[[], object]], *args: Hashable) 
             try:
                 process.submit(_call, build, args).result()
             except BrokenProcessPool as error:
-                reason = "if it was killed for want of memory, close other programs"
-                raise RunError(f"a process that takes part in measuring has ended; {reason} ({error})") from None
+                reason = "if it was killed for lack of memory, close other programs"
+                raise RunError(f"a process of the benchmark has ended; {reason} ({error})") from None
 
         yield call
 
 
 def _start(threads: int) -> None:
-    os.environ.pop(HUGE_PAGES, None)  # before torch's first block, when it looks
+    os.environ.pop(HUGE_PAGES, None)  # torch reads it at its first allocation
     torch.set_num_threads(threads)
 
 

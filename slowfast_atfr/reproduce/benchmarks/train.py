@@ -1,4 +1,4 @@
-"""What training with SGS costs beside training without: time, memory, and both with activation checkpointing."""
+"""Compare training with SGS and without: time and memory, also with activation checkpointing."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slowfast_atfr.analysis.memory import count_saved
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio, seconds_of
@@ -17,25 +17,23 @@ from slowfast_atfr.engine.losses import loss_from
 from slowfast_atfr.engine.optimizer import build_optimizer, set_lr
 from slowfast_atfr.engine.step import GradientSteps, autocast
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import PackedClips
-from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, ragged_lengths, random_inputs
-from slowfast_atfr.sgs import TemporalSampler
-from slowfast_atfr.sgs.temporal_sampler import Measured
+from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins, ragged_lengths
+from slowfast_atfr.reproduce.benchmarks.models import LOCAL_NORMS, pair_of, random_inputs
 
 MIB = 2**20
 CHECKPOINTED = ("MODEL.ACT_CHECKPOINT", "True")
-BEFORE_SGS = (*CHECKPOINTED, "MODEL.ACT_CHECKPOINT_STAGES", "[res2]")  # which dropped maps make no lighter
+BEFORE_SGS = (*CHECKPOINTED, "MODEL.ACT_CHECKPOINT_STAGES", "[res2]")  # the stage before SGS
 BF16 = ("TRAIN.MIXED_PRECISION", "True", "TRAIN.AMP_DTYPE", "bfloat16")
-MOST = 1024  # clips, beyond which no larger batch is looked for
+MOST = 1024  # largest batch that is tried, in clips
 
 
 @dataclass(frozen=True)
 class Subject:
     """A network to train.
 
-    config: the one without SGS; the one with it stands beside it.
+    config: of the network without SGS.
     batch: clips on a CPU, and on a GPU.
-    time_target, bytes_target: what ATFR over base is to be at most.
+    time_target, bytes_target: upper limits of ATFR over base.
     """
 
     config: str
@@ -52,14 +50,14 @@ SUBJECTS = {
 
 
 class TrainingStep:
-    """One iteration of training, again and again on the same random clips; behind SGS a share of the maps goes on.
+    """One iteration of training, always on the same random clips; SGS keeps a share of the maps.
 
     Args:
         config: file of the network.
         pairs: KEY VALUE pairs on top of it.
         batch: clips.
         device: where it runs.
-        share: of the maps, by default half of them.
+        share: of the maps.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class TrainingStep:
         self.cfg = load_cfg(str(config), [*LOCAL_NORMS, *pairs])
         self.device = device
         self.network = build_model(self.cfg).to(device).train()
-        keep_bins(self.network, share)
+        force_bins(self.network, share)
         self.optimizer = build_optimizer(self.network, self.cfg)
         set_lr(self.optimizer, self.cfg.SOLVER.WARMUP_START_LR)
         self.steps = GradientSteps(self.cfg, self.network, self.optimizer, device)
@@ -77,7 +75,7 @@ class TrainingStep:
         self.labels = torch.arange(batch, device=device) % self.cfg.MODEL.NUM_CLASSES
 
     def __call__(self) -> None:
-        """As the training loop does it: forward, loss, backward, step, gradients gone."""
+        """Run an iteration as the training loop does."""
         self.steps.take(self.loss(), 0, 1)
 
     def loss(self) -> Tensor:
@@ -85,14 +83,14 @@ class TrainingStep:
             return self.loss_of(self.network(self.inputs), self.labels)
 
     def saved_bytes(self) -> int:
-        """What the forward pass keeps for the backward pass."""
+        """Return the bytes that the forward pass keeps for the backward pass."""
         with count_saved(self.network) as saved:
             self.loss()
         return saved.total()
 
 
 def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) -> float:
-    """Seconds that training takes for a clip in one process, data loading left out; from one step after another."""
+    """Measure the seconds of a training clip in one process, without data loading, in the second step."""
     cfg = load_cfg(str(config), pairs)
     batch = cfg.TRAIN.BATCH_SIZE // max(1, cfg.NUM_GPUS) if device.type == "cuda" else 2
     step = TrainingStep(config, pairs, batch, device)
@@ -100,29 +98,8 @@ def seconds_of_a_clip(config: Path, pairs: Sequence[str], device: torch.device) 
     return seconds_of(step, device) / batch
 
 
-def keep_bins(model: nn.Module, share: float) -> None:
-    """Have every SGS layer put its frames into that share of bins, in place; all else of it runs, backward as well.
-
-    What SGS makes of random clips depends on weights that nobody has trained.
-    """
-
-    def add_up(layer: TemporalSampler, measured: Measured, host_bins: np.ndarray) -> Tensor | PackedClips:
-        return TemporalSampler.add_up(layer, measured, fewer_bins(host_bins, share))
-
-    for layer in model.modules():
-        if isinstance(layer, TemporalSampler):
-            layer.add_up = partial(add_up, layer)
-
-
-def fewer_bins(bins: np.ndarray, share: float) -> np.ndarray:
-    """The bins (N, T, K) of N clips of T frames, replaced by as many as `ragged_lengths` has, neighbours together."""
-    num_clips, frames = bins.shape[:2]
-    kept = np.array(ragged_lengths(frames, num_clips, share))
-    return np.broadcast_to((np.arange(frames) * kept[:, None] // frames)[..., None], bins.shape).astype(bins.dtype)
-
-
 def benchmark_train(configs: Path, *, rounds: int, device: torch.device) -> list[Figure]:
-    """Training steps of ATFR over those of the base network, and of both with all stages checkpointed."""
+    """Compare training steps of ATFR and of the base network, and both with all stages checkpointed."""
     figures = []
     for name, subject in SUBJECTS.items():
         figures += compare_steps(name, subject, configs, rounds=rounds, device=device)
@@ -134,8 +111,8 @@ def benchmark_train(configs: Path, *, rounds: int, device: torch.device) -> list
 def compare_steps(
     name: str, subject: Subject, configs: Path, *, rounds: int, device: torch.device, pairs: Sequence[str] = ()
 ) -> list[Figure]:
-    """Ratios of times and of saved bytes, float32; `pairs` are KEY VALUE pairs for all configs."""
-    base, atfr = _configs(subject, configs)
+    """Measure ratios of times and of saved bytes, float32; `pairs` are KEY VALUE pairs for all configs."""
+    base, atfr = pair_of(configs / subject.config)
     batch = subject.batch[device.type == "cuda"]
     steps = {
         "base": TrainingStep(base, pairs, batch, device),
@@ -162,17 +139,12 @@ def compare_steps(
     return figures
 
 
-def _configs(subject: Subject, configs: Path) -> tuple[Path, Path]:
-    base = configs / subject.config
-    return base, base.with_name(f"{base.stem}_ATFR.yaml")
-
-
 def measure_alone(
     name: str, subject: Subject, configs: Path, *, rounds: int, device: torch.device, pairs: Sequence[str] = ()
 ) -> list[Figure]:
-    """Milliseconds of a step, peak memory and the largest batch that fits, of each kind of step alone on a GPU."""
+    """Measure time, peak memory and largest batch of each kind of step alone on a GPU."""
     figures, batch = [], subject.batch[1]
-    for network, config in zip(("base", "ATFR"), _configs(subject, configs), strict=True):
+    for network, config in zip(("base", "ATFR"), pair_of(configs / subject.config), strict=True):
         for kind, own in (
             ("float32", ()),
             ("bfloat16", BF16),
@@ -180,11 +152,7 @@ def measure_alone(
             ("bfloat16, checkpointed", (*BF16, *CHECKPOINTED)),
         ):
             title, make = f"{name}, {network}, {kind}", partial(TrainingStep, config, (*pairs, *own), device=device)
-            free_memory()
-            torch.cuda.reset_peak_memory_stats(device)
-            seconds = in_turn({title: make(batch)}, rounds=rounds, device=device, title=title)[title]
-            peak = torch.cuda.max_memory_allocated(device) / 2**30
-            most = largest(lambda size, make=make: fits(lambda: make(size)()), start=batch)
+            seconds, peak, most = cost_of_step(make, batch, rounds=rounds, device=device, title=title)
             figures += [
                 Figure(f"{title}: a step", tuple((seconds * 1e3).tolist()), unit="ms", note=f"{batch} clips"),
                 Figure(f"{title}: peak memory", (peak,), unit="GiB", note=f"{batch} clips"),
@@ -193,8 +161,25 @@ def measure_alone(
     return figures
 
 
+def cost_of_step(
+    make: Callable[[int], TrainingStep], batch: int, *, rounds: int, device: torch.device, title: str
+) -> tuple[np.ndarray, float, int]:
+    """Measure (rounds,) seconds of a step and, on a GPU, its peak memory in GiB and the largest batch that fits.
+
+    make: builds a step for a batch of that many clips.
+    """
+    free_memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = in_turn({title: make(batch)}, rounds=rounds, device=device, title=title)[title]
+    if device.type != "cuda":
+        return seconds, 0.0, 0
+    peak = torch.cuda.max_memory_allocated(device) / 2**30
+    return seconds, peak, largest(lambda size: fits(lambda: make(size)()), start=batch)
+
+
 def fits(task: Callable[[], None]) -> bool:
-    """Whether a GPU has the memory for a task; what it leaves behind is freed."""
+    """Whether a GPU has the memory for a task, which is freed afterwards."""
     try:
         task()
         return True
@@ -205,15 +190,15 @@ def fits(task: Callable[[], None]) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nobody holds any more: sampled networks hold themselves."""
+    """Free unused memory; networks with `force_bins` are in reference cycles."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def largest(fits: Callable[[int], bool], *, start: int, most: int = MOST) -> int:
-    """The largest size up to `most` that fits, 0 if none does: doubled while it fits, then bisected."""
-    low, high = 0, min(start, most)  # what fits, and what is to be tried
+    """Return the largest size up to `most` that fits, 0 if none does: doubled while it fits, then bisected."""
+    low, high = 0, min(start, most)  # fits; tried next
     while fits(high):
         low = high
         if high == most:

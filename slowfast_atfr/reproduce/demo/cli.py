@@ -16,10 +16,10 @@ def main(configs: Path, argv: Sequence[str] | None = None, *, prog: str = "demo.
         argv: None: that of the process.
         prog: for --help.
     """
-    description = "Train and test 3DResNet-18 without and with SGS on videos that are written on the spot."
+    description = "Train and test 3DResNet-18 without and with SGS on videos that it draws itself."
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("folder", nargs="?", type=folder_to_write, default=Path("demo"), metavar="FOLDER",
-                        help="receives everything (default: demo); what is there is kept")  # fmt: skip
+                        help="receives everything (default: demo); existing results are kept")  # fmt: skip
     parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="override the configs of the networks")
     args = parser.parse_args(argv)
     return run_demo(args.folder, configs / "Demo", args.pairs)

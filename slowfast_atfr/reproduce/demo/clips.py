@@ -1,4 +1,4 @@
-"""What SGS does to single clips of the demo, and how fast the two networks are beside each other."""
+"""Show what SGS does to single clips of the demo, and compare the speed of the two networks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ CLASSES = tuple(template.replace("[something]", "something") for template in TEM
 
 @dataclass(frozen=True)
 class ClipCost:
-    """What SGS does to a clip, and what it costs.
+    """What SGS does to a clip, and its cost.
 
     frames: (T, H, W, 3) uint8.
     record: what SGS did to its maps.
-    guess: the class that the network with SGS takes it for.
+    guess: the class that the network with SGS predicts.
     gflops, base_gflops: with SGS, and without.
-    ms, base_ms: milliseconds of a clip in batches of TEST.BATCH_SIZE of its kind.
+    ms, base_ms: milliseconds of a clip, in batches of TEST.BATCH_SIZE copies.
     """
 
     frames: np.ndarray
@@ -50,8 +50,8 @@ class ClipCost:
         return len(self.record.block)
 
 
-def side_by_side(base: Predictor, atfr: Predictor) -> tuple[np.ndarray, np.ndarray]:
-    """(ROUNDS,) clips a second without SGS and with it, on the first test clips; the two take turns."""
+def compare_speed(base: Predictor, atfr: Predictor) -> tuple[np.ndarray, np.ndarray]:
+    """Measure (ROUNDS,) clips per second without and with SGS, in turn, on the first test clips."""
     dataset = build_dataset(base.cfg.TEST.DATASET, base.cfg, "val")
     clips = torch.stack([dataset[index].frames for index in range(min(SPEED_CLIPS, len(dataset)))])
     batches = clips.split(base.cfg.TEST.BATCH_SIZE)
@@ -59,13 +59,13 @@ def side_by_side(base: Predictor, atfr: Predictor) -> tuple[np.ndarray, np.ndarr
     return len(clips) / seconds["base"], len(clips) / seconds["atfr"]
 
 
-def look_at_clips(base: Predictor, atfr: Predictor, paths: Mapping[str, Path]) -> dict[str, ClipCost]:
-    """What each video costs in both networks, by its name."""
-    return {name: _look_at(base, atfr, path) for name, path in paths.items()}
+def measure_clips(base: Predictor, atfr: Predictor, paths: Mapping[str, Path]) -> dict[str, ClipCost]:
+    """Return the cost of each video in both networks, by name."""
+    return {name: _measure(base, atfr, path) for name, path in paths.items()}
 
 
 @torch.inference_mode()
-def _look_at(base: Predictor, atfr: Predictor, path: Path) -> ClipCost:
+def _measure(base: Predictor, atfr: Predictor, path: Path) -> ClipCost:
     frames = OwnVideos(atfr.cfg, [str(path)]).look(0).views[:1]
     inputs = pathways(frames.to(atfr.device), atfr.cfg)
     with record(atfr.network) as log, watch_cost(atfr.network, atfr.cfg) as cost:
@@ -83,7 +83,7 @@ def _look_at(base: Predictor, atfr: Predictor, path: Path) -> ClipCost:
 
 
 def _seconds(tasks: Mapping[str, tuple[Predictor, tuple[Tensor, ...]]]) -> dict[str, np.ndarray]:
-    """(ROUNDS,) seconds of each network for its batches of frames, (N, T, H, W, 3) each."""
+    """Measure (ROUNDS,) seconds of each network for its batches of frames, (N, T, H, W, 3) each."""
 
     def task(predictor: Predictor, batches: tuple[Tensor, ...]) -> Callable[[], None]:
         inputs = [pathways(frames.to(predictor.device), predictor.cfg) for frames in batches]
@@ -100,7 +100,7 @@ def _seconds(tasks: Mapping[str, tuple[Predictor, tuple[Tensor, ...]]]) -> dict[
 
 
 def draw_clips(path: Path, clips: Mapping[str, ClipCost]) -> None:
-    """Draw the frames of each clip, how much changes from map to map, which maps were merged, and what it costs."""
+    """Draw the frames of each clip, the change from map to map, the merged maps, and the cost."""
     pictures = []
     for name, clip in clips.items():
         title = (

@@ -1,4 +1,4 @@
-"""The demo: train and test 3DResNet-18 without and with SGS on videos written on the spot, and compare the two."""
+"""The demo: train and test 3DResNet-18 without and with SGS on drawn videos, and compare the two."""
 
 import os
 import sys
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from fvcore.common.config import CfgNode
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.config import ConfigError, load_cfg
-from slowfast_atfr.config.config_diff import told
+from slowfast_atfr.config.config_diff import format_changes
 from slowfast_atfr.datasets.demo import write_demo_clips, write_demo_dataset
 from slowfast_atfr.engine.checkpoint.save import checkpoint_path, last_checkpoint
 from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.engine.inference.predict import Predictor
 from slowfast_atfr.engine.launch.processes import launch
-from slowfast_atfr.reproduce.demo.clips import ClipCost, draw_clips, look_at_clips, side_by_side
+from slowfast_atfr.reproduce.demo.clips import ClipCost, compare_speed, draw_clips, measure_clips
 from slowfast_atfr.reproduce.demo.screen import epoch_lines, train_briefly
 from slowfast_atfr.utils.logging import console_shows, last_stats
 from slowfast_atfr.utils.stop import stopped_by_signals
@@ -39,12 +40,12 @@ def run_demo(folder: Path, configs: Path, pairs: Sequence[str]) -> int:
     """Write the data set, train and test both networks, print the tables, draw the picture.
 
     Args:
-        folder: receives data/, clips/, a folder of each run, results.md and merging.png. What is there already is kept,
-            and runs resume from their last checkpoint.
+        folder: receives data/, clips/, a folder for each run, results.md and merging.png. Existing files are kept, and
+            runs resume from their last checkpoint.
         configs: folder with the demo's configs.
         pairs: KEY VALUE pairs for all runs.
     Returns:
-        0, or the exit status of the run that failed; 1 where a run in the folder is of another config.
+        0, or the exit status of the run that failed; 1 if a run in the folder is of another config.
     """
     return exit_status(lambda: _run_demo(folder, configs, pairs))
 
@@ -66,15 +67,15 @@ def _run_demo(folder: Path, configs: Path, pairs: Sequence[str]) -> None:
     with stopped_by_signals(AGAIN):
         print("1 of 4: drawing videos of things that move or hold still", flush=True)
         write_demo_dataset(data, videos_per_class_train=40, videos_per_class_val=25)
-    parts = {f"2 of 4: both networks' start, clips of {coarse.DATA.NUM_FRAMES} frames": coarse}
+    parts = {f"2 of 4: common weights to start from, clips of {coarse.DATA.NUM_FRAMES} frames": coarse}
     parts |= {f"{number} of 4: {name}": cfg for number, (name, cfg) in enumerate(cfgs.items(), start=3)}
     for title, cfg in parts.items():
         launch(partial(train_briefly, title=title), cfg)
     with stopped_by_signals(AGAIN), console_shows(epoch_lines("")):
         tested = {name: last_stats(Path(cfg.OUTPUT_DIR) / "stdout.log", "test_final") for name, cfg in cfgs.items()}
         predictors = {name: Predictor(cfg) for name, cfg in cfgs.items()}
-        rates = side_by_side(predictors[BASE], predictors[ATFR])
-        clips = look_at_clips(predictors[BASE], predictors[ATFR], write_demo_clips(folder / "clips"))
+        rates = compare_speed(predictors[BASE], predictors[ATFR])
+        clips = measure_clips(predictors[BASE], predictors[ATFR], write_demo_clips(folder / "clips"))
         draw_clips(folder / "merging.png", clips)
     for stats, rate in zip(tested.values(), rates, strict=True):
         stats["rate"] = np.median(rate)
@@ -88,46 +89,46 @@ def refuse_other_run(cfg: CfgNode) -> None:
     file = last_checkpoint(cfg.OUTPUT_DIR)
     changed = file.changes(cfg) if file else {}
     if changed:
-        raise ConfigError(f"{file.path} is of another demo ({told(changed)}); remove the folder, or give another one")
+        raise ConfigError(
+            f"{file.path} is of another demo ({format_changes(changed)}); remove the folder, or give another one"
+        )
 
 
 def comparison(results: Mapping[str, Mapping[str, Any]], frames: int) -> str:
-    """A markdown table of test_final figures; a network without SGS has as many maps as frames."""
-    lines = [["test videos", *COLUMNS], ["---", *("---:" for _ in COLUMNS)]]
+    """Return a markdown table of test_final figures; a network without SGS has as many maps as frames."""
+    rows = []
     for name, stats in results.items():
         values = [float({"active_bins_s2": frames, **stats}[key]) for key in COLUMNS.values()]
-        lines.append([name, *(f"{value:.3g}" for value in values)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        rows.append([name, *(f"{value:.3g}" for value in values)])
+    return markdown.table(["test videos", *COLUMNS], rows) + "\n"
 
 
 def speed_line(base: np.ndarray, atfr: np.ndarray) -> str:
-    """Clips a second with SGS over those without, round by round, in words."""
+    """Describe the clips per second with SGS over those without, round by round."""
     ratios = atfr / base
-    rounds = f"median of {len(ratios)} rounds in which the two take turns, {ratios.min():.2f} to {ratios.max():.2f}"
+    rounds = f"median of {len(ratios)} rounds in turn, {ratios.min():.2f} to {ratios.max():.2f}"
     return f"With SGS it is **{np.median(ratios):.2f} times as fast** ({rounds}).\n"
 
 
 def costs(clips: Mapping[str, ClipCost]) -> str:
-    """A markdown table of what single clips cost."""
-    lines = ["| motion in the clip | maps | GFLOPs | ms | ms without SGS |", "| --- | ---: | ---: | ---: | ---: |"]
+    """Return a markdown table of the cost of single clips."""
+    rows = []
     for name, clip in clips.items():
-        lines.append(
-            f"| {name.replace('_', ' ')} | {clip.maps} of {clip.all_maps} | {clip.gflops:.3f} | {clip.ms:.1f} | "
-            f"{clip.base_ms:.1f} |"
-        )
-    return "\n".join(lines)
+        maps = f"{clip.maps} of {clip.all_maps}"
+        rows.append([name.replace("_", " "), maps, f"{clip.gflops:.3f}", f"{clip.ms:.1f}", f"{clip.base_ms:.1f}"])
+    return markdown.table(["motion in the clip", "maps", "GFLOPs", "ms", "ms without SGS"], rows)
 
 
 def whats_next(folder: Path, configs: Path, cfg: CfgNode) -> str:
-    """Where the results are, and commands to try."""
+    """Describe where the results are, and commands to try."""
     python = os.path.relpath(sys.executable)
     network = f"--cfg {configs / RUNS[ATFR]}.yaml --checkpoint {cfg.OUTPUT_DIR} --classes {folder / 'data' / LABELS}"
     return "\n".join(
         [
             f"Which maps were merged: {folder / 'merging.png'}; these tables: {folder / 'results.md'}",
-            "Next, with videos of your own, or the demo's:",
+            "Next, with your own videos or the demo's:",
             f"  {python} -m slowfast_atfr predict {folder / 'clips'} {network}",
             f"  {python} -m slowfast_atfr visualize {folder / 'clips/now_and_then.mp4'} {network}",
-            "To put SGS into a network that you have trained: docs/accuracy.md, the command at its end",
+            "To insert SGS into a network that you have trained: docs/accuracy.md, the command at its end",
         ]
     )

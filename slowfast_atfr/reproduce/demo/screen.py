@@ -1,4 +1,4 @@
-"""What the demo shows of a training: one line an epoch. All else is in the run's log."""
+"""The demo's screen: one line per epoch. Everything else is in the run's log."""
 
 import json
 import logging
@@ -13,13 +13,13 @@ from slowfast_atfr.utils.logging import console_shows
 
 
 def train_briefly(cfg: CfgNode, rank: RankInfo, title: str) -> None:
-    """Train and test as cfg says, with a line an epoch on the screen."""
+    """Train and test as cfg says, with a line per epoch on the screen."""
     with console_shows(epoch_lines(title)):
         train_and_test(cfg, rank)
 
 
 def epoch_lines(title: str) -> Callable[[logging.LogRecord], str | None]:
-    """What the screen shows of a log record: epochs and the test as a line, warnings, and None for all else."""
+    """Return a function from a log record to its line on the screen: epochs, the test, warnings; None: not shown."""
 
     def show(record: logging.LogRecord) -> str | None:
         if record.levelno >= logging.WARNING:

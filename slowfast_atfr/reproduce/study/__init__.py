@@ -1,1 +1,1 @@
-"""Does similarity earn its place? Networks with SGS, without, and with controls."""
+"""The accuracy study: networks with SGS, without, and with controls."""

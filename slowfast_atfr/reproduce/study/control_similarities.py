@@ -1,5 +1,5 @@
-"""Controls that similarity has to beat, as similarities, so that all else of SGS stays the same: random merging, which
-with the kernel delta_normalized takes the plain mean of each bin's frames, and bins of equal size by rank."""
+"""Controls for the accuracy study, as similarities, so that the rest of SGS is unchanged: random merging, which with
+the kernel delta_normalized is the plain mean of each bin's frames, and bins of equal size by rank."""
 
 import torch
 from torch import Tensor
@@ -9,27 +9,26 @@ from slowfast_atfr.sgs.similarity import Coordinates, in_equal_bins
 
 
 def register_controls() -> None:
-    """Enter them in SIMILARITY_REGISTRY, for the configs of a study; nobody else finds them there."""
+    """Register the controls in SIMILARITY_REGISTRY, for the study only."""
     for control in (random_order, magnitude_rank):
         if control.__name__ not in SIMILARITY_REGISTRY:
             SIMILARITY_REGISTRY.register(control)
 
 
 def magnitude_rank(embeddings: Tensor, real: Tensor) -> Coordinates:
-    """Rank of each embedding's length in its block: bins of equal size, of the frames that are next to each other in
-    length. The gradient is zero: the embedding stays as it is.
+    """Rank of each embedding's length in its block: bins of equal size, of frames with neighbouring lengths.
 
-    Args and returns: as for `uniform_time`.
+    The gradient is zero, so the embedding does not learn. Args and returns: as for `uniform_time`.
     """
     ranks = embeddings.norm(dim=-1).masked_fill(~real, torch.inf).argsort(dim=1).argsort(dim=1)
     return in_equal_bins(ranks.to(embeddings.dtype), embeddings, real)
 
 
 def random_order(embeddings: Tensor, real: Tensor) -> Coordinates:
-    """As `uniform_time`, with the frames of each block shuffled before: bins of equal size, of any frames.
+    """As `uniform_time` on shuffled frames of each block: bins of equal size, of any frames.
 
-    Where gradients are taken the order is drawn anew each time, else it is one and the same for every block of a
-    length, so that a clip does not depend on its batch.
+    With gradients the order is drawn anew each time. Without, it depends on the length of the block only, so that a
+    clip does not depend on its batch.
 
     Args and returns: as for `uniform_time`.
     """

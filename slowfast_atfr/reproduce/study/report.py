@@ -1,34 +1,35 @@
-"""Results of the accuracy study as tables."""
+"""Tables of the accuracy study's results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from slowfast_atfr.analysis import markdown
 from slowfast_atfr.reproduce.study.variants import UNIFORM_OF
-from slowfast_atfr.reproduce.table_report import MAPS, markdown
+from slowfast_atfr.reproduce.table_report import MAPS
 
 Line = Mapping[str, Any]
 HEADER = ["network", "training", "seeds", "top-1 %", "+-", "over uniform", "GFLOPs", "of base", "mean maps", "clips/s"]
 
 
 def study_table(lines: Sequence[Line]) -> str:
-    """A table for each data set and recipe: each network's top-1 with its standard error, cost, maps, speed.
+    """Return a table for each data set and recipe: top-1 of each network with its standard error, cost, maps, speed.
 
-    All are means over seeds. The standard error is that of a share of all test clips of all seeds, or of the seeds' own
-    mean if that is larger. "over uniform" is the mean over seeds, with its least standard error, of how much the
-    network is above uniform pooling to as many bins, trained alike from the same seed.
+    All are means over seeds. The standard error is the larger of the binomial one, over the clips of all seeds, and
+    that of the mean of the seeds. "over uniform" is the mean over seeds, with a lower bound of its standard error, of
+    the difference from uniform pooling to as many bins, trained alike from the same seed.
     """
     tables = []
     for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
         own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
         dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
-        rows = [HEADER]
+        rows = []
         for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
             group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
             rows.append(_row(group, _over_uniform(group, own), float(np.mean(dense)) if dense else None))
         title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
-        tables.append(markdown(title, rows))
+        tables.append(markdown.table(HEADER, rows, title=title))
     return "\n\n".join(tables) or "no results yet"
 
 
@@ -47,7 +48,7 @@ def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[
 
 
 def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
-    """Mean of the differences within a seed, of several with its error, as "2.1 +- 0.4"; "" where there are none."""
+    """Format the mean difference within seeds as "2.1 +- 0.4", of one seed as "2.1", of none as ""."""
     key = (group[0]["start"], UNIFORM_OF.get(group[0]["variant"]))
     uniform = {line["seed"]: line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
     more = np.array([line["top1_acc"] - uniform[line["seed"]] for line in group if line["seed"] in uniform])
@@ -58,14 +59,14 @@ def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
 
 
 def error_of_difference(points: np.ndarray, clips: float) -> float:
-    """The least that the standard error of a mean difference can be, in points, of two networks on the same `clips`.
+    """Return a lower bound of the standard error of a mean difference, in points, of two networks on the same clips.
 
     Args:
         points: the differences of several seeds.
-        clips: of each seed.
+        clips: test clips of a seed.
     Returns:
-        that of the spread of the seeds, or that of McNemar's test where that is more: the root of the number of clips
-        that one network has right and the other wrong, taken for as many as the difference, and at least one.
+        the larger of the error from the spread of the seeds and that of McNemar's test: the root of the number of clips
+        that only one network has right, of which only the minimum is known: the difference, or one.
     """
     disagree = max(1.0, abs(points.sum()) / 100 * clips)
     spread = points.std(ddof=1) / np.sqrt(len(points))
@@ -77,7 +78,7 @@ def _column(group: Sequence[Line], key: str) -> np.ndarray:
 
 
 def standard_error(percents: np.ndarray, clips: float) -> float:
-    """Of the mean of shares of `clips` each, in points: binomial, or from their spread where that is more."""
+    """Return that of the mean of shares of `clips` each, in points: binomial, or from their spread if larger."""
     share = percents.mean() / 100
     binomial = 100 * np.sqrt(share * (1 - share) / (clips * len(percents)))
     spread = percents.std(ddof=1) / np.sqrt(len(percents)) if len(percents) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Data sets for the study, made of the videos of Kinetics lists: what they show needs time, or happens now and then."""
+"""Data sets for the study, from Kinetics lists: their classes need time, or their action takes part of the clip."""
 
 import os
 import zlib
@@ -16,17 +16,16 @@ MOVING = 3 / 8  # of a clip's frames
 
 
 def register_timed_clips() -> None:
-    """Enter `held`, `whole`, `paused` and `directed` in DATASET_REGISTRY, for the configs of a study alone."""
+    """Register `held`, `whole`, `paused` and `directed` in DATASET_REGISTRY, for the study only."""
     for kind in (Held, Whole, Paused, Directed):
         if kind.__name__ not in DATASET_REGISTRY:
             DATASET_REGISTRY.register(kind)
 
 
 class Held(Kinetics):
-    """Clips that show the middle MOVING share of their frames, with its first and last frame held around it.
+    """Clips that show the middle MOVING share of their frames, with the first and the last of these held around it.
 
-    When it starts to move is drawn anew for every training clip; where a clip is taken for validation or a test, the
-    name of its file decides.
+    The start of motion is drawn anew for every training clip; in validation and tests it depends on the file name.
     """
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
@@ -58,9 +57,9 @@ class Whole(Kinetics):
 
 
 class Paused(Whole):
-    """The whole video in a third to all of a clip's frames; for the rest it pauses, at one of them.
+    """The whole video in a third to all of a clip's frames; in the rest it pauses at one frame.
 
-    How long and where is drawn anew for every training clip; else the name of the file decides.
+    Length and place of the pause are drawn anew for every training clip; otherwise they depend on the file name.
     """
 
     def random_indices(self, video: Video, rng: np.random.Generator) -> np.ndarray:
@@ -78,7 +77,7 @@ class Paused(Whole):
 
 
 class Directed(Whole):
-    """Every video forwards and backwards, with twice as many classes: 2 x label, and 1 more for backwards."""
+    """Every video forwards and backwards, with twice as many classes: 2 x label, plus 1 for backwards."""
 
     def __init__(self, cfg: CfgNode, split: str) -> None:
         super().__init__(cfg, split)
@@ -101,7 +100,7 @@ class Directed(Whole):
 
 
 def pause(indices: np.ndarray, frames: int, share: float) -> np.ndarray:
-    """Repeat one of some frames until there are `frames`; share, in [0, 1), says how late it is.
+    """Repeat one frame until there are `frames`; share: its place, in [0, 1).
 
     >>> pause(np.arange(4), 8, 0.3)
     array([0, 1, 1, 1, 1, 1, 2, 3])
@@ -112,11 +111,11 @@ def pause(indices: np.ndarray, frames: int, share: float) -> np.ndarray:
 
 
 def hold_outer_frames(indices: np.ndarray, begin: float) -> np.ndarray:
-    """The middle MOVING of some frames, with its first one before and its last one behind for the rest of the time.
+    """Return the middle MOVING share of frames, with its first one before and its last one after it for the rest.
 
     Args:
         indices: (T,) frames of a video.
-        begin: in [0, 1), how late it starts to move.
+        begin: in [0, 1), when motion starts.
     Returns:
         (T,) indices.
 
@@ -132,5 +131,5 @@ def hold_outer_frames(indices: np.ndarray, begin: float) -> np.ndarray:
 
 
 def _share_of(path: str) -> float:
-    """A number in [0, 1) for a file, wherever it lies."""
+    """Return a number in [0, 1) from the name of a file."""
     return zlib.crc32(os.path.basename(path).encode()) / 2**32

@@ -1,4 +1,4 @@
-"""What the accuracy study compares, and how each is trained."""
+"""The networks that the accuracy study compares, and their training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from slowfast_atfr.reproduce.tables import SCALED_DOWN
 
 SCRATCH, TUNED, FREE = "from scratch", "fine-tuned", "without training"
 EPOCHS = "SOLVER.MAX_EPOCH"
-FINE_TUNING = {"SOLVER.BASE_LR": "0.0003"}  # of a trained base, SGS inserted new, in half as many epochs
+FINE_TUNING = {"SOLVER.BASE_LR": "0.0003"}  # of a trained base with new SGS, in half as many epochs
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Variant:
     """A network of the study.
 
     name: in tables, in names of folders and for --only.
-    sgs: keys of the SGS group and their values; none is the network without.
+    sgs: keys of SGS and their values; empty: the network without SGS.
     """
 
     name: str
@@ -28,7 +28,7 @@ def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "
 
 
 def _segments(bins: int, name: str = "", *, mean: bool = False, **keys: str) -> Variant:
-    """Segments, `bins` of each clip, or on average; the head weighs maps by their sizes unless keys say otherwise."""
+    """Segments, `bins` in each clip or on average; by default the head weighs maps by their sizes."""
     number = {"TARGET_MAPS": f"[{bins}]"} if mean else {"NUM_BINS": f"[{bins}]"}
     title = f"{bins} segments on average{name}" if mean else f"{bins} segments{name}"
     return Variant(title, {"GROUPING": "segments", "WEIGHTED_HEAD": "True", **number, **keys})
@@ -38,7 +38,7 @@ MAPS = (2, 3, 4, 6, 8)
 BASE = Variant("base", {})
 KERNELS = ("linear", "linear_normalized", "delta_normalized", "linear_mean")
 PAPERS = tuple(_sgs("magnitude", kernel, order) for kernel in KERNELS for order in ("bin", "time"))
-CHANCES = (  # what might be in the way of the paper's similarity, one by one
+CHANCES = (  # changes that may help the paper's similarity, one by one
     _sgs("mean_l2", "linear", "bin"),
     _sgs("mean_l2", "linear_mean", "time"),
     *(
@@ -52,7 +52,7 @@ PATH = tuple(
     _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
-EQUAL = {"SIZE_PENALTY": "1e6", "WEIGHTED_HEAD": "False"}  # lengths differ by one map at most
+EQUAL = {"SIZE_PENALTY": "1e6", "WEIGHTED_HEAD": "False"}  # lengths differ by at most one map
 UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
 GRID, PRICED = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}
@@ -79,7 +79,7 @@ ADAPTIVE = tuple(
 )
 VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
 AT_SIX = tuple(v for v in (*PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE) if "[6]" in v.sgs.values())
-UNIFORM_OF = {  # names: uniform pooling to as many bins, or to the mean number
+UNIFORM_OF = {  # names: network -> uniform pooling to as many bins
     variant.name: uniform.name
     for variant in (*PATH, *RANDOM, *SEGMENTS, *ADAPTIVE)
     for uniform in UNIFORM
@@ -104,7 +104,7 @@ class Run:
         return "".join(letter if letter.isalnum() else "_" for letter in self.name)
 
     def pairs(self) -> dict[str, str]:
-        """Keys of the config and their values, weights that it starts from left out."""
+        """Return keys of the config and their values, without the initial weights."""
         sgs = {f"SGS.{key}": value for key, value in self.variant.sgs.items()}
         tuned = FINE_TUNING | {"TRAIN.CHECKPOINT_EPOCH_RESET": "True"} if self.start == TUNED else {}
         free = {"TRAIN.ENABLE": "False"} if self.start == FREE else {}
@@ -112,9 +112,11 @@ class Run:
 
 
 def runs_of(seed: int) -> list[Run]:
-    """All runs of a seed, the base that others start from before them."""
+    """Return all runs of a seed, the base before those that start from it."""
     tuned = [Run(TUNED, variant, seed) for variant in VARIANTS]
-    free = [Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)]  # thresholds come from training
+    free = [
+        Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)
+    ]  # adaptive ones need thresholds from training
     return [
         Run(SCRATCH, BASE, seed),
         *free,

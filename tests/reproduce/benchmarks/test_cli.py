@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from slowfast_atfr.analysis.timing import Figure
+from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.reproduce.benchmarks import cli as benchmarks
-from slowfast_atfr.reproduce.benchmarks.cli import BENCHMARKS, NETWORKS, main
+from slowfast_atfr.reproduce.benchmarks import layers
+from slowfast_atfr.reproduce.benchmarks.cli import BENCHMARKS, main
+from slowfast_atfr.reproduce.benchmarks.layers import NETWORKS
 from slowfast_atfr.utils.errors import RunError
 
 
@@ -42,17 +45,17 @@ def test_a_busy_machine_is_refused_unless_one_insists(quick, tmp_path, capsys, m
     assert main(tmp_path, ["quick"]) == 0
 
 
-def test_a_file_that_cannot_be_written_is_told_without_a_traceback(quick, tmp_path, capsys, monkeypatch):
+def test_a_file_that_cannot_be_written_is_reported_without_a_traceback(quick, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(benchmarks, "write_whole", full)
     assert main(tmp_path, ["quick", "--json", str(tmp_path / "figures.json")]) == 1
-    told = capsys.readouterr()
-    assert "figures.json: No space left on device" in told.err and "| nothing | 0.5 |" in told.out
+    message = capsys.readouterr()
+    assert "figures.json: No space left on device" in message.err and "| nothing | 0.5 |" in message.out
 
 
-def test_a_benchmark_that_fails_is_told_and_what_came_before_it_is_kept(quick, tmp_path, capsys, monkeypatch):
+def test_a_benchmark_that_fails_is_reported_and_what_came_before_it_is_kept(quick, tmp_path, capsys, monkeypatch):
     def fails(configs, **options):
         raise RunError("a process has ended")
 
@@ -74,24 +77,24 @@ def test_a_benchmark_that_fails_is_told_and_what_came_before_it_is_kept(quick, t
         (["quick", "--json", "/dev/null"], "'/dev/null' is a folder or a device; name a file"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_runs(quick, tmp_path, capsys, argv, message):
-    with pytest.raises(SystemExit) as told:
+def test_wrong_arguments_are_reported_before_anything_runs(quick, tmp_path, capsys, argv, message):
+    with pytest.raises(SystemExit) as end:
         main(tmp_path, argv)
-    assert told.value.code == 2 and message in capsys.readouterr().err
+    assert end.value.code == 2 and message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_packed_and_dense_run_the_same_network(repo, name):
-    cfg = benchmarks.load_cfg(str(repo / "configs" / NETWORKS[name][0]), ["DATA.TRAIN_CROP_SIZE", "32"])
+    cfg = load_cfg(str(repo / "configs" / NETWORKS[name][0]), ["DATA.TRAIN_CROP_SIZE", "32"])
     model = build_model(cfg).eval()
-    dense = benchmarks._behind_res2(model, cfg, 2, torch.device("cpu"))
+    dense = layers._after_res2(model, cfg, 2, torch.device("cpu"))
     seen = []
 
     def run(x):
         with torch.inference_mode():
-            seen.append((x, benchmarks._behind_sgs(model, x)))
+            seen.append((x, layers._after_sgs(model, x)))
 
-    figures = benchmarks._packed_over_dense(f"{name}, eval", run, dense, rounds=1, limit=0.6)
+    figures = layers._packed_over_dense(f"{name}, eval", run, dense, rounds=1, limit=0.6)
     assert len(figures) == 3 and all(np.isfinite(figure.median) for figure in figures)
     (_, of_dense), (equal, of_equal), (ragged, _), (longest, _) = seen[:4]
     assert isinstance(equal, PackedClips) and isinstance(ragged, PackedClips) and len(set(ragged.lengths)) == 2
@@ -105,5 +108,5 @@ def test_packed_and_dense_run_the_same_network(repo, name):
 def test_the_benchmarks_run_in_full(repo, name, capsys):
     assert main(repo / "configs", [name, "--rounds", "1", "--busy"]) == 0
     out = capsys.readouterr().out
-    told = {"models": ["Kinetics/X3D_S"], "export": ["SlowFast-8x8-R50 + SGS | moving"]}
-    assert any(words in out for words in told.get(name, [" at least ", " at most "]))
+    shown = {"models": ["Kinetics/X3D_S"], "export": ["SlowFast-8x8-R50 + SGS | moving"]}
+    assert any(words in out for words in shown.get(name, [" at least ", " at most "]))

@@ -1,4 +1,4 @@
-"""The one command for a GPU: what matters first comes first, lines are told at once, and what fails stops nothing."""
+"""The command for a GPU: important rows come first, lines are printed at once, and failures stop nothing."""
 
 import pytest
 import torch
@@ -23,14 +23,14 @@ def test_a_network_is_measured_in_every_way(repo, monkeypatch):
     monkeypatch.setattr(gpu_benchmark, "SUBJECTS", {"X3D-S": Subject("Kinetics/X3D_S.yaml", (2, 4), paper=("1", "2"))})
     monkeypatch.setattr(gpu_benchmark, "COMPILED", ())  # as it is, without a compiler
     lines = []
-    found = benchmark_all(repo / "configs", minutes=8, rounds=1, device=CPU, tell=lines.append, pairs=TINY)
+    found = benchmark_all(repo / "configs", minutes=8, rounds=1, device=CPU, emit=lines.append, pairs=TINY)
     assert len(found) == 1 + 4 * 3 and all(pair.first > 0 and pair.second > 0 for pair in found)
     assert len(lines) == 2 + len(found) and all(line.count("|") == 6 for line in lines)
     assert found[1].what == "X3D-S, float32, eager: inference, clips/s" and found[1].paper == "1"
     assert (found[2].first, found[2].paper) == (2, "2")
 
 
-def test_time_runs_out_and_failures_are_told(repo, monkeypatch):
+def test_time_runs_out_and_failures_are_reported(repo, monkeypatch):
     ended = []
 
     def failing():
@@ -45,7 +45,7 @@ def test_time_runs_out_and_failures_are_told(repo, monkeypatch):
     planned = [("fails", failing), ("works", last), ("late", failing)]
     monkeypatch.setattr(gpu_benchmark, "tasks", lambda *_: iter(planned))
     lines = []
-    found = benchmark_all(repo, minutes=1, rounds=1, device=CPU, tell=lines.append)
+    found = benchmark_all(repo, minutes=1, rounds=1, device=CPU, emit=lines.append)
     assert [pair.what for pair in found] == ["first", "second"] and ended == [1]
     assert lines[2:] == [
         "| first | 2 ms | 1 ms | 0.5 |  |",
@@ -64,7 +64,7 @@ def test_the_command_line_passes_the_minutes_on(tmp_path, monkeypatch, capsys):
     given = {}
     monkeypatch.setattr(benchmarks, "busy_share", lambda: 0.0)
     monkeypatch.setattr(
-        benchmarks, "benchmark_all", lambda configs, **told: given.update(told) or [Pair("x", 1.0, 2.0)]
+        benchmarks, "benchmark_all", lambda configs, **options: given.update(options) or [Pair("x", 1.0, 2.0)]
     )
     threads = torch.get_num_threads()
     assert benchmarks.main(tmp_path, ["all", "--minutes", "3"]) == 0

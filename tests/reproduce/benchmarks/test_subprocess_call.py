@@ -1,4 +1,4 @@
-"""A process of its own: what this one has set does not reach it, it makes every call, and its end is told."""
+"""A process of its own: what this one has set does not reach it, it makes every call, and its end is reported."""
 
 import json
 import os
@@ -22,8 +22,8 @@ def teller(file):
         built.write("once\n")
 
     def tell():
-        with open(file, "a", encoding="utf-8") as told:
-            told.write(f"{os.getpid()} {torch.get_num_threads()} {os.environ.get('THP_MEM_ALLOC_ENABLE')}\n")
+        with open(file, "a", encoding="utf-8") as log:
+            log.write(f"{os.getpid()} {torch.get_num_threads()} {os.environ.get('THP_MEM_ALLOC_ENABLE')}\n")
 
     return tell
 
@@ -34,7 +34,7 @@ def ender():
 
 def test_every_call_is_made_elsewhere_without_this_process_memory_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")
-    file = tmp_path / "told"
+    file = tmp_path / "log"
     with in_own_process(teller, file) as call:
         call()
         call()
@@ -49,8 +49,8 @@ def user_of_memory(file):
     def use():
         before = private_memory(os.getpid())
         torch.ones(25 * MIB)  # 100 MiB, free at once
-        with open(file, "a", encoding="utf-8") as told:
-            told.write(f"{private_memory(os.getpid()) - before}\n")
+        with open(file, "a", encoding="utf-8") as log:
+            log.write(f"{private_memory(os.getpid()) - before}\n")
 
     return use
 
@@ -58,7 +58,7 @@ def user_of_memory(file):
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 @pytest.mark.slow
 def test_it_hands_freed_memory_back_where_this_process_keeps_it(repo, tmp_path):
-    file = tmp_path / "told"
+    file = tmp_path / "log"
     code = (
         "from slowfast_atfr.reproduce.benchmarks.subprocess_call import in_own_process\n"
         "from slowfast_atfr.utils.env import keep_freed_memory\n"
@@ -73,6 +73,6 @@ def test_it_hands_freed_memory_back_where_this_process_keeps_it(repo, tmp_path):
     assert kept_here > 90 * MIB and kept_there < 10 * MIB
 
 
-def test_its_end_is_told():
-    with in_own_process(ender) as call, pytest.raises(RunError, match="measuring has ended; .* memory"):
+def test_its_end_is_reported():
+    with in_own_process(ender) as call, pytest.raises(RunError, match="benchmark has ended; .* memory"):
         call()

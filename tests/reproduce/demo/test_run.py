@@ -67,8 +67,8 @@ def test_both_networks_are_trained_tested_and_drawn_and_another_config_is_refuse
     assert "Holding something still" in capsys.readouterr().out and (tmp_path / "now_and_then.png").exists()
 
     assert run([*SMALL, "SGS.FEATURES", "mean", "TEST.BATCH_SIZE", "4"]) == 1
-    told = capsys.readouterr().err
-    assert "SGS.FEATURES was 'grid' and is 'mean'" in told and "TEST.BATCH_SIZE" not in told
+    message = capsys.readouterr().err
+    assert "SGS.FEATURES was 'grid' and is 'mean'" in message and "TEST.BATCH_SIZE" not in message
 
 
 def test_the_screen_has_a_line_for_each_epoch_and_all_warnings():

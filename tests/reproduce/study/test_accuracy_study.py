@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast_atfr.reproduce.study import accuracy_study
-from slowfast_atfr.reproduce.study.accuracy_study import main, read_results
+from slowfast_atfr.reproduce import runner
+from slowfast_atfr.reproduce.study.accuracy_study import main
 from slowfast_atfr.reproduce.study.control_similarities import random_order, register_controls
 from slowfast_atfr.reproduce.study.report import error_of_difference, standard_error, study_table
+from slowfast_atfr.reproduce.study.study_runs import Study, read_results
 from slowfast_atfr.reproduce.study.variants import FREE, SCRATCH, TUNED, VARIANTS, runs_of
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
 from slowfast_atfr.sgs.similarity import uniform_time
@@ -83,7 +84,7 @@ def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo, data, t
     assert runs[0].name == f"{SCRATCH}; base; seed 0"
     for run in runs_of(0):
         for pairs, epochs in (([], 60), (["SOLVER.MAX_EPOCH", "9"], 9)):
-            cfg = accuracy_study._config(repo / "configs", data, tmp_path, run, pairs)
+            cfg = Study(repo / "configs", data, tmp_path, tuple(pairs)).config(run)
             assert (epochs // 2 if run.start == TUNED else epochs) == cfg.SOLVER.MAX_EPOCH
             assert bool(run.variant.sgs) == cfg.SGS.ENABLE and (run.start != FREE) == cfg.TRAIN.ENABLE
 
@@ -91,13 +92,13 @@ def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo, data, t
 @pytest.mark.slow
 def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_path, capsys, monkeypatch):
     out, weights = tmp_path / "out", []
-    train = accuracy_study.train_and_test
+    train = runner.train_and_test
 
     def watched(cfg, rank):
         weights.append(cfg.TRAIN.CHECKPOINT_FILE_PATH)
         return train(cfg, rank)
 
-    monkeypatch.setattr(accuracy_study, "train_and_test", watched)
+    monkeypatch.setattr(runner, "train_and_test", watched)
     only = ["--data", str(data), "--out", str(out), "--seeds", "0", "--only", "fine-tuned; uniform pooling to 4"]
     assert main(repo / "configs", [*only, "--", *SMALL]) == 0
     assert weights[0] == "" and weights[1].endswith(
@@ -126,9 +127,7 @@ def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_p
 
 def test_no_run_starts_from_weights_of_another_recipe(repo, data, tmp_path, monkeypatch):
     out, started_from = tmp_path / "out", []
-    monkeypatch.setattr(
-        accuracy_study, "_train_and_tell", lambda cfg, *_: started_from.append(cfg.TRAIN.CHECKPOINT_FILE_PATH)
-    )
+    monkeypatch.setattr(Study, "train", lambda _, run, cfg, rank: started_from.append(cfg.TRAIN.CHECKPOINT_FILE_PATH))
     only = ["--data", str(data), "--out", str(out), "--seeds", "0", "--only", "fine-tuned; path to 6, linear_mean"]
     assert main(repo / "configs", [*only, "--", *SMALL]) == 0
     trained = Path(started_from[1])
@@ -143,13 +142,13 @@ def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights
     repo, data, tmp_path, monkeypatch, capsys
 ):
     out, trained = tmp_path / "out", []
-    lists = accuracy_study._lists(data)
+    lists = Study(repo / "configs", data, out, ()).lists
     line = {"data": "tiny", "lists": lists, "start": SCRATCH, "variant": "base", "frames": 8, "num_videos": 4.0}
     line |= {"top1_acc": 50.0, "gflops_per_clip": 1.0, "clips_per_second": 9.0}
     out.mkdir()
     done = [line | {"seed": 0, "pairs": SMALL}, line | {"seed": 1, "pairs": []}]
     (out / "results.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in done))
-    monkeypatch.setattr(accuracy_study, "_train_and_tell", lambda *args: trained.append(args[-2].name))
+    monkeypatch.setattr(Study, "train", lambda _, run, *args: trained.append(run.name))
     argv = ["--data", str(data), "--out", str(out), "--only", "fine-tuned; path to 6, linear_mean", "--seeds", "0"]
     assert main(repo / "configs", [*argv, "1", "--", *SMALL]) == 1 and not trained
     assert "with no pairs; give the same ones" in capsys.readouterr().err
@@ -158,7 +157,7 @@ def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights
     assert "is trained again" in capsys.readouterr().err
 
 
-def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
+def test_what_cannot_be_run_or_read_is_reported(repo, data, tmp_path, capsys):
     assert main(repo / "configs", ["--only", "nothing", "--out", str(tmp_path)]) == 1
     assert "no run has that in its name" in capsys.readouterr().err
     with pytest.raises(SystemExit):
@@ -167,9 +166,12 @@ def test_what_cannot_be_run_or_read_is_told(repo, data, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(repo / "configs", ["--data", str(tmp_path / "empty"), "--out", str(tmp_path)]) == 1
     assert "train.csv" in capsys.readouterr().err
-    for pair, told in ((["OUTPUT_DIR", "x"], "OUTPUT_DIR is the study's own"), (["NUM_SHARDS", "2"], "in one process")):
+    for pair, message in (
+        (["OUTPUT_DIR", "x"], "OUTPUT_DIR is set by the study"),
+        (["NUM_SHARDS", "2"], "in one process"),
+    ):
         assert main(repo / "configs", ["--data", str(data), "--out", str(tmp_path / "out"), "--", *SMALL, *pair]) == 1
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     (tmp_path / "results.jsonl").write_text("{}\n")
     assert main(repo / "configs", ["--out", str(tmp_path)]) == 1
     assert "results.jsonl, line 1 is not a result" in capsys.readouterr().err

@@ -74,9 +74,9 @@ SLOW = [pytest.param(tool, marks=pytest.mark.slow) for tool in ("reproduce_table
 
 @pytest.mark.parametrize("tool", ["run_splits", *SLOW])
 def test_a_series_of_runs_ends_within_seconds(repo, command, tmp_path, tool):
-    told = command(tool)
+    argv = command(tool)
     for _ in range(2):  # the second time it goes on from what the first one saved
-        status, output, seconds = signalled_when(told, is_training(tmp_path / "out"), repo)
+        status, output, seconds = signalled_when(argv, is_training(tmp_path / "out"), repo)
         assert status == EXIT_STATUS and "the run was told to end (SIGTERM)" in output, output[-3000:]
         assert seconds < WITHIN and "Traceback" not in output
     assert len(list((tmp_path / "out").rglob("checkpoints"))) == 1
@@ -95,12 +95,12 @@ def test_the_demo_ends_while_it_trains(repo, tmp_path, monkeypatch, capsys):
     def write(folder, write=demo.write_demo_dataset, **_):
         return write(folder, videos_per_class_train=1, videos_per_class_val=1)
 
-    def told(self, *args, log=TrainMeter.log_iter_stats):
+    def log_and_stop(self, *args, log=TrainMeter.log_iter_stats):
         os.kill(os.getpid(), signal.SIGTERM)
         return log(self, *args)
 
     monkeypatch.setattr(demo, "write_demo_dataset", write)
-    monkeypatch.setattr(TrainMeter, "log_iter_stats", told)
+    monkeypatch.setattr(TrainMeter, "log_iter_stats", log_and_stop)
     pairs = ["DATA_LOADER.NUM_WORKERS", "0", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TRAIN_JITTER_SCALES", "[32, 40]"]
     assert demo.run_demo(tmp_path / "demo", repo / "configs/Demo", pairs) == EXIT_STATUS
     assert "the run was told to end (SIGTERM)" in capsys.readouterr().err
