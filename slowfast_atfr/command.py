@@ -31,7 +31,9 @@ COMMANDS = {
     "train": Command("engine.cli", "train the network of a config, then test it (tools/run_net.py)", is_run=True),
     "test": Command("engine.cli", "test the network of a config, without training", "test_only", is_run=True),
     "predict": Command("engine.inference.predict_cli", "classify videos of your own (tools/predict.py)"),
-    "export": Command("engine.inference.export_cli", "write a trained network as a file that needs no Python (tools/export.py)"),
+    "export": Command(
+        "engine.inference.export_cli", "write a trained network as a file that needs no Python (tools/export.py)"
+    ),
     "visualize": Command("engine.inference.visualize_cli", "draw what SGS merges in a video (tools/visualize_sgs.py)"),
     "prepare": Command("prepare.cli", "make a downloaded data set ready to train on (tools/prepare_data.py)"),
     "reproduce": Command(
