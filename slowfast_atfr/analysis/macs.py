@@ -26,8 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_atfr.analysis.mac_rules import BY_DISPATCH, LAYERS, RULES
 from slowfast_atfr.models.attention import TemporalAttention
+from slowfast_atfr.models.convolution import FramesConv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
-from slowfast_atfr.models.resnet import FramesConv3d, ResBlock
+from slowfast_atfr.models.resnet import ResBlock
 from slowfast_atfr.packed import PackedClips, per_length
 from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.pathways import PathwaySGS

@@ -25,8 +25,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from slowfast_atfr.models.norm import Norm
-from slowfast_atfr.models.resnet import Clips
-from slowfast_atfr.packed import PackedClips, pack_dense, per_length, to_dense
+from slowfast_atfr.packed import Clips, PackedClips, pack_dense, per_length, to_dense
 
 
 def gather(maps: Tensor, scores: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_atfr.models.resnet import Clips, Norm
-from slowfast_atfr.packed import lengths_of, pack_dense, pad_lengths, shortest_native_clip, to_dense
+from slowfast_atfr.models.convolution import TemporalConv3d
+from slowfast_atfr.models.norm import Norm
+from slowfast_atfr.packed import Clips, lengths_of, pack_dense, pad_lengths
 from slowfast_atfr.utils.exporting import is_exporting
 
 
@@ -22,23 +23,14 @@ class FuseFastToSlow(nn.Module):
         super().__init__()
         self.pad = pad
         stride, padding = (alpha, 1, 1), (kernel // 2, 0, 0)
-        self.conv_f2s = nn.Conv3d(dim_fast, dim_fast * channel_ratio, (kernel, 1, 1), stride, padding, bias=False)
+        self.conv_f2s = TemporalConv3d(dim_fast, dim_fast * channel_ratio, (kernel, 1, 1), stride, padding, bias=False)
         self.bn = norm(dim_fast * channel_ratio)
         self.relu = nn.ReLU(inplace=inplace_relu)
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         slow, fast = pathways
-        fused = self.relu(self.bn(self._convolve(fast)))
+        fused = self.relu(self.bn(self.conv_f2s(fast)))
         return [concatenate_padded(slow, fused, where=self.pad), fast]
-
-    def _convolve(self, fast: Clips) -> Clips:
-        conv = self.conv_f2s
-        if is_exporting():
-            return conv(fast)
-        shortest = shortest_native_clip(conv.kernel_size[0], conv.stride[0], fast)
-        if isinstance(fast, Tensor) and fast.shape[2] < shortest:
-            return to_dense(conv(pack_dense(fast)))  # packed clips know a way round
-        return conv(fast)
 
 
 def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:

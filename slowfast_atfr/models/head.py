@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_atfr.models.resnet import Clips
-from slowfast_atfr.packed import weighted_by_size
+from slowfast_atfr.packed import Clips, weighted_by_size
 from slowfast_atfr.utils.exporting import is_exporting
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,29 +10,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import _get_current_function_mode_stack
 
+from slowfast_atfr.models.convolution import FramesConv3d, conv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
-from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames, with_one_gap
+from slowfast_atfr.packed import Clips, PackedClips, keep_apart, over_clips_frames, over_frames, with_one_gap
 from slowfast_atfr.packed.gapped import flat
-
-Clips = Tensor | PackedClips
-
-
-class FramesConv3d(nn.Conv3d):
-    """nn.Conv3d whose kernel sees a single frame, and which takes frames, (S, C, H, W), too."""
-
-    def forward(self, x: Clips) -> Clips:
-        if x.ndim != 4:
-            return super().forward(x)
-        weight, stride, padding, dilation = self.weight.squeeze(2), self.stride[1:], self.padding[1:], self.dilation[1:]
-        return conv2d_of_frames(x, weight, self.bias, stride, padding, dilation, self.groups)
-
-
-def _conv3d(dim_in: int, dim_out: int, kernel: tuple[int, int, int], **options: Any) -> nn.Conv3d:
-    """Without bias; of frames where the kernel is 1 in time."""
-    kind = FramesConv3d if kernel[0] == 1 else nn.Conv3d
-    return kind(dim_in, dim_out, kernel, bias=False, **options)
 
 
 class BottleneckTransform(nn.Sequential):
@@ -58,7 +40,7 @@ class BottleneckTransform(nn.Sequential):
         super().__init__()
         kernel_a, kernel_b = temporal_kernels or (block.temporal_kernel, 1)
         stride_a, stride_b = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
-        self.a = _conv3d(
+        self.a = conv3d(
             block.dim_in,
             block.dim_inner,
             (kernel_a, 1, 1),
@@ -67,7 +49,7 @@ class BottleneckTransform(nn.Sequential):
         )
         self.a_bn = norm(block.dim_inner)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
-        self.b = _conv3d(
+        self.b = conv3d(
             block.dim_inner,
             block.dim_inner,
             (kernel_b, 3, 3),
@@ -80,7 +62,7 @@ class BottleneckTransform(nn.Sequential):
         self.b_bn = norm(block.dim_inner)
         for name, layer in (behind_b or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
             self.add_module(name, layer)
-        self.c = _conv3d(block.dim_inner, block.dim_out, (1, 1, 1))
+        self.c = conv3d(block.dim_inner, block.dim_out, (1, 1, 1))
         self.c_bn = norm(block.dim_out)
 
     @property
@@ -154,11 +136,11 @@ class BasicTransform(nn.Module):
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         kernel, stride, padding = block.temporal_kernel, block.stride, (block.temporal_kernel // 2, 1, 1)
-        self.a = _conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), stride=(1, stride, stride), padding=padding)
+        self.a = conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), stride=(1, stride, stride), padding=padding)
         self.a_bn = norm(block.dim_out)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
         dilated = (block.dilation, block.dilation)
-        self.b = _conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated))
+        self.b = conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated))
         self.b_bn = norm(block.dim_out)
 
     @property
@@ -230,7 +212,7 @@ class ResBlock(nn.Module):
         super().__init__()
         if block.dim_in != block.dim_out or block.stride != 1:
             stride = (1, block.stride, block.stride)
-            self.branch1 = _conv3d(block.dim_in, block.dim_out, (1, 1, 1), stride=stride)
+            self.branch1 = conv3d(block.dim_in, block.dim_out, (1, 1, 1), stride=stride)
             self.branch1_bn = norm(block.dim_out)
         self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
         self.relu = nn.ReLU(inplace=inplace_relu)

@@ -14,16 +14,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast_atfr.config import ALL_STAGES, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
-from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
+from slowfast_atfr.models.borders import replicate_in_time
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.head import Head, ResNetBasicHead
 from slowfast_atfr.models.norm import Norm, norm_from
-from slowfast_atfr.models.resnet import Clips, ResBlock, ResStage
+from slowfast_atfr.models.resnet import ResBlock, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
-from slowfast_atfr.packed import PackedClips, pack_dense, shortest_native_clip, sizes_of, to_dense, with_sizes
+from slowfast_atfr.packed import Clips, PackedClips, pack_dense, sizes_of, to_dense, with_sizes
 from slowfast_atfr.sgs import sgs_after
 from slowfast_atfr.utils.exporting import is_exporting
 
@@ -74,7 +74,6 @@ class VideoResNet(nn.Module):
         self.last_sgs = max((1 + STAGES.index(stage) for stage in samplers), default=0)
         for stage in cfg.MODEL.REPLICATE_PAD_STAGES:
             self._replicate_pad(stage)
-        self.longest_kernels = [_longest_kernel(self, f".pathway{pathway}_") for pathway in range(num_pathways(cfg))]
         stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
         dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages that no sampler stands before
@@ -125,7 +124,7 @@ class VideoResNet(nn.Module):
         index = 1 + ALL_STAGES.index(stage)
         parts = [f"s{index - 1}_fuse", f"s{index}"]  # what leads to the stage belongs to it
         padded = replicate_in_time(nn.ModuleList(self._modules[part] for part in parts if part in self._modules))
-        if not any(isinstance(module, ReplicateConv3d) for module in padded.modules()):
+        if not any(getattr(module, "repeats_ends", False) for module in padded.modules()):
             raise ConfigError(
                 f"MODEL.REPLICATE_PAD_STAGES has {stage!r}, of which no convolution looks beyond the ends of a clip in "
                 "this network; leave it out"
@@ -135,7 +134,6 @@ class VideoResNet(nn.Module):
         x, sizes = pathways, [None] * len(pathways)
         if not is_exporting():  # an exported file chooses its own layout
             x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in x]
-            x = [pack_dense(clips) if self._is_short(pathway, clips) else clips for pathway, clips in enumerate(x)]
         for index in range(1, 6):
             x = self._run_stage(f"s{index}", x)
             if index == 2 and hasattr(self, "pathway0_pool"):
@@ -159,12 +157,6 @@ class VideoResNet(nn.Module):
         if torch.is_grad_enabled() or self.compiled is not None:
             return x
         return [to_dense(clips) if isinstance(clips, PackedClips) and clips.layout.is_even else clips for clips in x]
-
-    def _is_short(self, pathway: int, clips: Tensor) -> bool:
-        """Whether gradients of torch's own convolutions of so few frames are wrong; packed clips know a way round."""
-        pool = self.pathway0_pool.kernel_size[0] if hasattr(self, "pathway0_pool") else 1
-        shortest = shortest_native_clip(self.longest_kernels[pathway], 1, clips)
-        return torch.is_grad_enabled() and clips.shape[2] // pool < shortest
 
     def _run_stage(self, name: str, x: list[Clips]) -> list[Clips]:
         stage = run = self._modules[name]
@@ -193,12 +185,6 @@ class VideoResNet(nn.Module):
 def _with_sizes(clips: Clips, sizes: np.ndarray | None) -> Clips:
     """Dense clips packed again, with the sizes of their maps."""
     return clips if sizes is None or isinstance(clips, PackedClips) else with_sizes(pack_dense(clips), tuple(sizes))
-
-
-def _longest_kernel(model: nn.Module, part: str) -> int:
-    """Frames of the longest kernel among the convolutions whose name contains `part`."""
-    named = model.named_modules()
-    return max(conv.kernel_size[0] for name, conv in named if isinstance(conv, nn.Conv3d) and part in name)
 
 
 @MODEL_REGISTRY.register()

@@ -13,7 +13,7 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
     view_rules,
     views,
 )
-from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
+from slowfast_atfr.packed.clips import Clips, PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import (
     lengths_of,
     native,
@@ -29,11 +29,10 @@ from slowfast_atfr.packed.convert import (
 )
 from slowfast_atfr.packed.gapped import keep_apart, with_one_gap
 from slowfast_atfr.packed.lengthwise import run_lengthwise
-from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
 
 __all__ = [
+    "Clips",
     "PackedClips",
-    "conv2d_of_frames",
     "from_frames",
     "keep_apart",
     "lengths_of",
@@ -45,7 +44,6 @@ __all__ = [
     "pad_lengths",
     "per_length",
     "run_lengthwise",
-    "shortest_native_clip",
     "sizes_of",
     "to_dense",
     "to_frames",

@@ -157,6 +157,8 @@ def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
     return _unchecked(next(iter(leaves)), context)
 
 
+Clips = Tensor | PackedClips  # a dense (N, C, T, H, W), or clips of different lengths
+
 # torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
 pytree.register_pytree_node(PackedClips, flatten, unflatten)
 
@@ -205,16 +207,6 @@ def _joined(frames: Tensor) -> Tensor:
     if joined.stride() != packed_strides(joined.shape):  # dimensions of size one may carry any stride
         joined = frames.clone(memory_format=torch.contiguous_format).unsqueeze(0).permute(0, 4, 1, 2, 3)
     return joined
-
-
-def reshaped(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """x.reshape(sizes), but a batch of one keeps a batch stride with which torch's gradients are right.
-
-    `reshape` may give (1, C, H, W) strides (C, 1, W*C, C), with which `F.batch_norm` on CPUs returns wrong gradients.
-    """
-    if tuple(x.shape) == tuple(sizes):
-        return x
-    return (x.contiguous() if sizes[0] == 1 else x).reshape(sizes)
 
 
 def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from slowfast_atfr.packed import cpu_quirks
 from slowfast_atfr.packed.layout import Layout, Placement
-
-WIDE = 1024  # values of a frame, from which on a CPU adds up clips faster one by one
 
 
 def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
@@ -133,7 +132,7 @@ def _over_time(per_frame: Tensor, layout: Layout, op: str) -> Tensor:
     if layout.is_even:
         return getattr(per_frame.unflatten(0, (len(layout.lengths), -1)), op)(1)
     rows = per_frame.flatten(1)
-    if rows.device.type == "cpu" and rows.shape[1] >= WIDE:
+    if rows.device.type == "cpu" and rows.shape[1] >= cpu_quirks.WIDE_FRAME:
         per_clip = torch.stack([getattr(clip, op)(0) for clip in rows.split(layout.lengths)])
     else:
         per_clip = torch.segment_reduce(rows.contiguous(), op, offsets=layout.on(rows.device)[1], unsafe=True)

@@ -1,13 +1,13 @@
 """Convolutions and pools. Those that look across time never let a window of one clip reach a frame of another.
 
 - No look across time (kernel, stride 1, padding 0 in T): the frames are the batch of the 2-D function.
-- Clips of one length: the native function on the free (N, C, T, H, W) view.
-- Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
-- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`buffer_layout.py`), the native function runs
-  over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and those run as a
-  dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or is much faster.
-2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
-those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
+- Clips of one length: torch's function on the (N, C, T, H, W) view.
+- Large clips on a CPU: torch's function on one clip at a time; only the results are copied, into one tensor.
+- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames between them (`buffer_layout.py`),
+  torch's function runs over the buffer, and each clip's results are copied out. Or all clips are lengthened to the
+  longest and run as a dense batch, where that has no more windows than the buffer (short clips, kernels with a long
+  reach), or is much faster.
+Which of torch's functions runs on a CPU is decided in `cpu_quirks.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,17 +29,6 @@ from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.reduce import amax, mean
 
 Size = int | Sequence[int]
-
-LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each clip rather than copy it into a buffer
-# oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
-# 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
-# In half precision so is that of a kernel of 3 frames on clips of 2: parts of it are never written.
-LONG_KERNEL = 7
-HALF = (torch.bfloat16, torch.float16)
-FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
-# Below so many channels oneDNN's 2-D gradient of a kernel of 1x1 that steps over pixels overwrites memory (torch 2.13,
-# channels_last, from 4 channels on; the 3-D one is right).
-STEPS_FROM = 16
 
 
 def over_time(
@@ -77,7 +66,7 @@ def over_time(
         if x.layout.is_even:
             return x.with_frames(to_frames(op(to_dense(x), window.before))[0], x.layout.of(lengths_out))
         bytes_per_clip = x.joined.numel() * x.joined.element_size() / len(x)
-        if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
+        if fast_alone and x.device.type == "cpu" and bytes_per_clip >= cpu_quirks.LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
     longest = max(x.lengths)
@@ -124,59 +113,24 @@ def conv3d(
     if window.mixes_no_frames:
 
         def of_frames(frames: Tensor) -> Tensor:
-            return conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
+            return cpu_quirks.conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
 
         return over_frames(of_frames, input)
-    one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
-    fast_alone = (
-        groups > 1 or one_in_space or cpu_quirks.has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
-    )
-    if one_in_space:
 
-        def op(dense: Tensor, pad: int) -> Tensor:
-            size = dense.shape[3:]
-            if (
-                dense.device.type == "cpu"
-                and dense.shape[1] >= FEW_CHANNELS
-                and cpu_quirks.has_onednn(*dense.shape[:4])
-            ):
-                return F.conv3d(dense, weight, bias, stride, (pad, 0, 0), dilation, groups)
-            rows = dense.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)  # (n, C, T, H*W), a view
-            rows = F.conv2d(rows, weight.squeeze(4), bias, (stride[0], 1), (pad, 0), (dilation[0], 1), groups)
-            return rows.unflatten(3, size)
-    else:
+    def op(dense: Tensor, pad: int) -> Tensor:
+        return cpu_quirks.fast_conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-        def op(dense: Tensor, pad: int) -> Tensor:
-            return cpu_quirks.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
-
+    one_in_space = cpu_quirks.is_one_in_space(weight, stride, (0, *space))
+    onednn_alone = cpu_quirks.has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     return over_time(
         input,
         window,
         op,
         name="conv3d",
-        shortest_native=shortest_native_clip(kernel[0], stride[0], input),
-        fast_alone=fast_alone,
+        fast_alone=groups > 1 or one_in_space or onednn_alone,
         fast_from=0 if one_in_space else cpu_quirks.onednn_from(input, weight, groups),
         keeps_apart=groups == input.shape[1],
     )
-
-
-def conv2d_of_frames(
-    frames: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
-) -> Tensor:
-    """F.conv2d of (S, C, H, W) frames, channels_last."""
-    on_cpu, one_pixel = frames.device.type == "cpu", weight.shape[2:] == (1, 1) and padding == (0, 0)
-    if on_cpu and one_pixel and frames.shape[1] < STEPS_FROM:
-        frames, stride = frames[:, :, :: stride[0], :: stride[1]], 1  # oneDNN's own steps end in its gradient
-    return F.conv2d(frames, weight, bias, stride, padding, dilation, groups)
-
-
-def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:
-    """Frames that clips, dense or packed, must have for torch's own temporal convolution of them to be right."""
-    if clips.device.type != "cpu":
-        return 1
-    half = clips.dtype != torch.float64 and torch.is_autocast_enabled("cpu") or clips.dtype in HALF
-    return kernel + stride - 1 if kernel >= LONG_KERNEL or half else 1
 
 
 @handles(F.max_pool3d, torch.max_pool3d)
@@ -230,7 +184,7 @@ def avg_pool3d(
     kernel, padding = triple(kernel_size), triple(padding)
     stride = _stride_of(stride, kernel)
     rest = (ceil_mode, count_include_pad, divisor_override)
-    if input.dtype in HALF and input.device.type == "cpu":  # torch has none
+    if input.dtype in cpu_quirks.HALF and input.device.type == "cpu":  # torch has none
         return avg_pool3d(input.float(), kernel_size, stride, padding, *rest).to(input.dtype)
 
     def of_whole_clips(frame: Tensor) -> Tensor:

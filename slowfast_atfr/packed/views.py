@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, of_layout, reshaped, to_frames
+from slowfast_atfr.packed.clips import PackedClips, of_layout, to_frames
+from slowfast_atfr.packed.cpu_quirks import reshaped
 from slowfast_atfr.packed.dispatch import HANDLERS, handles, name_of, refusal
 from slowfast_atfr.packed.dispatch import REMEDY as REMEDY_PER_LENGTH
 from slowfast_atfr.packed.layout import Layout

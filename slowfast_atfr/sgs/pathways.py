@@ -2,8 +2,9 @@
 
 from torch import nn
 
+from slowfast_atfr.packed import Clips
 from slowfast_atfr.sgs.segment_sampler import sample_aligned
-from slowfast_atfr.sgs.temporal_sampler import Clips, TemporalSampler, sample_together
+from slowfast_atfr.sgs.temporal_sampler import TemporalSampler, sample_together
 
 
 class PathwaySGS(nn.Module):

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.packed import Clips
 from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.one_clip import block_of_length, members_of
 from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty, squared_distances
 from slowfast_atfr.sgs.temporal_sampler import (
-    Clips,
     Frames,
     Measured,
     TemporalSampler,

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import MAX_BINS, ConfigError
-from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, sizes_of, to_dense, to_frames, with_sizes
+from slowfast_atfr.packed import (
+    Clips,
+    from_frames,
+    pad_lengths,
+    sizes_of,
+    to_dense,
+    to_frames,
+    with_sizes,
+)
 from slowfast_atfr.packed.gather_scatter import place
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
@@ -17,7 +25,6 @@ from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.precision import full_precision_matmul
 from slowfast_atfr.utils.upload import upload
 
-Clips = Tensor | PackedClips
 NO_JIT = (
     "torch.jit.trace and torch.jit.script take no network with SGS, whose clips get shorter by what is in them; "
     "compile the stages before it, or run the model as it is"

@@ -319,13 +319,11 @@ def test_in_half_precision_a_kernel_longer_than_the_clip_has_the_whole_gradient(
     model = golden_fill(build_model(thin_cfg(config))).eval()
     conv, clips = model.s1.pathway0_stem.conv, moving_clips(3, 4)
     assert conv.kernel_size[0] > clips.shape[2]
-    found, seen = [], []
-    conv.register_forward_hook(lambda module, args, output: seen.append(isinstance(args[0], PackedClips)))
+    found = []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = model([clips])
         found.append(torch.autograd.grad(scores.float()[:, 0].log().sum(), conv.weight)[0])
-    assert seen == [False, True]  # packed clips know a way round
     assert torch.cosine_similarity(*(grad.flatten() for grad in found), dim=0) > 0.95
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from slowfast_atfr.packed.gather_scatter import WIDE, place, pool, spread, take
+from slowfast_atfr.packed.cpu_quirks import WIDE_FRAME
+from slowfast_atfr.packed.gather_scatter import place, pool, spread, take
 from slowfast_atfr.packed.layout import Layout, Placement, starts_of
 
 
@@ -67,9 +68,9 @@ def test_pools_of_clips_and_their_gradients(frames, lengths, op, inner):
 
 
 def test_wide_frames_are_added_up_alike():
-    frames, layout = torch.randn(6, 1, 1, WIDE, dtype=torch.float64), Layout((1, 3, 2))
+    frames, layout = torch.randn(6, 1, 1, WIDE_FRAME, dtype=torch.float64), Layout((1, 3, 2))
     for op in ("sum", "mean"):
-        narrow = pool(frames[..., : WIDE - 1], layout, (), op, torch.float64)
+        narrow = pool(frames[..., : WIDE_FRAME - 1], layout, (), op, torch.float64)
         torch.testing.assert_close(pool(frames, layout, (), op, torch.float64)[..., :-1], narrow)
 
 

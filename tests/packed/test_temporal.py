@@ -13,12 +13,16 @@ LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
 def way(request, monkeypatch):
     """The ways of running a function that looks across time; the size of the clips decides."""
     settings = {
-        "buffer": {"temporal.LARGE_CLIP": 2**40, "cpu_quirks.SLOWNESS": 0},
-        "dense batch": {"temporal.LARGE_CLIP": 2**40, "cpu_quirks.SLOWNESS": 2**40, "cpu_quirks.ONEDNN_FROM": 2**40},
-        "one clip after the other": {"temporal.LARGE_CLIP": 0, "cpu_quirks.ONEDNN_FROM": 0, "temporal.FEW_CHANNELS": 0},
+        "buffer": {"LARGE_CLIP": 2**40, "SLOWNESS": 0},
+        "dense batch": {"LARGE_CLIP": 2**40, "SLOWNESS": 2**40, "ONEDNN_FROM": 2**40},
+        "one clip after the other": {
+            "LARGE_CLIP": 0,
+            "ONEDNN_FROM": 0,
+            "FEW_CHANNELS": 0,
+        },
     }[request.param]
     for name, value in settings.items():
-        monkeypatch.setattr(f"slowfast_atfr.packed.{name}", value)
+        monkeypatch.setattr(f"slowfast_atfr.packed.cpu_quirks.{name}", value)
     return request.param
 
 

@@ -17,7 +17,7 @@ from slowfast_atfr.analysis.timing import Figure, busy_share, in_turn, machine, 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import PackedClips, pack, pack_dense
+from slowfast_atfr.packed import Clips, PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.benchmarks.data import benchmark_data
 from slowfast_atfr.reproduce.benchmarks.export import benchmark_export
 from slowfast_atfr.reproduce.benchmarks.gpu import benchmark_all
@@ -30,7 +30,6 @@ from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.files import write_whole
 
-Clips = Tensor | PackedClips
 NETWORKS = {  # name: (config, clips of a batch in evaluation, in training, target of half the frames over all)
     "X3D-S": ("Kinetics/X3D_S.yaml", 8, 4, 0.6),
     "Slow-8x8-R50": ("Kinetics/SLOW_8x8_R50.yaml", 8, 4, 0.6),
