@@ -20,7 +20,7 @@ class TemporalConv3d(nn.Conv3d):
         if not self.repeats_ends:
             return self.convolve(x, self.padding)
         if isinstance(x, PackedClips):
-            x = pack([_repeat_ends(clip, self.padding[0]) for clip in unpack(x)], multiple=x.multiple)
+            x = pack([_repeat_ends(clip, self.padding[0]) for clip in unpack(x)], round_to=x.round_to)
         else:
             x = _repeat_ends(x, self.padding[0])
         return self.convolve(x, (0, *self.padding[1:]))

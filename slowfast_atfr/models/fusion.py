@@ -38,8 +38,8 @@ def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
     if is_exporting():
         return _concatenate_clips(a, b, where)
     if isinstance(a, Tensor) != isinstance(b, Tensor):  # one of them has been sampled
-        multiple = (b if isinstance(a, Tensor) else a).multiple
-        a, b = (pack_dense(x, multiple=multiple) if isinstance(x, Tensor) else x for x in (a, b))
+        round_to = (b if isinstance(a, Tensor) else a).round_to
+        a, b = (pack_dense(x, round_to=round_to) if isinstance(x, Tensor) else x for x in (a, b))
     longest = tuple(max(pair) for pair in zip(lengths_of(a), lengths_of(b), strict=True))
     return torch.cat([pad_lengths(a, longest, where=where), pad_lengths(b, longest, where=where)], dim=1)
 

@@ -18,7 +18,7 @@ from slowfast_atfr.config import NORM_TYPES, ConfigError
 from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
 from slowfast_atfr.models.sync_norm import has_kernels, sync_batch_norm
 from slowfast_atfr.packed import PackedClips, from_frames, over_frames, to_frames
-from slowfast_atfr.packed.gapped import flat
+from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]
@@ -148,10 +148,10 @@ class CountedBatchNorm(_BatchNorm):
         self._check_input_dim(x)
         if self.group_size > 1:
             together = self._normalize_together
-            return over_frames(together, flat(x)) if isinstance(x, PackedClips) else together(x)
+            return over_frames(together, without_gaps(x)) if isinstance(x, PackedClips) else together(x)
         if isinstance(x, PackedClips):
             frames, lengths = to_frames(x)
-            return from_frames(self._normalize_apart(frames, lengths), lengths, multiple=x.multiple)
+            return from_frames(self._normalize_apart(frames, lengths), lengths, round_to=x.round_to)
         lengths = (1,) * len(x) if lengths is None else lengths
         return self._normalize_apart(x.movedim(1, -1), lengths).movedim(-1, 1)
 

@@ -14,8 +14,15 @@ from slowfast_atfr.models.convolution import FramesConv3d, conv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
-from slowfast_atfr.packed import Clips, PackedClips, keep_apart, over_clips_frames, over_frames, with_one_gap
-from slowfast_atfr.packed.gapped import flat
+from slowfast_atfr.packed import (
+    Clips,
+    PackedClips,
+    over_clips_frames,
+    over_frames,
+    with_equal_gaps,
+    with_gaps_if_faster,
+)
+from slowfast_atfr.packed.gapped import without_gaps
 
 
 class BottleneckTransform(nn.Sequential):
@@ -221,7 +228,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Clips) -> Clips:
         learns = self._learns_statistics()  # which are of clips, not of gaps
-        x = flat(x) if learns else keep_apart(x, self.branch2.gap)
+        x = without_gaps(x) if learns else with_gaps_if_faster(x, self.branch2.gap)
         if isinstance(x, PackedClips):
             stretches = self._stretches()
             if stretches:
@@ -253,9 +260,9 @@ class ResBlock(nn.Module):
         for stretch in stretches:
             factors = None
             if stretch.first is not None and not isinstance(stretch.first, SqueezeExcitation):
-                branch = flat(stretch.first(branch)) if learns else stretch.first(branch)
+                branch = without_gaps(stretch.first(branch)) if learns else stretch.first(branch)
             if stretch is last:
-                branch, x = with_one_gap(branch, x)
+                branch, x = with_equal_gaps(branch, x)
             if isinstance(stretch.first, SqueezeExcitation):
                 factors = over_clips_frames(branch, stretch.first.factors(branch))
             if stretch is last:

@@ -15,8 +15,8 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
 )
 from slowfast_atfr.packed.clips import Clips, PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import (
+    apply_framewise,
     lengths_of,
-    native,
     over_clips_frames,
     over_frames,
     pack_dense,
@@ -27,16 +27,16 @@ from slowfast_atfr.packed.convert import (
     weighted_by_size,
     with_sizes,
 )
-from slowfast_atfr.packed.gapped import keep_apart, with_one_gap
+from slowfast_atfr.packed.gapped import with_equal_gaps, with_gaps_if_faster
 from slowfast_atfr.packed.lengthwise import run_lengthwise
 
 __all__ = [
     "Clips",
     "PackedClips",
     "from_frames",
-    "keep_apart",
+    "with_gaps_if_faster",
     "lengths_of",
-    "native",
+    "apply_framewise",
     "over_clips_frames",
     "over_frames",
     "pack",
@@ -49,6 +49,6 @@ __all__ = [
     "to_frames",
     "unpack",
     "weighted_by_size",
-    "with_one_gap",
+    "with_equal_gaps",
     "with_sizes",
 ]

@@ -55,7 +55,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Slots:
+class BufferLayout:
     """A buffer of `total` frames: where each clip starts in it, and its result in the op's output."""
 
     starts: tuple[int, ...]
@@ -64,14 +64,14 @@ class Slots:
     total: int
 
 
-def slots(lengths: tuple[int, ...], window: Window, op: str, multiple: int = 1) -> Slots:
+def lay_out_buffer(lengths: tuple[int, ...], window: Window, op: str, round_to: int = 1) -> BufferLayout:
     """Place clips as tightly as the window allows.
 
     Args:
         lengths: frames of each clip.
         window: what the op does in time.
         op: its name, for the error.
-        multiple: the buffer's length is rounded up to a multiple of this.
+        round_to: the buffer's length is rounded up to a multiple of this.
     Raises:
         ValueError: if a clip is too short for one window.
     """
@@ -85,11 +85,11 @@ def slots(lengths: tuple[int, ...], window: Window, op: str, multiple: int = 1) 
         end = max(clip_end, last_window_end)
         earliest = max(clip_end, last_window_end - window.before, first + window.stride * length_out)
         first = _round_up(earliest, window.stride)
-    return Slots(
+    return BufferLayout(
         starts=tuple(first + window.before for first in firsts),
         starts_out=tuple(first // window.stride for first in firsts),
         lengths_out=lengths_out,
-        total=_round_up(end, multiple),
+        total=_round_up(end, round_to),
     )
 
 
@@ -101,5 +101,5 @@ def triple(size: int | None | Sequence[int | None]) -> tuple[int | None, ...]:
     return size * 3 if len(size) == 1 else size
 
 
-def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -9,7 +9,7 @@ The memory is that of (S, H, W, C) frames, S = sum(lengths). This layout is priv
 code uses `pack`, `unpack`, `per_length`, `to_frames` and their like.
 
 `Fn.apply(x)` of a `torch.autograd.Function` is the one call of which torch does not tell us, and it would lose the
-gradient: write `native(Fn.apply, x)`.
+gradient: write `apply_framewise(Fn.apply, x)`.
 """
 
 import functools
@@ -43,7 +43,7 @@ class PackedClips(Operators):
         joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
             takes a batch of one with another batch stride for a contiguous tensor.
         lengths: frames of each clip, all >= 1; their sum is S.
-        multiple: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
+        round_to: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
     layout: both, with the index tensors that are made of them; results of one layout share it.
     Raises:
         ValueError: if the lengths do not tile them, or the strides are others (`pack`, `from_frames` lay out).
@@ -51,7 +51,7 @@ class PackedClips(Operators):
 
     joined: Tensor
     lengths: tuple[int, ...]
-    multiple: int = field(default=1, kw_only=True)
+    round_to: int = field(default=1, kw_only=True)
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,9 +69,9 @@ class PackedClips(Operators):
                 f"joined clips of shape {shape} have strides {self.joined.stride()} where packed ones have "
                 f"{packed_strides(shape)}; pack and from_frames lay frames out"
             )
-        if type(self.multiple) is not int or self.multiple < 1:
-            raise ValueError(f"multiple must be an int >= 1, got {self.multiple!r}")
-        self.__dict__["layout"] = Layout(self.lengths, self.multiple)
+        if type(self.round_to) is not int or self.round_to < 1:
+            raise ValueError(f"round_to must be an int >= 1, got {self.round_to!r}")
+        self.__dict__["layout"] = Layout(self.lengths, self.round_to)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -101,7 +101,7 @@ class PackedClips(Operators):
     def dim(self) -> int:
         return 5
 
-    gap = 0  # frames between two clips; see SpacedClips
+    gap = 0  # frames between two clips; see GappedClips
     __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * x` to us
     ndim = property(dim)
     dtype = property(lambda self: self.rows.dtype)
@@ -119,10 +119,10 @@ class PackedClips(Operators):
 
     @property
     def rows(self) -> Tensor:
-        """What functions that mix no frames run on, (1, C, frames, H, W); see SpacedClips."""
+        """What functions that mix no frames run on, (1, C, frames, H, W); see GappedClips."""
         return self.joined
 
-    def like(self, rows: Tensor) -> "PackedClips":
+    def with_rows(self, rows: Tensor) -> "PackedClips":
         """These clips with other rows: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
         if rows is self.joined:
             return self
@@ -148,7 +148,7 @@ def flatten(x: PackedClips) -> tuple[list[Tensor], Layout]:
 
 def _unchecked(joined: Any, layout: Layout) -> PackedClips:
     x = object.__new__(PackedClips)
-    x.__dict__.update(joined=joined, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
+    x.__dict__.update(joined=joined, lengths=layout.lengths, round_to=layout.round_to, layout=layout)
     return x
 
 
@@ -170,7 +170,7 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
         x: packed clips, or a dense (N, C, T, H, W) whose clips all have T frames.
     Returns:
         (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d, or has
-        gaps (SpacedClips).
+        gaps (GappedClips).
     """
     if isinstance(x, PackedClips):
         return x.joined.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
@@ -179,7 +179,7 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
     return x.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous(), (x.shape[2],) * x.shape[0]
 
 
-def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) -> PackedClips:
+def from_frames(frames: Tensor, lengths: Sequence[int], *, round_to: int = 1) -> PackedClips:
     """Pack a row of frames: a view when they are contiguous.
 
     Args:
@@ -188,7 +188,7 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     Raises:
         ValueError: if the lengths do not tile the frames.
     """
-    return PackedClips(_joined(frames), tuple(int(length) for length in lengths), multiple=multiple)
+    return PackedClips(_joined(frames), tuple(int(length) for length in lengths), round_to=round_to)
 
 
 def of_layout(frames: Tensor, layout: Layout) -> PackedClips:
@@ -209,12 +209,12 @@ def _joined(frames: Tensor) -> Tensor:
     return joined
 
 
-def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
+def pack(clips: Sequence[Tensor], *, round_to: int = 1) -> PackedClips:
     """Lay clips of different lengths end to end.
 
     Args:
         clips: (C, T_i, H, W) each, T_i >= 1; C, H, W, dtype and device the same for all.
-        multiple: see PackedClips.
+        round_to: see PackedClips.
     Raises:
         ValueError: if there is no clip, or one differs from the first in more than its length.
     """
@@ -231,10 +231,10 @@ def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
                 f"{clip.device} and clip 0 is {tuple(clips[0].shape)} {clips[0].dtype} on {clips[0].device}"
             )
     frames = torch.cat([clip.permute(1, 2, 3, 0) for clip in clips])
-    return from_frames(frames, [clip.shape[1] for clip in clips], multiple=multiple)
+    return from_frames(frames, [clip.shape[1] for clip in clips], round_to=round_to)
 
 
 def unpack(x: Tensor | PackedClips) -> list[Tensor]:
-    """The clips of x, (C, T_i, H, W) each, as views (SpacedClips: copies); inverse of `pack`."""
+    """The clips of x, (C, T_i, H, W) each, as views (GappedClips: copies); inverse of `pack`."""
     frames, lengths = to_frames(x)
     return [clip.permute(3, 0, 1, 2) for clip in frames.split(lengths)]

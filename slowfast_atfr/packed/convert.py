@@ -11,8 +11,8 @@ from torch.overrides import handle_torch_function
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.dispatch import handles, name_of
-from slowfast_atfr.packed.gapped import flat, with_gaps, with_one_gap
-from slowfast_atfr.packed.gather_scatter import place, spread, take
+from slowfast_atfr.packed.gapped import layout_with_gaps, with_equal_gaps, without_gaps
+from slowfast_atfr.packed.gather_scatter import gather_clips, scatter_clips, spread
 from slowfast_atfr.packed.layout import Layout, starts_of
 
 
@@ -34,9 +34,9 @@ def to_dense(x: Tensor | PackedClips) -> Tensor:
     return _stacked(to_frames(x)[0], len(x))
 
 
-def pack_dense(x: Tensor, *, multiple: int = 1) -> PackedClips:
+def pack_dense(x: Tensor, *, round_to: int = 1) -> PackedClips:
     """Pack a dense (N, C, T, H, W): a view when it is channels_last_3d, else one copy."""
-    return from_frames(*to_frames(x), multiple=multiple)
+    return from_frames(*to_frames(x), round_to=round_to)
 
 
 def with_sizes(x: PackedClips, sizes: Sequence[float]) -> PackedClips:
@@ -47,7 +47,7 @@ def with_sizes(x: PackedClips, sizes: Sequence[float]) -> PackedClips:
     """
     if len(sizes) != sum(x.lengths):
         raise ValueError(f"{len(sizes)} sizes for {sum(x.lengths)} frames")
-    return x.with_frames(to_frames(x)[0], Layout(x.lengths, x.multiple, tuple(sizes)))
+    return x.with_frames(to_frames(x)[0], Layout(x.lengths, x.round_to, tuple(sizes)))
 
 
 def sizes_of(x: Tensor | PackedClips) -> np.ndarray | None:
@@ -64,7 +64,9 @@ def weighted_by_size(x: Tensor | PackedClips) -> Tensor | PackedClips:
     return x.with_frames(frames * x.layout.shares(frames.device).to(frames.dtype)[:, None, None, None])
 
 
-def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwargs: Any) -> Tensor | PackedClips:
+def apply_framewise(
+    fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwargs: Any
+) -> Tensor | PackedClips:
     """Apply a tensor function that mixes no frames (batch norm, an activation) as it is.
 
     Args:
@@ -73,20 +75,20 @@ def native(fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwa
     """
     if not isinstance(x, PackedClips):
         return fn(x, *args, **kwargs)
-    x = flat(x)
-    return x.like(fn(x.joined, *args, **kwargs))
+    x = without_gaps(x)
+    return x.with_rows(fn(x.joined, *args, **kwargs))
 
 
 def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:
     """Run a function of frames, (S, C, H, W) to (S, C', H', W'), on those of clips that have the same lengths."""
-    x, *others = with_one_gap(x, *others)
+    x, *others = with_equal_gaps(x, *others)
     frames = (clips.rows.transpose(1, 2).squeeze(0) for clips in (x, *others))
-    return x.like(op(*frames).unsqueeze(0).transpose(1, 2))
+    return x.with_rows(op(*frames).unsqueeze(0).transpose(1, 2))
 
 
 def over_clips_frames(x: PackedClips, entries: Tensor) -> Tensor:
     """(N, C, 1, 1, 1) entries of clips -> (S, C, 1, 1), for the frames that `over_frames` gives."""
-    return spread(entries.flatten(1), with_gaps(x))[:, :, None, None]
+    return spread(entries.flatten(1), layout_with_gaps(x))[:, :, None, None]
 
 
 def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "center") -> Tensor | PackedClips:
@@ -116,7 +118,7 @@ def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "c
         return F.pad(x, (0, 0, 0, 0, before[0], lengths[0] - old[0] - before[0]))
     x = x if isinstance(x, PackedClips) else pack_dense(x)
     starts = tuple(start + extra for start, extra in zip(starts_of(lengths), before, strict=True))
-    return x.with_frames(place(to_frames(x)[0], x.layout.placed(starts, sum(lengths))), x.layout.of(lengths))
+    return x.with_frames(scatter_clips(to_frames(x)[0], x.layout.placed(starts, sum(lengths))), x.layout.of(lengths))
 
 
 def per_length(
@@ -149,7 +151,7 @@ def _per_length(x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips)
     num_dims = set()
     for members, places in groups:
         length, num_clips = x.lengths[members[0]], len(members)
-        dense = [_stacked(take(frames, where), num_clips) for frames, where in zip(inputs, places, strict=True)]
+        dense = [_stacked(gather_clips(frames, where), num_clips) for frames, where in zip(inputs, places, strict=True)]
         result = fn(*dense)
         if not isinstance(result, Tensor) or result.ndim < 1 or len(result) != num_clips:
             got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
@@ -161,7 +163,7 @@ def _per_length(x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips)
     if len(num_dims) > 1:
         raise ValueError(f"fn returned tensors of {sorted(num_dims)} dimensions for clips of {x.lengths} frames")
     order = tuple(index for members, _ in groups for index in members)
-    entries = take(torch.cat(results), x.layout.from_groups(order, tuple(lengths_out)))
+    entries = gather_clips(torch.cat(results), x.layout.from_groups(order, tuple(lengths_out)))
     return x.with_frames(entries, x.layout.of(tuple(lengths_out))) if num_dims == {5} else entries
 
 

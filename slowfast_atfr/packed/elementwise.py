@@ -17,7 +17,7 @@ from torch import Tensor
 from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
-from slowfast_atfr.packed.gapped import apart, flat, with_gaps
+from slowfast_atfr.packed.gapped import layout_with_gaps, with_gaps, without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.ragged import RaggedLength
@@ -47,7 +47,7 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     """Run an elementwise torch function on arguments of which at least one is packed."""
     x = args[0] if args else None
     if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
-        return x.like(function(x.rows, **kwargs))  # the activations, without the search for operands
+        return x.with_rows(function(x.rows, **kwargs))  # the activations, without the search for operands
     packed = [value for value in (*args, *kwargs.values()) if isinstance(value, PackedClips)]
     x = max(packed, key=lambda clips: max(clips.lengths))
     if any(other.lengths != x.lengths and not _is_one_frame(other) for other in packed):
@@ -60,7 +60,7 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     whole = [clips for clips in packed if clips.lengths == x.lengths]
     x = args[0] if in_place else max(whole, key=lambda clips: clips.gap)
     operand = functools.partial(_operand, function, x)
-    result = x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    result = x.with_rows(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
     if len(whole) > 1 and any(clips.layout.sizes != x.layout.sizes for clips in whole):
         result.__dict__["layout"] = _common_layout(whole)
     return result
@@ -69,13 +69,13 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
 def _common_layout(clips: Sequence[PackedClips]) -> Layout:
     """That of operands whose sizes are known; without sizes where they disagree."""
     known = {x.layout.sizes: x.layout for x in clips if x.layout.sizes is not None}
-    return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].multiple)
+    return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].round_to)
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     """What stands for an argument in the native call on (1, C, S, H, W)."""
     if isinstance(value, PackedClips) and value.lengths == x.lengths:
-        return value.rows if value.gap == x.gap else apart(flat(value), x.gap).rows
+        return value.rows if value.gap == x.gap else with_gaps(without_gaps(value), x.gap).rows
     if isinstance(value, PackedClips):
         value = to_dense(value)
     if isinstance(value, RaggedLength):
@@ -86,7 +86,7 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     if len(shape) == 5 and shape[2] == 1 and shape[0] == 1:
         return value
     if len(shape) == 5 and shape[2] == 1 and shape[0] == len(x):
-        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
+        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), layout_with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
     raise refusal(
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",

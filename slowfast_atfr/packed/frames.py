@@ -62,7 +62,7 @@ def _picked(layout: Layout, op: str, choose: Callable[[int, int], Sequence[int]]
 def _layout_of(layout: Layout, lengths: tuple[int, ...], places: Sequence[int]) -> Layout:
     if layout.sizes is None:
         return layout.of(lengths)
-    return Layout(lengths, layout.multiple, tuple(layout.sizes[place] for place in places))
+    return Layout(lengths, layout.round_to, tuple(layout.sizes[place] for place in places))
 
 
 def join(clips: Sequence[PackedClips]) -> PackedClips:
@@ -83,6 +83,6 @@ def join(clips: Sequence[PackedClips]) -> PackedClips:
     if all(layout.sizes is not None for layout in layouts):
         row = tuple(chain.from_iterable(layout.sizes for layout in layouts))
         sizes = tuple(row[place] for place in places)
-    layout = Layout(lengths, layouts[0].multiple, sizes)
+    layout = Layout(lengths, layouts[0].round_to, sizes)
     row = torch.cat([to_frames(x)[0] for x in clips])
     return of_layout(row.index_select(0, Picked(places, layout).on(row.device)[0]), layout)

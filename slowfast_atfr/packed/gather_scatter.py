@@ -16,7 +16,7 @@ from slowfast_atfr.packed import cpu_quirks
 from slowfast_atfr.packed.layout import Layout, Placement
 
 
-def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
+def scatter_clips(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
     """Put clips into a longer row of frames; what no clip covers is `fill`.
 
     Args:
@@ -26,11 +26,11 @@ def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
     """
     if where.is_whole:
         return frames
-    return _run(_Place, _rows(frames), where, fill).view(where.total, *frames.shape[1:])
+    return _run(_Scatter, _rows(frames), where, fill).view(where.total, *frames.shape[1:])
 
 
-def take(frames: Tensor, where: Placement) -> Tensor:
-    """Get clips out of a row of frames; the inverse of `place`.
+def gather_clips(frames: Tensor, where: Placement) -> Tensor:
+    """Get clips out of a row of frames; the inverse of `scatter_clips`.
 
     Args:
         frames: (where.total, ...).
@@ -39,7 +39,7 @@ def take(frames: Tensor, where: Placement) -> Tensor:
     """
     if where.is_whole:
         return frames
-    return _run(_Take, _rows(frames), where).view(where.frames, *frames.shape[1:])
+    return _run(_Gather, _rows(frames), where).view(where.frames, *frames.shape[1:])
 
 
 def spread(entries: Tensor, layout: Layout) -> Tensor:
@@ -71,7 +71,7 @@ class _Nothing:
     """Stands in for the context of a function that has no backward pass."""
 
 
-class _Place(Function):
+class _Scatter(Function):
     """Returns no view of its own making, so that the result may be changed in place."""
 
     @staticmethod
@@ -83,11 +83,11 @@ class _Place(Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return _Take.apply(grad, ctx.where), None, None
+        return _Gather.apply(grad, ctx.where), None, None
 
 
-class _Take(Function):
-    """The inverse of _Place."""
+class _Gather(Function):
+    """The inverse of _Scatter."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, where: Placement) -> Tensor:
@@ -96,7 +96,7 @@ class _Take(Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return _Place.apply(grad, ctx.where, 0.0), None
+        return _Scatter.apply(grad, ctx.where, 0.0), None
 
 
 class _Spread(Function):
@@ -113,13 +113,13 @@ class _Spread(Function):
 class _Pool(Function):
     @staticmethod
     def forward(ctx, frames: Tensor, layout: Layout, inner: tuple[int, ...], op: str, dtype: torch.dtype) -> Tensor:
-        ctx.layout, ctx.op, ctx.like = layout, op, (frames.shape, frames.dtype)
+        ctx.layout, ctx.op, ctx.shape_and_dtype = layout, op, (frames.shape, frames.dtype)
         per_frame = getattr(frames, op)(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
         return _over_time(per_frame, layout, op)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        (shape, dtype), layout = ctx.like, ctx.layout
+        (shape, dtype), layout = ctx.shape_and_dtype, ctx.layout
         if ctx.op == "mean":
             _, _, lengths = layout.on(grad.device)
             values = shape[1:].numel() / grad.shape[1:].numel()  # of a frame, for each value of the result

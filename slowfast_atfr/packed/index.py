@@ -12,7 +12,7 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.frames import pick
-from slowfast_atfr.packed.gapped import flat
+from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
 from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
@@ -119,7 +119,7 @@ def setitem(input: PackedClips, index: Any, value: Any) -> None:
         not isinstance(entries[at], slice) or entries[at] != ALL for at in (0, 2)
     ):
         raise refusal("x[...] = y", EVERY)
-    whole = flat(input)
+    whole = without_gaps(input)
     inner = (entries[1], entries[3], entries[4])
     at = 2 - isinstance(entries[1], int)  # where T stands in x[index]
     ndim = 5 - sum(isinstance(entry, int) for entry in inner)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast_atfr.packed.buffer_layout import Window, slots
+from slowfast_atfr.packed.buffer_layout import Window, lay_out_buffer
 from slowfast_atfr.utils.upload import upload
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Steps:
     """Positions for a temporal op: of the clips in its buffer, and of the results in its output, or in a dense one."""
 
     def __init__(self, layout: "Layout", window: Window, op: str) -> None:
-        where = slots(layout.lengths, window, op, layout.multiple)
+        where = lay_out_buffer(layout.lengths, window, op, layout.round_to)
         self.before = Placement(layout.lengths, where.starts, where.total)
         self.lengths_out = where.lengths_out  # no layout, which might be the one that keeps these steps
         # what the op makes of the buffer's end may be longer than the last result
@@ -85,30 +85,30 @@ class Layout(Indices):
 
     Args:
         lengths: frames of each clip.
-        multiple: that buffers of temporal ops are rounded up to.
+        round_to: that buffers of temporal ops are rounded up to.
         sizes: frames of the video that each frame stands for, all clips end to end; None: one each. Layouts that differ
             in nothing else are equal.
 
     Its tensors: the clip of each frame; where each clip begins, and the last one ends; the lengths.
     """
 
-    def __init__(self, lengths: tuple[int, ...], multiple: int = 1, sizes: tuple[float, ...] | None = None) -> None:
+    def __init__(self, lengths: tuple[int, ...], round_to: int = 1, sizes: tuple[float, ...] | None = None) -> None:
         super().__init__()
-        self.lengths, self.multiple, self.sizes = lengths, multiple, sizes
+        self.lengths, self.round_to, self.sizes = lengths, round_to, sizes
         self.is_even = len(set(lengths)) == 1  # whether all clips have one length
         self._kept: dict[Hashable, Any] = {}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layout) and (self.lengths, self.multiple) == (other.lengths, other.multiple)
+        return isinstance(other, Layout) and (self.lengths, self.round_to) == (other.lengths, other.round_to)
 
     def __hash__(self) -> int:
-        return hash((self.lengths, self.multiple))
+        return hash((self.lengths, self.round_to))
 
     def __reduce__(self) -> tuple:
-        return Layout, (self.lengths, self.multiple, self.sizes)  # copies make their tensors anew
+        return Layout, (self.lengths, self.round_to, self.sizes)  # copies make their tensors anew
 
     def __repr__(self) -> str:
-        return f"Layout({self.lengths}, multiple={self.multiple})"
+        return f"Layout({self.lengths}, round_to={self.round_to})"
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         lengths = np.array(self.lengths, dtype=np.int64)
@@ -122,7 +122,7 @@ class Layout(Indices):
 
     def of(self, lengths: tuple[int, ...]) -> "Layout":
         """Return the layout of as many clips of other lengths, without sizes; itself if the lengths are its own."""
-        return self if lengths == self.lengths else self.keep(lengths, lambda: Layout(lengths, self.multiple))
+        return self if lengths == self.lengths else self.keep(lengths, lambda: Layout(lengths, self.round_to))
 
     def steps(self, window: Window, op: str) -> Steps:
         """Where clips stand in the buffer of an op that looks across time.

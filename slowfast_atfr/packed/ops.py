@@ -14,7 +14,7 @@ from torch import Tensor
 
 from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.convert import each_alone, native, per_length
+from slowfast_atfr.packed.convert import apply_framewise, each_alone, per_length
 from slowfast_atfr.packed.dispatch import SIZED, handles, refusal
 from slowfast_atfr.packed.elementwise import UNEQUAL, all_lengths
 from slowfast_atfr.packed.frames import join
@@ -22,13 +22,17 @@ from slowfast_atfr.packed.index import frame_dim
 from slowfast_atfr.packed.ragged import is_ragged, layout_of
 
 for _function in (F.prelu, F.channel_shuffle):
-    handles(_function)(partial(native, _function))
+    handles(_function)(partial(apply_framewise, _function))
 
 
 def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
     """In training over the frames of clips alone, not over what stands between them."""
     training = kwargs.get("training", args[4] if len(args) > 4 else False)
-    return native(function, input, *args, **kwargs) if training else input.like(function(input.rows, *args, **kwargs))
+    return (
+        apply_framewise(function, input, *args, **kwargs)
+        if training
+        else input.with_rows(function(input.rows, *args, **kwargs))
+    )
 
 
 for _function in (F.batch_norm, torch.batch_norm):
@@ -65,7 +69,7 @@ def instance_norm(
         remedy = "Build it with track_running_stats=False, or use batch norm"
         raise refusal("instance_norm", "would update its running statistics once per distinct length", remedy)
     if not use_input_stats:
-        return native(F.batch_norm, input, running_mean, running_var, weight, bias, False, momentum, eps)
+        return apply_framewise(F.batch_norm, input, running_mean, running_var, weight, bias, False, momentum, eps)
     return each_alone(F.group_norm, input, input.shape[1], weight, bias, eps)
 
 
@@ -88,7 +92,7 @@ def pad(input: PackedClips, pad: Sequence[int], mode: str = "constant", value: f
         raise refusal("pad", f"by {tuple(pad)} would add clips", "Pad channels, time and space only")
     if any(by_dim[4:6]):
         return each_alone(F.pad, input, pad, mode, value)
-    return native(F.pad, input, pad, mode, value)
+    return apply_framewise(F.pad, input, pad, mode, value)
 
 
 @handles(torch.hstack)
@@ -150,7 +154,7 @@ for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.ne
 
 @handles(Tensor.type)
 def type_(input: PackedClips, dtype: Any = None, non_blocking: bool = False) -> str | PackedClips:
-    return input.rows.type() if dtype is None else input.like(input.rows.type(dtype, non_blocking))
+    return input.rows.type() if dtype is None else input.with_rows(input.rows.type(dtype, non_blocking))
 
 
 def _of_rows(function: Callable, input: PackedClips) -> Any:

@@ -16,8 +16,8 @@ from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.dispatch import call, handles, refusal
-from slowfast_atfr.packed.gapped import frames_in_place
-from slowfast_atfr.packed.gather_scatter import exact_type, place, pool, take
+from slowfast_atfr.packed.gapped import frames_with_gaps
+from slowfast_atfr.packed.gather_scatter import exact_type, gather_clips, pool, scatter_clips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.views import View, squeeze
 
@@ -53,9 +53,9 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
     dtype = dtype or sum_type(op, x.dtype)
     exact = exact_type(torch.promote_types(x.dtype, dtype))
     if x.gap:  # frames are first made small, then the clips are taken out
-        frames, where = frames_in_place(x)
+        frames, where = frames_with_gaps(x)
         small = getattr(frames, op)(inner, keepdim=True, dtype=exact) if inner else frames.to(exact)
-        return _dense(pool(take(small, where), x.layout, (), op, exact).to(dtype), dims, keepdim)
+        return _dense(pool(gather_clips(small, where), x.layout, (), op, exact).to(dtype), dims, keepdim)
     return _dense(pool(to_frames(x)[0], x.layout, inner, op, exact).to(dtype), dims, keepdim)
 
 
@@ -95,7 +95,7 @@ def _stacked(x: PackedClips, frames: Tensor, largest: bool) -> Tensor:
     kind = torch.finfo if x.dtype.is_floating_point else torch.iinfo
     never = (-float("inf") if largest else float("inf")) if kind is torch.finfo else None
     never = (kind(x.dtype).min if largest else kind(x.dtype).max) if never is None else never
-    return place(frames, x.layout.stacked(), never).unflatten(0, (len(x), -1))
+    return scatter_clips(frames, x.layout.stacked(), never).unflatten(0, (len(x), -1))
 
 
 amax = partial(_extreme, True)

@@ -23,8 +23,8 @@ from slowfast_atfr.packed.buffer_layout import Window, triple
 from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
-from slowfast_atfr.packed.gapped import apart, can_stay_apart, clear, flat
-from slowfast_atfr.packed.gather_scatter import exact_type, place, take
+from slowfast_atfr.packed.gapped import can_keep_gaps, clear_gaps, with_gaps, without_gaps
+from slowfast_atfr.packed.gather_scatter import exact_type, gather_clips, scatter_clips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.reduce import amax, mean
 
@@ -41,7 +41,7 @@ def over_time(
     shortest_native: int = 1,
     fast_alone: bool = True,
     fast_from: int = 0,
-    keeps_apart: bool = False,
+    keeps_gaps: bool = False,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
 
@@ -52,15 +52,15 @@ def over_time(
         shortest_native: clips shorter than this go by the buffer even when all are of one length.
         fast_alone: whether the native function is fast on a batch of one clip.
         fast_from: frames from which it is fast on the buffer, which is a batch of one.
-        keeps_apart: whether the result may keep the gaps, since the function costs less than copies do.
+        keeps_gaps: whether the result may keep the gaps, since the function costs less than copies do.
     Raises:
         ValueError: if a clip is too short for one window.
     """
-    if keeps_apart and _stays_apart(x, window):
-        spaced = apart(x, window.before)
-        clear(spaced)
-        return spaced.like(op(spaced.rows, window.before))
-    x = flat(x)
+    if keeps_gaps and _keeps_gaps(x, window):
+        gapped = with_gaps(x, window.before)
+        clear_gaps(gapped)
+        return gapped.with_rows(op(gapped.rows, window.before))
+    x = without_gaps(x)
     if window.before == window.after and min(x.lengths) >= shortest_native:
         lengths_out = window.lengths_out(x.lengths, name)
         if x.layout.is_even:
@@ -71,20 +71,20 @@ def over_time(
     steps = x.layout.steps(window, name)
     longest = max(x.lengths)
     fits = steps.in_stack.total <= steps.after.total * (1 if steps.before.total >= fast_from else cpu_quirks.SLOWNESS)
-    if fits and not keeps_apart and window.before == window.after and longest >= shortest_native:
+    if fits and not keeps_gaps and window.before == window.after and longest >= shortest_native:
         stack, where = x.layout.stacked(), steps.in_stack
-        dense = place(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
+        dense = scatter_clips(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
         result, _ = to_frames(op(dense, window.before))
-        return x.with_frames(take(result, where), x.layout.of(steps.lengths_out))
-    buffer = place(to_frames(x)[0], steps.before, fill)
+        return x.with_frames(gather_clips(result, where), x.layout.of(steps.lengths_out))
+    buffer = scatter_clips(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    return x.with_frames(take(result, steps.after), x.layout.of(steps.lengths_out))
+    return x.with_frames(gather_clips(result, steps.after), x.layout.of(steps.lengths_out))
 
 
-def _stays_apart(x: PackedClips, window: Window) -> bool:
+def _keeps_gaps(x: PackedClips, window: Window) -> bool:
     """Whether clips can stand and stay in a buffer with gaps: where windows change no length."""
     keeps = window.stride == 1 and window.before == window.after and window.reach == 2 * window.before + 1
-    return keeps and can_stay_apart(x, window.before)
+    return keeps and can_keep_gaps(x, window.before)
 
 
 def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -129,7 +129,7 @@ def conv3d(
         name="conv3d",
         fast_alone=groups > 1 or one_in_space or onednn_alone,
         fast_from=0 if one_in_space else cpu_quirks.onednn_from(input, weight, groups),
-        keeps_apart=groups == input.shape[1],
+        keeps_gaps=groups == input.shape[1],
     )
 
 
@@ -148,15 +148,15 @@ def max_pool3d(
     if return_indices:
         raise refusal("max_pool3d", "with return_indices=True has no rule for packed clips", "Pool without indices")
     if _is_whole(kernel[0], input):
-        flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
+        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
         return over_frames(
-            lambda frames: F.max_pool2d(frames, *flat),
-            pack_dense(amax(input, 2, keepdim=True), multiple=input.multiple),
+            lambda frames: F.max_pool2d(frames, *in_space),
+            pack_dense(amax(input, 2, keepdim=True), round_to=input.round_to),
         )
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
-        flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
-        return over_frames(lambda frames: F.max_pool2d(frames, *flat), input)
+        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
+        return over_frames(lambda frames: F.max_pool2d(frames, *in_space), input)
     if ceil_mode:
         return each_alone(F.max_pool3d, input, kernel, stride, padding, dilation, True)
 
@@ -200,12 +200,12 @@ def avg_pool3d(
         kernel, stride = (max(input.lengths), *kernel[1:]), (1, *stride[1:])
     window = _pool_window("avg_pool3d", kernel, stride, padding, (1, 1, 1))
     if window.mixes_no_frames:
-        flat = (kernel[1:], stride[1:], padding[1:])
-        return over_frames(lambda frames: F.avg_pool2d(frames, *flat, *rest), input)
+        in_space = (kernel[1:], stride[1:], padding[1:])
+        return over_frames(lambda frames: F.avg_pool2d(frames, *in_space, *rest), input)
     if padding[0] == 0 and stride[0] in (1, kernel[0]) and divisor_override is None:
         if kernel[0] >= max(input.lengths):
             means = mean(input, 2, keepdim=True, dtype=exact_type(input.dtype))
-            return pack_dense(of_whole_clips(means), multiple=input.multiple)
+            return pack_dense(of_whole_clips(means), round_to=input.round_to)
         if kernel[0] > min(input.lengths):
             return per_length(input, of_one_length)
     if ceil_mode or (padding[0] > 0 and not count_include_pad):

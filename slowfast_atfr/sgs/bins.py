@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from slowfast_atfr.packed.gather_scatter import place, take
+from slowfast_atfr.packed.gather_scatter import gather_clips, scatter_clips
 from slowfast_atfr.packed.layout import Layout, Placement
 from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.utils.precision import full_precision_matmul
@@ -131,7 +131,7 @@ class AddUp(torch.autograd.Function):
         ctx.blocks, ctx.active, ctx.output = blocks, active, output
         if not _one_by_one(frames):
             with full_precision_matmul():
-                return take(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
+                return gather_clips(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
         out = frames.new_empty(active.frames, frames.shape[1])
         targets, filled = out.unbind(), set()
         bins, own_weights = _of_each_frame(weights, blocks.lengths, active.lengths, output)
@@ -163,10 +163,10 @@ class AddUp(torch.autograd.Function):
                 grad_weights = torch.zeros_like(weights)
                 grad_weights[block, output[block, time], time] = products
             return grad_weights, grad_frames, None, None, None
-        grads = place(grad, ctx.active).view(len(weights), -1, grad.shape[1])  # (N, B', M)
+        grads = scatter_clips(grad, ctx.active).view(len(weights), -1, grad.shape[1])  # (N, B', M)
         with full_precision_matmul():
             if wants_frames:
-                grad_frames = take(torch.bmm(weights.mT, grads).flatten(0, 1), ctx.blocks.stacked())
+                grad_frames = gather_clips(torch.bmm(weights.mT, grads).flatten(0, 1), ctx.blocks.stacked())
             if wants_weights:
                 grad_weights = torch.bmm(grads, _by_block(frames, ctx.blocks).mT)
         return grad_weights, grad_frames, None, None, None
@@ -174,7 +174,7 @@ class AddUp(torch.autograd.Function):
 
 def _by_block(frames: Tensor, blocks: Layout) -> Tensor:
     """(S, M) -> (N, T, M), zero where a block is shorter than the longest; a view where none is."""
-    return place(frames, blocks.stacked()).view(len(blocks.lengths), -1, frames.shape[1])
+    return scatter_clips(frames, blocks.stacked()).view(len(blocks.lengths), -1, frames.shape[1])
 
 
 def _one_by_one(frames: Tensor) -> bool:

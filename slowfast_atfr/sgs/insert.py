@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import PackedClips, native, run_lengthwise
+from slowfast_atfr.packed import PackedClips, apply_framewise, run_lengthwise
 from slowfast_atfr.sgs.channels import channels_of
 from slowfast_atfr.sgs.ends import warn_of_zeros
 from slowfast_atfr.sgs.sampler import SGS
@@ -31,7 +31,7 @@ class Framewise(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
-        return native(self.module, x)
+        return apply_framewise(self.module, x)
 
 
 def insert_sgs(
@@ -74,7 +74,7 @@ def insert_sgs(
             forward pass on the meta device, which computes nothing.
         clip: (C, T, H, W) of a clip for that pass; None tries usual sizes.
         framewise: types of modules that mix no frames but call a `torch.autograd.Function` themselves, which would lose
-            the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
+            the gradient; they are wrapped in `packed.apply_framewise`. pytorchvideo's Swish is known.
         lengthwise: types of modules that take the number of frames for an int, as TensorFlow's "same" padding does:
             they run once per distinct length, see `packed.run_lengthwise`.
         grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames, which logs a warning if

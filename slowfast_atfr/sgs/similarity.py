@@ -94,8 +94,8 @@ def mean_cosine(embeddings: Tensor, real: Tensor) -> Coordinates:
     """
     mean = _mean(embeddings, real)
     (unit, has_direction), (mean_unit, mean_has_direction) = _unit(embeddings), _unit(mean)
-    apart = _without_noise(unit - mean_unit, torch.ones_like(mean)).square().sum(dim=-1, keepdim=True) / 2
-    return Coordinates(torch.where(has_direction & mean_has_direction, apart, 1))
+    difference = _without_noise(unit - mean_unit, torch.ones_like(mean)).square().sum(dim=-1, keepdim=True) / 2
+    return Coordinates(torch.where(has_direction & mean_has_direction, difference, 1))
 
 
 @SIMILARITY_REGISTRY.register()
@@ -111,16 +111,18 @@ def mean_mahalanobis(embeddings: Tensor, real: Tensor) -> Coordinates:
         K = 1; a static block is at distance zero throughout.
     Source: the release of Fayyaz et al., CVPR 2021; shrinkage after Ledoit and Wolf, 2004.
     """
-    apart = _from_mean(embeddings, real)
-    unit = apart.detach().abs().amax(dim=(1, 2), keepdim=True)
-    apart = apart / torch.where(unit > 0, unit, 1)  # the distance has no unit, so this changes neither it nor its slope
-    num_dims = apart.shape[-1]
-    covariance = apart.mT @ apart / real.sum(1)[:, None, None]  # (N, L, L)
+    difference = _from_mean(embeddings, real)
+    unit = difference.detach().abs().amax(dim=(1, 2), keepdim=True)
+    difference = difference / torch.where(
+        unit > 0, unit, 1
+    )  # the distance has no unit, so this changes neither it nor its slope
+    num_dims = difference.shape[-1]
+    covariance = difference.mT @ difference / real.sum(1)[:, None, None]  # (N, L, L)
     spread = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     identity = torch.eye(num_dims, dtype=spread.dtype, device=spread.device)
     shrunk = (1 - SHRINKAGE) * covariance + torch.where(spread > 0, SHRINKAGE * spread, 1) * identity
     factor, _ = torch.linalg.cholesky_ex(shrunk)
-    white = torch.linalg.solve_triangular(factor, apart.mT, upper=False)  # (N, L, T)
+    white = torch.linalg.solve_triangular(factor, difference.mT, upper=False)  # (N, L, T)
     return Coordinates(white.mT.norm(dim=-1, keepdim=True))
 
 
@@ -227,8 +229,8 @@ def _mean(embeddings: Tensor, real: Tensor) -> Tensor:
 
 def _from_mean(embeddings: Tensor, real: Tensor) -> Tensor:
     """(N, T, L) difference from the mean, zero where no frame is."""
-    apart = _without_noise(embeddings - _mean(embeddings, real), _largest(embeddings))
-    return apart.masked_fill(~real[..., None], 0)
+    difference = _without_noise(embeddings - _mean(embeddings, real), _largest(embeddings))
+    return difference.masked_fill(~real[..., None], 0)
 
 
 def _largest(embeddings: Tensor) -> Tensor:

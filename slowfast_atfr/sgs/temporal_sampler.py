@@ -17,7 +17,7 @@ from slowfast_atfr.packed import (
     to_frames,
     with_sizes,
 )
-from slowfast_atfr.packed.gather_scatter import place
+from slowfast_atfr.packed.gather_scatter import scatter_clips
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
 from slowfast_atfr.sgs.one_clip import Grouped, add_up
@@ -192,7 +192,7 @@ class TemporalSampler(nn.Module):
             weights = self.weigh(measured, members).to(frames.dtype)
             active = Layout(plan.counts).stacked()
             added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, plan.output)
-        clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, multiple=self.pack_multiple)
+        clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, round_to=self.pack_multiple)
         if self.batching == "packed":
             return with_sizes(clips, group_sizes(plan, batch.block_layout.lengths, batch.sizes))
         return to_dense(pad_lengths(clips, [max(plan.lengths)] * len(plan.lengths), where="end"))
@@ -255,7 +255,7 @@ def group_sizes(plan: BinPlan, block_lengths: Sequence[int], sizes: np.ndarray |
 
 def as_rows(values: Tensor, layout: Layout) -> Tensor:
     """(S, L) of blocks end to end -> (N, T, L), zero where no frame is; a free view for equal lengths."""
-    return place(values, layout.stacked()).view(len(layout.lengths), max(layout.lengths), -1)
+    return scatter_clips(values, layout.stacked()).view(len(layout.lengths), max(layout.lengths), -1)
 
 
 def real_frames(layout: Layout) -> np.ndarray:

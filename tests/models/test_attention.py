@@ -128,8 +128,8 @@ def test_frames_in_another_order_come_out_in_that_order(layer):
 @pytest.mark.parametrize("lengths", [(5, 1, 5, 8), (4, 4), (3,)])
 def test_a_clip_does_not_feel_its_neighbours(layer, lengths):
     clips = [torch.randn(8, frames, 3, 3, dtype=torch.float64, requires_grad=True) for frames in lengths]
-    together = assert_each_as_alone(layer, clips, multiple=2)
-    assert lengths_of(together) == lengths and together.multiple == 2
+    together = assert_each_as_alone(layer, clips, round_to=2)
+    assert lengths_of(together) == lengths and together.round_to == 2
 
 
 def test_in_training_packed_clips_of_one_length_are_the_dense_batch(layer):

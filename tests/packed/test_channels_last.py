@@ -31,7 +31,7 @@ def between(op):
 
 
 def test_a_block_between_two_permutes(check_alone):
-    check_alone(ConvNeXtBlock(4).double(), LENGTHS, multiple=2)
+    check_alone(ConvNeXtBlock(4).double(), LENGTHS, round_to=2)
     check_alone(ConvNeXtBlock(4).double(), (3, 3))
 
 
@@ -50,7 +50,7 @@ def test_a_block_between_two_permutes(check_alone):
     ],
 )
 def test_what_may_stand_between_them(check_alone, op):
-    check_alone(between(op), LENGTHS, multiple=2)
+    check_alone(between(op), LENGTHS, round_to=2)
     check_alone(lambda x: torch.permute(op(torch.permute(x, (0, -3, -2, -1, 1))), [0, -1, 1, 2, 3]), LENGTHS)
 
 

@@ -27,7 +27,7 @@ def x(make_clips):
     ids=lambda module: type(module).__name__,
 )  # fmt: skip
 def test_activations(check_alone, module):
-    check_alone(module, LENGTHS, multiple=2)
+    check_alone(module, LENGTHS, round_to=2)
 
 
 UNARY = """relu relu6 hardtanh silu hardswish hardsigmoid leaky_relu elu selu celu gelu mish softplus softsign
@@ -105,7 +105,7 @@ def test_every_function_in_every_place_where_torch_has_it():
     ],
 )
 def test_arithmetic(check_alone, op):
-    check_alone(op, LENGTHS, multiple=3)
+    check_alone(op, LENGTHS, round_to=3)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def batch_norms(training):
 
 
 def test_batch_norm_in_eval(check_alone):
-    check_alone(batch_norms(training=False), LENGTHS, multiple=2)
+    check_alone(batch_norms(training=False), LENGTHS, round_to=2)
 
 
 def test_batch_norm_in_training_is_that_of_all_real_frames(make_clips):
@@ -66,7 +66,7 @@ def test_batch_norm_in_training_is_that_of_all_real_frames(make_clips):
     ids=repr,
 )
 def test_modules_that_treat_clips_alone(check_alone, module):
-    check_alone(module.double(), LENGTHS, multiple=2)
+    check_alone(module.double(), LENGTHS, round_to=2)
     check_alone(module.double(), (3, 3))
 
 
@@ -104,7 +104,7 @@ def test_other_names_of_the_same_functions(check_alone, op):
     ],
 )
 def test_channels_and_crops(check_alone, op):
-    check_alone(op, LENGTHS, multiple=2)
+    check_alone(op, LENGTHS, round_to=2)
 
 
 def test_new_tensors_are_ordinary_ones_of_the_same_type(x):

@@ -181,9 +181,9 @@ def test_small_clips_share_a_call_and_neighbours_of_one_length_do(make_clips, wa
     assert calls == ways[way]
 
 
-@pytest.mark.parametrize("multiple", [1, 4, 16])
+@pytest.mark.parametrize("round_to", [1, 4, 16])
 @pytest.mark.parametrize("way", ["buffer"], indirect=True)
-def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monkeypatch):
+def test_a_multiple_changes_the_buffer_and_no_result(check_alone, round_to, monkeypatch):
     buffers = []
 
     def spy(dense, *args):
@@ -192,11 +192,11 @@ def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monk
 
     monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
     conv = nn.Conv3d(4, 4, 3, padding=1).double()
-    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).joined, (3, 1, 5), multiple=multiple)
-    assert conv3d(x, conv.weight, padding=1).multiple == multiple
-    assert buffers == [-(-13 // multiple) * multiple]
+    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).joined, (3, 1, 5), round_to=round_to)
+    assert conv3d(x, conv.weight, padding=1).round_to == round_to
+    assert buffers == [-(-13 // round_to) * round_to]
     monkeypatch.undo()
-    check_alone(conv, (3, 1, 5), multiple=multiple)
+    check_alone(conv, (3, 1, 5), round_to=round_to)
 
 
 @pytest.mark.parametrize("frames", [5, 6, 7, 8])

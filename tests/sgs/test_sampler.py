@@ -303,7 +303,7 @@ def test_the_factor_of_the_straight_through_gradient_reaches_the_kernel():
 
 
 def test_the_multiple_leaves_with_the_clips():
-    assert SGS(6, pack_multiple=4)(torch.randn(2, 6, 8, 3, 3)).multiple == 4
+    assert SGS(6, pack_multiple=4)(torch.randn(2, 6, 8, 3, 3)).round_to == 4
 
 
 def test_products_run_in_full_precision(monkeypatch):
