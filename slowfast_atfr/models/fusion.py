@@ -1,4 +1,4 @@
-"""Lateral connection from the fast to the slow pathway, also where SGS has left them with different lengths."""
+"""Lateral connection from the fast to the slow pathway, also if SGS gives them different lengths."""
 
 import torch
 import torch.nn.functional as F
@@ -34,10 +34,10 @@ class FuseFastToSlow(nn.Module):
 
 
 def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
-    """Concatenate along the channels; of each clip the shorter one is zero padded in time (center, end)."""
+    """Concatenate along channels; for each clip the shorter pathway is zero padded in time (center, end)."""
     if is_exporting():
         return _concatenate_clips(a, b, where)
-    if isinstance(a, Tensor) != isinstance(b, Tensor):  # one of them has been sampled
+    if isinstance(a, Tensor) != isinstance(b, Tensor):  # only one has been sampled
         round_to = (b if isinstance(a, Tensor) else a).round_to
         a, b = (pack_dense(x, round_to=round_to) if isinstance(x, Tensor) else x for x in (a, b))
     longest = tuple(max(pair) for pair in zip(lengths_of(a), lengths_of(b), strict=True))
@@ -45,7 +45,7 @@ def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
 
 
 def _concatenate_clips(a: Tensor, b: Tensor, where: str) -> Tensor:
-    """One clip each, (1, C, T, H, W), whose T may be a symbol, as SGS leaves it while it is exported."""
+    """One clip each, (1, C, T, H, W), for export, where T may be a symbol after SGS."""
     known = not any(isinstance(x.shape[2], torch.SymInt) for x in (a, b))
     if known and a.shape[2] == b.shape[2]:
         return torch.cat([a, b], dim=1)

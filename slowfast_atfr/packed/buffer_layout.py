@@ -1,4 +1,4 @@
-"""Where clips stand in the buffer of an op that looks across time: integer arithmetic, no tensors.
+"""Where each clip starts in the buffer of an op that looks across time: integer arithmetic, no tensors.
 
 Clips of 3 and 2 frames, kernel 3, stride 2, padding 1 (x a frame, . a frame of padding, | the first frame of a window):
 
@@ -6,7 +6,7 @@ Clips of 3 and 2 frames, kernel 3, stride 2, padding 1 (x a frame, . a frame of 
     |   |   |            starts_out (0, 2), lengths_out (2, 1)
 
 Every clip's first window begins at a multiple of the stride, no window of one clip reaches a frame of another, and the
-op then runs over the whole buffer, with no padding in time of its own.
+op then runs over the whole buffer without padding in time.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Window:
         return self.kernel == self.stride == 1 and self.before == self.after == 0
 
     def lengths_out(self, lengths: Sequence[int], op: str) -> tuple[int, ...]:
-        """Frames of each clip behind the op.
+        """Frames of each clip after the op.
 
         Raises:
             ValueError: if a clip is too short for one window; names op, clip and length.
@@ -45,12 +45,12 @@ class Window:
                 raise ValueError(
                     f"{op}: clip {index} of {len(lengths)} has length {length}, but a kernel of {self.kernel} frames, "
                     f"dilation {self.dilation}, padding ({self.before}, {self.after}), needs {needed} frames. "
-                    "Keep more of them before this op, or lengthen the clips with pad_lengths(x, lengths)"
+                    "Keep more frames before this op, or lengthen the clips with pad_lengths(x, lengths)"
                 )
         return tuple((length - needed) // self.stride + 1 for length in lengths)
 
     def windows_in(self, frames: int) -> int:
-        """Windows of a row of frames that is not padded."""
+        """Windows in this many frames, without padding."""
         return (frames - self.reach) // self.stride + 1
 
 
@@ -69,8 +69,8 @@ def lay_out_buffer(lengths: tuple[int, ...], window: Window, op: str, round_to: 
 
     Args:
         lengths: frames of each clip.
-        window: what the op does in time.
-        op: its name, for the error.
+        window: of the op.
+        op: name of the op, for the error.
         round_to: the buffer's length is rounded up to a multiple of this.
     Raises:
         ValueError: if a clip is too short for one window.

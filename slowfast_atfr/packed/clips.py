@@ -1,14 +1,16 @@
 """Clips of different lengths in one batch, laid end to end: real frames only, no padding.
 
-`PackedClips` is no Tensor. Torch functions reach it through `__torch_function__` and the table of `dispatch.py`, Tensor
-methods and operators through the same table, so `nn.Conv3d`, `nn.BatchNorm3d`, `torch.cat`, `x + y` or `x.sigmoid()`
-take it as it is. A clip's result never depends on its neighbours, batch statistics in training excepted: those are the
-statistics of all real frames together. Whatever the table does not know is a TypeError, never a wrong answer.
+A frame is one time step of a clip: an input picture or a temporal feature map.
+
+`PackedClips` is not a Tensor. Torch functions, Tensor methods and operators reach it through `__torch_function__` and
+the table of `dispatch.py`, so `nn.Conv3d`, `nn.BatchNorm3d`, `torch.cat`, `x + y` or `x.sigmoid()` take it as it is. A
+clip's result does not depend on its neighbours, except for batch statistics in training, over all real frames. A
+function without an entry in the table raises a TypeError.
 
 The memory is that of (S, H, W, C) frames, S = sum(lengths). This layout is private to `slowfast_atfr.packed`: other
 code uses `pack`, `unpack`, `per_length`, `to_frames` and their like.
 
-`Fn.apply(x)` of a `torch.autograd.Function` is the one call of which torch does not tell us, and it would lose the
+`Fn.apply(x)` of a `torch.autograd.Function` bypasses `__torch_function__` and would lose the
 gradient: write `apply_framewise(Fn.apply, x)`.
 """
 
@@ -26,7 +28,7 @@ from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.operators import Operators, operator_of
 from slowfast_atfr.packed.ragged import RaggedLength
 
-FRAME_DIM = {1: 3, 3: 1, 4: 2}  # where C, H and W of (N, C, T, H, W) stand in (S, H, W, C)
+FRAME_DIM = {1: 3, 3: 1, 4: 2}  # dimensions C, H and W of (N, C, T, H, W) in (S, H, W, C)
 
 
 def packed_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -40,13 +42,13 @@ class PackedClips(Operators):
     """Clips of different lengths laid end to end along time.
 
     Args:
-        joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
-            takes a batch of one with another batch stride for a contiguous tensor.
+        joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d with this batch stride,
+            because torch takes a batch of one with another batch stride for a contiguous tensor.
         lengths: frames of each clip, all >= 1; their sum is S.
-        round_to: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
-    layout: both, with the index tensors that are made of them; results of one layout share it.
+        round_to: buffers of temporal ops are rounded up to a multiple of this (`SGS.PACK_MULTIPLE`).
+    layout: lengths and round_to, with the index tensors made from them; results of the same lengths share it.
     Raises:
-        ValueError: if the lengths do not tile them, or the strides are others (`pack`, `from_frames` lay out).
+        ValueError: if the lengths do not tile `joined`, or its strides differ (use `pack` or `from_frames`).
     """
 
     joined: Tensor
@@ -61,13 +63,13 @@ class PackedClips(Operators):
         tiled = len(shape) == 5 and shape[0] == 1 and sum(self.lengths) == shape[2] > 0
         if not tiled or any(length < 1 for length in self.lengths):
             raise ValueError(
-                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile clips of shape "
-                f"{shape}, which is to be (1, C, sum, H, W)"
+                f"lengths {self.lengths}, which must be >= 1 with sum {sum(self.lengths)}, do not tile clips of shape "
+                f"{shape}, which must be (1, C, sum, H, W)"
             )
         if self.joined.stride() != packed_strides(shape):
             raise ValueError(
-                f"joined clips of shape {shape} have strides {self.joined.stride()} where packed ones have "
-                f"{packed_strides(shape)}; pack and from_frames lay frames out"
+                f"joined clips of shape {shape} have strides {self.joined.stride()}, but packed clips have "
+                f"{packed_strides(shape)}; use pack or from_frames"
             )
         if type(self.round_to) is not int or self.round_to < 1:
             raise ValueError(f"round_to must be an int >= 1, got {self.round_to!r}")
@@ -78,7 +80,7 @@ class PackedClips(Operators):
         return call(func, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Callable:
-        """Tensor methods, by way of the table: `x.sigmoid()` works, `x.view(...)` is a TypeError with its remedy."""
+        """Tensor methods, by the table of handlers; one without a handler is a TypeError with its remedy."""
         method = getattr(Tensor, name, None)
         if name.startswith("_") or not callable(method):
             raise AttributeError(f"PackedClips has no attribute {name!r}. {REMEDY}.")
@@ -102,7 +104,7 @@ class PackedClips(Operators):
         return 5
 
     gap = 0  # frames between two clips; see GappedClips
-    __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * x` to us
+    __array_ufunc__ = None  # for `np.float64(2) * x`
     ndim = property(dim)
     dtype = property(lambda self: self.rows.dtype)
     device = property(lambda self: self.rows.device)
@@ -113,7 +115,7 @@ class PackedClips(Operators):
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
-        """(N, C, T, H, W), where T is a number for each clip, see RaggedLength."""
+        """(N, C, T, H, W), where T is one number per clip, see RaggedLength."""
         _, channels, _, height, width = self.rows.shape
         return len(self), channels, RaggedLength(self.lengths, self.layout, self.device), height, width
 
@@ -123,16 +125,16 @@ class PackedClips(Operators):
         return self.joined
 
     def with_rows(self, rows: Tensor) -> "PackedClips":
-        """These clips with other rows: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
+        """These clips with other rows: (1, C', S, H', W'), copied if their strides differ from packed clips'."""
         if rows is self.joined:
             return self
         fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.joined.shape[2]
         if fits and rows.stride() == packed_strides(rows.shape):
-            return _unchecked(rows, self.layout)  # the lengths are ours, which have been checked
+            return _unchecked(rows, self.layout)  # the lengths have been checked
         return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
 
     def with_frames(self, frames: Tensor, layout: Layout | None = None) -> "PackedClips":
-        """As many packed clips of other frames (S', H', W', C'): of these lengths, or those of a layout."""
+        """Packed clips of other frames (S', H', W', C'), with these lengths or those of a layout."""
         return of_layout(frames, layout or self.layout)
 
     def size(self, dim: int | None = None) -> Any:
@@ -159,15 +161,15 @@ def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
 
 Clips = Tensor | PackedClips  # a dense (N, C, T, H, W), or clips of different lengths
 
-# torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
+# torch.utils.checkpoint and FSDP find tensors by pytree, to keep the random state of their devices
 pytree.register_pytree_node(PackedClips, flatten, unflatten)
 
 
 def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
-    """The frames of all clips in a row, and the number of frames of each clip.
+    """The frames of all clips end to end, and the number of frames of each clip.
 
     Args:
-        x: packed clips, or a dense (N, C, T, H, W) whose clips all have T frames.
+        x: packed clips, or a dense (N, C, T, H, W).
     Returns:
         (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d, or has
         gaps (GappedClips).
@@ -180,7 +182,7 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def from_frames(frames: Tensor, lengths: Sequence[int], *, round_to: int = 1) -> PackedClips:
-    """Pack a row of frames: a view when they are contiguous.
+    """Pack frames of clips that are end to end: a view when they are contiguous.
 
     Args:
         frames: (S, H, W, C).

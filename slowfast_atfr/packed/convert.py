@@ -1,4 +1,4 @@
-"""Between packed and dense clips, and functions that run on either."""
+"""Conversion between packed and dense clips, and functions that take either."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +30,9 @@ def to_dense(x: Tensor | PackedClips) -> Tensor:
     if not isinstance(x, PackedClips):
         return x
     if not x.layout.is_even:
-        raise ValueError(f"clips of {x.lengths} frames make no dense tensor; pad_lengths(x, lengths) makes them equal")
+        raise ValueError(
+            f"clips of {x.lengths} frames do not form a dense tensor; pad_lengths(x, lengths) makes them equal"
+        )
     return _stacked(to_frames(x)[0], len(x))
 
 
@@ -43,7 +45,7 @@ def with_sizes(x: PackedClips, sizes: Sequence[float]) -> PackedClips:
     """Attach sizes to the frames of packed clips; operators that keep the lengths keep the sizes.
 
     Args:
-        sizes: (S,) > 0, frames of the video that each frame replaces, all clips end to end.
+        sizes: (S,) > 0, frames of the video that each frame represents, all clips end to end.
     """
     if len(sizes) != sum(x.lengths):
         raise ValueError(f"{len(sizes)} sizes for {sum(x.lengths)} frames")
@@ -51,13 +53,13 @@ def with_sizes(x: PackedClips, sizes: Sequence[float]) -> PackedClips:
 
 
 def sizes_of(x: Tensor | PackedClips) -> np.ndarray | None:
-    """(S,) frames of the video that each frame stands for, all clips end to end; None: one each, or not known."""
+    """(S,) frames of the video that each frame represents, all clips end to end; None: one each, or not known."""
     sizes = x.layout.sizes if isinstance(x, PackedClips) else None
     return None if sizes is None else np.array(sizes)
 
 
 def weighted_by_size(x: Tensor | PackedClips) -> Tensor | PackedClips:
-    """Frames times their share of the clip, so that the mean over time is that over the frames of the video."""
+    """Frames times their share of the clip, so that the mean over time weighs frames of the video equally."""
     if sizes_of(x) is None:
         return x
     frames, _ = to_frames(x)
@@ -67,11 +69,11 @@ def weighted_by_size(x: Tensor | PackedClips) -> Tensor | PackedClips:
 def apply_framewise(
     fn: Callable[..., Tensor], x: Tensor | PackedClips, *args: Any, **kwargs: Any
 ) -> Tensor | PackedClips:
-    """Apply a tensor function that mixes no frames (batch norm, an activation) as it is.
+    """Apply a tensor function that mixes no frames, such as batch norm or an activation, to all frames at once.
 
     Args:
-        fn: takes (N, C, T, H, W), which for packed clips is (1, C, S, H, W) with the frames of all clips in a row, and
-            *args, **kwargs; returns a tensor of the same N and T. It gets clips with gaps end to end, in a copy.
+        fn: takes (N, C, T, H, W), for packed clips (1, C, S, H, W) with the frames of all clips end to end, and *args,
+            **kwargs; returns a tensor of the same N and T.
     """
     if not isinstance(x, PackedClips):
         return fn(x, *args, **kwargs)
@@ -80,14 +82,14 @@ def apply_framewise(
 
 
 def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:
-    """Run a function of frames, (S, C, H, W) to (S, C', H', W'), on those of clips that have the same lengths."""
+    """Run a function of frames, (S, C, H, W) -> (S, C', H', W'), on packed clips of the same lengths."""
     x, *others = with_equal_gaps(x, *others)
     frames = (clips.rows.transpose(1, 2).squeeze(0) for clips in (x, *others))
     return x.with_rows(op(*frames).unsqueeze(0).transpose(1, 2))
 
 
 def over_clips_frames(x: PackedClips, entries: Tensor) -> Tensor:
-    """(N, C, 1, 1, 1) entries of clips -> (S, C, 1, 1), for the frames that `over_frames` gives."""
+    """(N, C, 1, 1, 1) entries of clips -> (S, C, 1, 1), for the frames of `over_frames`."""
     return spread(entries.flatten(1), layout_with_gaps(x))[:, :, None, None]
 
 
@@ -97,11 +99,11 @@ def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "c
     Args:
         x: packed clips, or a dense (N, C, T, H, W).
         lengths: one length per clip, at least the clip's own.
-        where: "center" pads both ends, the odd frame going to the end; "end" pads the end.
+        where: "center" pads both ends, an odd frame at the end; "end" pads the end.
     Returns:
         Packed clips of these lengths; a dense tensor for a dense x and one length for all; x itself if nothing changes.
     Raises:
-        ValueError: if a clip is longer than asked for, the number of lengths is not N, or `where` is neither.
+        ValueError: if a clip is longer than its new length, the number of lengths is not N, or `where` is neither.
     """
     lengths, old = tuple(int(length) for length in lengths), lengths_of(x)
     if where not in ("center", "end"):
@@ -124,13 +126,13 @@ def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "c
 def per_length(
     x: Tensor | PackedClips, fn: Callable[..., Tensor], *others: Tensor | PackedClips
 ) -> Tensor | PackedClips:
-    """Apply a function that treats every clip on its own, once per distinct length.
+    """Apply a function of each clip by itself, once per distinct length.
 
     Args:
-        x: packed clips; a dense x is simply handed to fn, and so are the others.
+        x: packed clips; a dense x is passed to fn as it is, and so are the others.
         fn: takes the n clips of one length as a dense (n, C, L, H, W), channels_last_3d; returns a tensor whose first
             dimension is n.
-        others: what else fn takes of each clip: packed clips, as many as x; their C, L, H and W may be others.
+        others: further arguments of fn: packed clips, as many as x; their C, L, H and W may differ.
     Returns:
         Packed clips in the order of x, if fn returns (n, C', L', H', W'); L' may differ between lengths.
         An ordinary tensor (N, ...), if fn returns (n, ...) with another number of dimensions.
@@ -139,7 +141,7 @@ def per_length(
     """
     if not isinstance(x, PackedClips):
         return fn(x, *others)
-    return handle_torch_function(per_length, (x,), x, fn, *others)  # so that a TorchFunctionMode may see it
+    return handle_torch_function(per_length, (x,), x, fn, *others)  # so that a TorchFunctionMode sees it
 
 
 @handles(per_length)
@@ -168,7 +170,7 @@ def _per_length(x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips)
 
 
 def each_alone(function: Callable[..., Tensor], x: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
-    """per_length of a torch function, whose errors say which clips it failed on."""
+    """`per_length` of a torch function, with errors that name the clips."""
 
     def named(dense: Tensor) -> Tensor:
         try:
@@ -182,5 +184,5 @@ def each_alone(function: Callable[..., Tensor], x: PackedClips, *args: Any, **kw
 
 
 def _stacked(frames: Tensor, num_clips: int) -> Tensor:
-    """(N*T, H, W, C) frames of clips of one length as (N, C, T, H, W), a view; strides as channels_last_3d has them."""
+    """(N*T, H, W, C) frames of clips of one length as (N, C, T, H, W), a channels_last_3d view."""
     return frames.unflatten(0, (num_clips, -1)).permute(0, 4, 1, 2, 3)

@@ -1,6 +1,6 @@
 """Faults and speed limits of torch's CPU kernels and oneDNN, and the functions that work around them.
 
-All were seen in torch 2.13.0. Each fault has a reproduction beside its rule, and tests/packed/test_cpu_quirks.py fails
+All were seen in torch 2.13.0. Each fault has a reproduction next to its rule, and tests/packed/test_cpu_quirks.py fails
 once torch no longer has it. `ONEDNN_MAX_CPU_ISA` in a reproduction is an environment variable: the fault depends on the
 instruction set, and a newer CPU shows it when restricted to an older one.
 """
@@ -15,7 +15,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from slowfast_atfr.packed.clips import Clips, PackedClips
 from slowfast_atfr.utils.exporting import is_exporting
 
-# Fault: a temporal kernel's weight gradient is wrong where no window lies within the clip.
+# Fault: a temporal kernel's weight gradient is wrong where no window is within the clip.
 #   x, w = torch.randn(2, 32, 6, 3, 3), torch.randn(64, 32, 7, 1, 1, requires_grad=True)
 #   F.conv3d(x, w, None, (2, 1, 1), (3, 0, 0)).square().sum().backward()         # w.grad: up to 1e30; 5 frames: crash
 # In half precision kernels of 3 frames have it, too: parts of the gradient are never written (AVX512_CORE, _BF16), and

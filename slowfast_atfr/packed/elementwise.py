@@ -2,7 +2,7 @@
 
 One rule for all of them. Packed operands must have equal lengths, or one frame in every clip. A dense operand may
 broadcast over clips and frames (0-d, (C, 1, 1, 1), (1, C, 1, 1, 1)), or hold one entry per clip, (N, C, 1, 1, 1), which
-is then spread over the clip's frames, as are clips of one frame and T of packed clips. Anything else is a TypeError.
+is then expanded to the clip's frames, as are clips of one frame and T of packed clips. Anything else is a TypeError.
 """
 
 import functools
@@ -44,7 +44,7 @@ NAMES = """
 
 
 def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
-    """Run an elementwise torch function on arguments of which at least one is packed."""
+    """Run an elementwise torch function with at least one packed argument."""
     x = args[0] if args else None
     if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
         return x.with_rows(function(x.rows, **kwargs))  # the activations, without the search for operands
@@ -67,13 +67,13 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
 
 
 def _common_layout(clips: Sequence[PackedClips]) -> Layout:
-    """That of operands whose sizes are known; without sizes where they disagree."""
+    """The layout of operands with sizes; without sizes where they disagree."""
     known = {x.layout.sizes: x.layout for x in clips if x.layout.sizes is not None}
     return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].round_to)
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
-    """What stands for an argument in the native call on (1, C, S, H, W)."""
+    """An argument as it is passed to torch's function of (1, C, S, H, W)."""
     if isinstance(value, PackedClips) and value.lengths == x.lengths:
         return value.rows if value.gap == x.gap else with_gaps(without_gaps(value), x.gap).rows
     if isinstance(value, PackedClips):
@@ -89,10 +89,10 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
         return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), layout_with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
     raise refusal(
         name_of(function),
-        f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
+        f"got a dense tensor of shape {tuple(value.shape)} together with {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
-        "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense; for a skip that begins before SGS, "
-        "put SGS before it branches off",
+        "slowfast_atfr.packed.pack_dense packs a dense batch; for a skip that begins before SGS, put SGS before it "
+        "branches off",
     )
 
 
@@ -114,8 +114,8 @@ def all_lengths(packed: Sequence[PackedClips]) -> str:
 
 
 UNEQUAL = (
-    "pad_lengths(x, lengths) brings them to equal lengths; where one is of before SGS, or of another pathway, put SGS "
-    "before both or after their fusion"
+    "pad_lengths(x, lengths) makes lengths equal; if one is from before SGS, or from another pathway, put SGS before "
+    "both or after their fusion"
 )
 
 for _name in NAMES.split():

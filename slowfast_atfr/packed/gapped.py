@@ -1,8 +1,8 @@
-"""Packed clips that keep the gaps of a temporal convolution between them: for inference, where copies cost the most.
+"""Packed clips that keep the gaps of a temporal convolution between them, for inference on a CPU.
 
-Thin networks whose every block looks across time would else copy all clips into a buffer with gaps and back at each
-block. What stands in the gaps means nothing: functions that mix no frames run over it, temporal convolutions clear it
-before they look, and all others take the clips out.
+Thin networks with a temporal convolution in every block would otherwise copy all clips into a buffer with gaps and back
+in each block. The gaps hold arbitrary values: functions that mix no frames run over them, temporal convolutions set
+them to zero first, and all others copy the clips out.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from slowfast_atfr.packed.clips import PackedClips, flatten, from_frames, packed
 from slowfast_atfr.packed.gather_scatter import gather_clips, scatter_clips
 from slowfast_atfr.packed.layout import Layout, Placement, starts_of
 
-MOST_GAPS = 0.5  # gaps beside the frames of clips, up to which to compute them is cheaper than copies
+MOST_GAPS = 0.5  # gap frames per frame of clips, up to which computing them costs less than copies
 
 
 class GappedClips(PackedClips):
     """Packed clips with `gap` frames between any two: (1, C, S + gap (N - 1), H, W) rows.
 
-    `joined`, and what `to_frames` and `unpack` make of it, are the clips end to end, but a copy: what is written there
-    is lost. Functions in place that the table knows write to the clips themselves.
+    `joined`, `to_frames` and `unpack` copy the clips end to end: what is written there is lost. In-place functions with
+    a handler write to the clips themselves.
 
     Args:
         rows: with the strides of joined clips.
         layout: of the clips, without the gaps.
-        gap: frames between two clips, of any content.
+        gap: frames between two clips, of any value.
     """
 
     def __init__(self, rows: Tensor, layout: Layout, gap: int) -> None:
@@ -62,22 +62,22 @@ def without_gaps(x: PackedClips) -> PackedClips:
 
 
 def with_equal_gaps(*clips: PackedClips) -> Sequence[PackedClips]:
-    """Clips whose frames stand alike: end to end where some have other gaps than the rest."""
+    """The clips if their gaps are equal, else all end to end."""
     return clips if len({x.gap for x in clips}) == 1 else [without_gaps(x) for x in clips]
 
 
 def with_gaps_if_faster(x: Tensor | PackedClips, gap: int) -> Tensor | PackedClips:
-    """Lay clips out for a block whose convolutions keep gaps, while they are thin; x itself where none would be kept.
+    """Put gaps between clips for a block whose convolutions keep them; x itself where that would not be faster.
 
     Args:
         x: packed clips; a dense x has one length.
-        gap: frames between two clips that the convolutions ask for.
+        gap: frames between two clips that the convolutions need.
     """
     return with_gaps(x, gap) if gap and isinstance(x, PackedClips) and can_keep_gaps(x, gap) else x
 
 
 def can_keep_gaps(x: PackedClips, gap: int) -> bool:
-    """Whether gaps are worth their frames: in inference on a CPU, for clips of several lengths, not too short."""
+    """Whether gaps cost less than copies: in inference on a CPU, for clips of several lengths, not too short."""
     if torch.is_grad_enabled() or x.device.type != "cpu" or x.round_to > 1 or x.layout.is_even:
         return False
     may_write = not x.requires_grad and x.rows.is_inference() == torch.is_inference_mode_enabled()  # into gaps
@@ -85,7 +85,7 @@ def can_keep_gaps(x: PackedClips, gap: int) -> bool:
 
 
 def with_gaps(x: PackedClips, gap: int) -> GappedClips:
-    """The clips with at least `gap` frames between them; x itself if there are."""
+    """The clips with at least `gap` frames between two; x itself if it has them."""
     if isinstance(x, GappedClips) and x.gap >= gap:
         return x
     rows = scatter_clips(to_frames(x)[0], _placement(x.layout, gap))
@@ -93,22 +93,22 @@ def with_gaps(x: PackedClips, gap: int) -> GappedClips:
 
 
 def frames_with_gaps(x: PackedClips) -> tuple[Tensor, Placement]:
-    """(frames, H, W, C) in which the clips stand, without a copy, and where they do."""
+    """(frames, H, W, C) with the gaps, as a view, and the placement of the clips in it."""
     return x.rows.permute(0, 2, 3, 4, 1).squeeze(0), _placement(x.layout, x.gap)
 
 
 def layout_with_gaps(x: PackedClips) -> Layout:
-    """That of the clips with the gaps that follow them."""
+    """The layout in which each clip includes the gap that follows it."""
     return x.layout.of((*(length + x.gap for length in x.lengths[:-1]), x.lengths[-1]))
 
 
 def clear_gaps(x: GappedClips) -> None:
-    """Make the gaps zero, in place: nobody reads them for anything else."""
+    """Set the gaps to zero, in place."""
     frames, where = frames_with_gaps(x)
     frames.index_fill_(0, where.on(frames.device)[2], 0)
 
 
 def _placement(layout: Layout, gap: int) -> Placement:
-    """Clips with `gap` frames between two."""
+    """The placement of clips with `gap` frames between two."""
     starts = starts_of(tuple(length + gap for length in layout.lengths))
     return layout.placed(starts, starts[-1] + layout.lengths[-1])

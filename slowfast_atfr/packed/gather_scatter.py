@@ -1,8 +1,8 @@
-"""Copies of whole clips between rows of frames, their sums, and their inverse: one call for any number of clips.
+"""Copy whole clips in and out of longer tensors of frames, sum them, and expand entries: one call for all clips.
 
 All run on (frames, values) matrices, since index operations on dimension 2 of (N, C, T, H, W) lose the memory format.
-The gradient of each is another of them. Sums run in a fixed order, so results repeat bit for bit, and a clip's own are
-added alone: what is not finite in one clip stays there.
+The gradient of each is another of them. Sums run in a fixed order, so results repeat bit for bit, and each clip is
+summed by itself: a NaN stays in its clip.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from slowfast_atfr.packed.layout import Layout, Placement
 
 
 def scatter_clips(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
-    """Put clips into a longer row of frames; what no clip covers is `fill`.
+    """Copy clips into a longer tensor of frames; what no clip covers is `fill`.
 
     Args:
         frames: (where.frames, ...), clip after clip.
@@ -30,7 +30,7 @@ def scatter_clips(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor
 
 
 def gather_clips(frames: Tensor, where: Placement) -> Tensor:
-    """Get clips out of a row of frames; the inverse of `scatter_clips`.
+    """Copy clips out of a longer tensor of frames; the inverse of `scatter_clips`.
 
     Args:
         frames: (where.total, ...).
@@ -43,18 +43,18 @@ def gather_clips(frames: Tensor, where: Placement) -> Tensor:
 
 
 def spread(entries: Tensor, layout: Layout) -> Tensor:
-    """(N, ...) entries of clips -> (S, ...), for every frame that of its clip."""
+    """(N, ...) entries of clips -> (S, ...), the entry of its clip for every frame."""
     return _run(_Spread, entries.flatten(1), layout).view(-1, *entries.shape[1:])
 
 
 def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: torch.dtype) -> Tensor:
-    """Sum or mean over the frames of each clip, and over other dimensions of them.
+    """Sum or mean over the frames of each clip, and over dimensions within them.
 
     Args:
         frames: (S, H, W, C).
-        inner: those dimensions, which are kept with size 1.
+        inner: dimensions within a frame, which are kept with size 1.
         op: "sum" or "mean".
-        dtype: that it is added up in, and of the result.
+        dtype: of the sums and the result.
     Returns:
         (N, H', W', C').
     """
@@ -62,17 +62,17 @@ def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: t
 
 
 def _run(function: type[Function], x: Tensor, *args: Any) -> Tensor:
-    """`function.apply`, without what it costs where no gradient is wanted."""
-    wants_grad = torch.is_grad_enabled() and x.requires_grad
-    return function.apply(x, *args) if wants_grad else function.forward(_Nothing(), x, *args)
+    """`function.apply`, without its overhead where no gradient is needed."""
+    needs_grad = torch.is_grad_enabled() and x.requires_grad
+    return function.apply(x, *args) if needs_grad else function.forward(_NoContext(), x, *args)
 
 
-class _Nothing:
-    """Stands in for the context of a function that has no backward pass."""
+class _NoContext:
+    """The context of a function without a backward pass."""
 
 
 class _Scatter(Function):
-    """Returns no view of its own making, so that the result may be changed in place."""
+    """Returns a new tensor, not a view of one, so that the result may be changed in place."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, where: Placement, fill: float) -> Tensor:
@@ -144,5 +144,5 @@ def _rows(frames: Tensor) -> Tensor:
 
 
 def exact_type(dtype: torch.dtype) -> torch.dtype:
-    """In which values of this type are added up."""
+    """The type in which values of this type are summed."""
     return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float64

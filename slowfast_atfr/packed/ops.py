@@ -1,6 +1,6 @@
 """What is neither elementwise, nor a reduction, nor a convolution or pool: norms, dropout, padding and channels.
 
-Functions that treat every clip on its own, but look across its frames, run once per distinct length.
+Functions of each clip by itself that look across its frames run once per distinct length.
 """
 
 import math
@@ -26,7 +26,7 @@ for _function in (F.prelu, F.channel_shuffle):
 
 
 def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
-    """In training over the frames of clips alone, not over what stands between them."""
+    """In training over the frames of clips only, without gaps."""
     training = kwargs.get("training", args[4] if len(args) > 4 else False)
     return (
         apply_framewise(function, input, *args, **kwargs)
@@ -44,7 +44,7 @@ for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.local_re
 
 @handles(F.interpolate)
 def interpolate(input: PackedClips, size: Any = None, *args: Any, **kwargs: Any) -> PackedClips:
-    """To frames of a number that may be each clip's own, such as the T of a skip connection."""
+    """To a size whose T may be one number per clip, such as that of a skip connection."""
     if not is_ragged(size):
         return each_alone(F.interpolate, input, size, *args, **kwargs)
     frames, *space = triple(size)
@@ -80,7 +80,7 @@ def glu(input: PackedClips, dim: int = -1) -> PackedClips:
 
 @handles(F.dropout3d, F.dropout2d)
 def dropout3d(input: PackedClips, p: float = 0.5, training: bool = True, inplace: bool = False) -> PackedClips:
-    """Drop whole channels of a clip: one mask per clip, for all of its frames."""
+    """Drop whole channels: one mask per clip, for all its frames."""
     mask = F.dropout(input.rows.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
     return input.mul_(mask) if inplace else input * mask
 
@@ -110,7 +110,7 @@ def cosine_similarity(x1: PackedClips, x2: Any, dim: int = 1, eps: float = 1e-8)
 def lp_pool3d(
     input: PackedClips, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> PackedClips:
-    """As torch has it: an average pool of powers."""
+    """As in torch: an average pool of powers."""
     means = F.avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return (means.sign() * means.abs().relu() * math.prod(triple(kernel_size))).pow(1.0 / norm_type)
 
@@ -137,12 +137,12 @@ def contiguous(input: PackedClips, memory_format: torch.memory_format = torch.co
 
 @handles(Tensor.is_contiguous)
 def is_contiguous(input: PackedClips, memory_format: torch.memory_format = torch.contiguous_format) -> bool:
-    """True: `view` takes them as they are, and `contiguous` leaves them so."""
+    """True: `view` needs no copy."""
     return True
 
 
 def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
-    """A tensor of x's type and device: an ordinary one, such as a mask of clips, or packed clips for a size with T."""
+    """A tensor of x's type and device; packed clips for a size with T."""
     if is_ragged(size) or any(map(is_ragged, (*size, *kwargs.values()))):
         return SIZED[function](function, input.rows, *size, **kwargs)
     return function(input.rows, *size, **kwargs)

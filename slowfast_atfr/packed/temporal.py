@@ -46,13 +46,13 @@ def over_time(
     """Run a function with a temporal window on every clip as if it were alone.
 
     Args:
-        op: (dense (n, C, T, H, W), padding in T) -> (n, C', T', H', W'), the native function.
+        op: (dense (n, C, T, H, W), padding in T) -> (n, C', T', H', W'), torch's function.
         name: of the op, for errors.
-        fill: what the padding and the gaps between clips hold.
-        shortest_native: clips shorter than this go by the buffer even when all are of one length.
-        fast_alone: whether the native function is fast on a batch of one clip.
-        fast_from: frames from which it is fast on the buffer, which is a batch of one.
-        keeps_gaps: whether the result may keep the gaps, since the function costs less than copies do.
+        fill: value of the padding and of the gaps between clips.
+        shortest_native: clips shorter than this go through the buffer even if all have one length.
+        fast_alone: whether op is fast on a batch of one clip.
+        fast_from: frames from which op is fast on the buffer, which is a batch of one.
+        keeps_gaps: whether the result may keep the gaps, since op costs less than copies.
     Raises:
         ValueError: if a clip is too short for one window.
     """
@@ -82,13 +82,13 @@ def over_time(
 
 
 def _keeps_gaps(x: PackedClips, window: Window) -> bool:
-    """Whether clips can stand and stay in a buffer with gaps: where windows change no length."""
+    """Whether the result can keep gaps: where windows change no length."""
     keeps = window.stride == 1 and window.before == window.after and window.reach == 2 * window.before + 1
     return keeps and can_keep_gaps(x, window.before)
 
 
 def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """(S', H', W', C') results of all clips; neighbours of one length go together."""
+    """(S', H', W', C') results of all clips; neighbours of one length share a call."""
     runs = [(length, len(list(run))) for length, run in groupby(x.lengths)]
     parts = to_frames(x)[0].split([length * count for length, count in runs])
     clips = [part.unflatten(0, (count, length)) for part, (length, count) in zip(parts, runs, strict=True)]
@@ -176,15 +176,15 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> PackedClips:
-    """The pool of a head, whose kernel covers every clip, is the mean over the clip's own frames: clips of one frame.
+    """A kernel that covers a whole clip, such as a head's, averages the clip's own frames: one frame per clip.
 
-    So is that of a clip shorter than the kernel beside longer ones, which keep their windows. A clip shorter than the
-    kernel, but not with its padding, gets the padded average. Alone, torch refuses to compute either.
+    Longer clips in the same batch keep their windows. A clip shorter than the kernel, but not with its padding, gets
+    the padded average. torch raises for either clip alone.
     """
     kernel, padding = triple(kernel_size), triple(padding)
     stride = _stride_of(stride, kernel)
     rest = (ceil_mode, count_include_pad, divisor_override)
-    if input.dtype in cpu_quirks.HALF and input.device.type == "cpu":  # torch has none
+    if input.dtype in cpu_quirks.HALF and input.device.type == "cpu":  # torch has no kernel
         return avg_pool3d(input.float(), kernel_size, stride, padding, *rest).to(input.dtype)
 
     def of_whole_clips(frame: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ def avg_pool3d(
 
 
 def _stride_of(stride: Size | None, kernel: tuple) -> tuple:
-    """An empty one is the kernel; where that covers whole clips there is one window."""
+    """No stride is the kernel; 1 where the kernel covers whole clips."""
     stride = triple(stride) if stride or isinstance(stride, RaggedLength) else kernel
     return tuple(1 if isinstance(step, RaggedLength) else step for step in stride)
 
@@ -238,11 +238,11 @@ def _pool_window(op: str, kernel: tuple, stride: tuple, padding: tuple, dilation
     return Window(kernel[0], stride[0], padding[0], padding[0], dilation[0])
 
 
-@lru_cache(maxsize=512)  # a network has few, and asks for them at every step
+@lru_cache(maxsize=512)  # a network has few, and needs them at every step
 def _conv_geometry(
     kernel: tuple, stride: tuple, padding: tuple | str, dilation: tuple
 ) -> tuple[Window, tuple[int, int], tuple[int, int]]:
-    """The window in time, the padding in space, and what "same" adds at the end of H and W for even kernels."""
+    """The window in time, the padding in space, and the extra padding of "same" at the end of H and W."""
     if padding == "same":
         if stride != (1, 1, 1):
             raise ValueError(f"conv3d: padding 'same' needs stride 1, got {stride}")

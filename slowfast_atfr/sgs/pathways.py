@@ -12,7 +12,7 @@ class PathwaySGS(nn.Module):
 
     Args:
         samplers: by pathway.
-        label: what errors call the layer.
+        label: of the layer, for errors.
         aligned: whether the slow and the fast pathway (0 and 1) are cut at the same times, see `sample_aligned`.
     """
 

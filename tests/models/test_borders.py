@@ -130,7 +130,9 @@ def test_behind_zeros_it_goes_on_with_more(still, config):
     ("config", "stage"), [("SLOW_8x8_R50", "conv1"), ("SLOW_8x8_R50", "res2"), ("C2D_8x8_R50", "res5")]
 )
 def test_a_stage_on_which_it_has_no_effect_is_refused(thin_cfg, config, stage):
-    with pytest.raises(ConfigError, match=f"MODEL.REPLICATE_PAD_STAGES has '{stage}', of which no convolution looks"):
+    with pytest.raises(
+        ConfigError, match=f"MODEL.REPLICATE_PAD_STAGES has '{stage}', which has no convolution that pads"
+    ):
         build_model(thin_cfg(f"Kinetics/{config}.yaml", "MODEL.REPLICATE_PAD_STAGES", f"[{stage}]"))
 
 

@@ -83,7 +83,7 @@ def test_no_memory_moves(make_clips):
         (lambda x: nn.LayerNorm([2, 5, 5, 4]).double()(x), "over the last dimension of View.* mixes frames"),
         (lambda x: x.softmax(0), "softmax over dimension 0 of View.* mixes clips"),
         (lambda x: x.mean(0, keepdim=True), "mixes clips"),
-        (lambda x: x + x.permute(0, 4, 1, 2, 3), "got packed clips beside View"),
+        (lambda x: x + x.permute(0, 4, 1, 2, 3), "got packed clips together with View"),
         (lambda x: x * torch.ones(5, 1).double(), ""),
         (lambda x: x * torch.ones(5, 1, 1, 1).double(), "got a tensor of shape"),
     ],

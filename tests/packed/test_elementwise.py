@@ -218,7 +218,7 @@ def test_other_operands_are_refused(x, shape):
     operand = torch.ones(shape, dtype=torch.float64)
     for op in (lambda: x * operand, lambda: operand + x, lambda: torch.maximum(x, operand)):
         with pytest.raises(
-            TypeError, match=r"got a dense tensor of shape \(.* beside 4 packed clips of \(2, 5, 1, 5\)"
+            TypeError, match=r"got a dense tensor of shape \(.* together with 4 packed clips of \(2, 5, 1, 5\)"
         ):
             op()
 

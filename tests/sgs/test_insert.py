@@ -181,15 +181,13 @@ def test_what_needs_the_number_of_frames_is_refused_and_runs_once_per_length():
 def test_wrong_channels_are_told_at_the_first_forward():
     for after in ("layer1", "layer1.0"):
         model = insert_sgs(VideoResNet(conv), after, channels=64)
-        with pytest.raises(
-            ValueError, match=rf"behind '{after}' was built for 64 channels and gets 8: pass channels=8"
-        ):
+        with pytest.raises(ValueError, match=rf"after '{after}' was built for 64 channels and gets 8: pass channels=8"):
             model(make_clips().float())
 
 
 def test_an_output_that_is_no_clip_is_told_at_the_first_forward():
     clips = make_clips().float()
-    with pytest.raises(ValueError, match=r"behind 'fc' takes \(N, C, T, H, W\), but gets \(4, 5\): name a module"):
+    with pytest.raises(ValueError, match=r"after 'fc' takes \(N, C, T, H, W\), but gets \(4, 5\): name a module"):
         insert_sgs(VideoResNet(conv), "fc", channels=5)(clips)
 
     class Pathways(nn.Module):
@@ -201,7 +199,7 @@ def test_an_output_that_is_no_clip_is_told_at_the_first_forward():
             return [self.stage(x), x]
 
     model = insert_sgs(nn.Sequential(Pathways()), "0", channels=4)
-    with pytest.raises(TypeError, match=r"behind '0' takes .*, but its output is a list of 2: name a module within"):
+    with pytest.raises(TypeError, match=r"after '0' takes .*, but its output is a list of 2: name a module within"):
         model(clips)
 
 
@@ -228,7 +226,7 @@ class WithParameter(nn.Module):
         ),
         ("layer3", {}, "'layer3' has SGS already"),
         ("layer3.sgs", {}, "'layer3.sgs' has SGS already"),
-        ("layer2", {}, "'layer2' has a sgs of its own, a Identity"),
+        ("layer2", {}, "'layer2' already has a child 'sgs', a Identity"),
         ("parts", {}, "'parts' is a ModuleList, .*; name one of its entries, parts.0, parts.1, or"),
         ("dense", {}, "'dense' is a Dense, in which SGS would be one more entry; name one of its entries, dense.0, or"),
         (
@@ -291,7 +289,10 @@ class TwoPathways(nn.Module):
     "after, message",
     [
         (["fast"], "cat got packed and dense clips together.*for a skip that begins before SGS, put SGS before it"),
-        (["slow", "fast"], "cat got clips of .* frames.*or of another pathway, put SGS before both or after their fus"),
+        (
+            ["slow", "fast"],
+            "cat got clips of .* frames.*or from another pathway, put SGS before both or after their fus",
+        ),
     ],
 )
 def test_two_pathways_before_their_fusion_are_told_where_sgs_may_stand(after, message):
