@@ -98,7 +98,7 @@ COPIES = ("MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]")
 
 @pytest.fixture
 def still(thin_cfg, golden_fill, to_pathways):
-    """Maps that leave each SGS layer, and its blocks, where a clip stands still."""
+    """Maps that leave each SGS layer, and its blocks, of a static clip."""
 
     def maps(config, *changes):
         cfg = thin_cfg(f"{config}.yaml", *changes)
@@ -115,14 +115,14 @@ def still(thin_cfg, golden_fill, to_pathways):
 @pytest.mark.parametrize("config", NETWORKS)
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("half", [False, True])
-def test_a_still_clip_goes_on_with_one_map_of_each_block(still, config, similarity, half):
+def test_a_static_clip_leaves_with_one_map_of_each_block(still, config, similarity, half):
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         layers = still(config, *COPIES, "SGS.SIMILARITY", similarity)
     assert layers and all(maps == blocks for maps, blocks in layers)
 
 
 @pytest.mark.parametrize("config", NETWORKS)
-def test_behind_zeros_it_goes_on_with_more(still, config):
+def test_after_zeros_it_leaves_with_more_maps(still, config):
     assert all(maps > blocks for maps, blocks in still(config, "SGS.SIMILARITY", "path"))
 
 

@@ -1,4 +1,4 @@
-"""Clips that keep gaps between them: what stands in a gap reaches nobody, and every function takes them."""
+"""Clips that keep gaps between them: the values in gaps change no result, and every function takes them."""
 
 import pytest
 import torch

@@ -200,7 +200,7 @@ def test_a_multiple_changes_the_buffer_and_no_result(check_alone, round_to, monk
 
 
 @pytest.mark.parametrize("frames", [5, 6, 7, 8])
-def test_a_kernel_that_hangs_over_the_clips_everywhere_has_the_right_gradient(frames):
+def test_a_kernel_longer_than_the_clips_has_the_right_gradient(frames):
     """oneDNN's own is wrong for six and seven frames, and overwrites memory for five; from eight on a window fits."""
     clips, kernel = torch.randn(2, 32, frames, 3, 3), torch.randn(64, 32, 7, 1, 1)
     gradients = []
@@ -229,7 +229,7 @@ def test_a_kernel_of_one_pixel_that_steps_has_the_right_gradient(channels):
 
 @pytest.mark.parametrize("frames", [1, 2])
 @pytest.mark.parametrize("way", ["autocast", "bfloat16"])
-def test_a_kernel_that_hangs_over_clips_of_half_precision_has_the_whole_gradient(frames, way):
+def test_a_kernel_longer_than_clips_of_half_precision_has_the_whole_gradient(frames, way):
     """oneDNN leaves parts of its own as they were in memory."""
     clips, kernel = torch.randn(10, 64, frames, 4, 4), torch.randn(16, 64, 3, 1, 1)
     x = pack(list(clips if way == "autocast" else clips.bfloat16()))

@@ -1,4 +1,4 @@
-"""The layer: it equals a plain reference, clip by clip, whatever stands beside a clip."""
+"""The layer: it equals a plain reference, clip by clip, whatever the other clips."""
 
 import pytest
 import torch
@@ -159,7 +159,7 @@ def test_a_single_frame_can_train():
         ({"coordinates": "radial"}, "SGS.SIMILARITY magnitude has neither angles nor a radius"),
     ],
 )
-def test_wrong_arguments_are_told(wrong, message):
+def test_wrong_arguments_are_reported(wrong, message):
     with pytest.raises(ConfigError, match=message):
         SGS(4, **wrong)
 
@@ -169,7 +169,7 @@ def test_one_dimension_has_a_radius():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_padded_is_packed_with_zero_frames_behind_the_shorter_clips(kernel):
+def test_padded_is_packed_with_zero_frames_after_the_shorter_clips(kernel):
     packed, padded = make_sgs(kernel=kernel), make_sgs(kernel=kernel, batching="padded")
     padded.load_state_dict(packed.state_dict())
     clips = [make_clip(frames) for frames in (9, 2, 5)]
@@ -273,7 +273,7 @@ def test_a_gpu_gives_what_the_cpu_gives_under_autocast_too(similarity, dtype):
         (torch.zeros(2, 6, 4, 3), ValueError, "a dense .N, C, T, H, W., got a tensor of shape"),
     ],
 )
-def test_what_cannot_be_sampled_is_told(x, error, message):
+def test_what_cannot_be_sampled_is_reported(x, error, message):
     with pytest.raises(error, match=message):
         SGS(6)(x)
 
