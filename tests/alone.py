@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from slowfast_atfr.packed import PackedClips, pack, unpack
 
 
-def assert_each_as_alone(layer: nn.Module, clips: Sequence[Tensor], multiple: int = 1) -> PackedClips:
+def assert_each_as_alone(layer: nn.Module, clips: Sequence[Tensor], round_to: int = 1) -> PackedClips:
     """Compare outputs and the clips' gradients; the clips (C, T_i, H, W) require them. Returns the packed outputs."""
-    packed = layer(pack(clips, multiple=multiple))
+    packed = layer(pack(clips, round_to=round_to))
     together = unpack(packed)
     weights = [torch.randn_like(out) for out in together]
     grads = torch.autograd.grad(sum((w * out).sum() for w, out in zip(weights, together, strict=True)), clips)

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_atfr.models.resnet import FramesConv3d
-from slowfast_atfr.models.stem import StemConv3d, conv3d_in_pairs
+from slowfast_atfr.models.convolution import FramesConv3d, TemporalConv3d
+from slowfast_atfr.models.stem import StemConv3d
+from slowfast_atfr.packed.cpu_quirks import conv3d_in_pairs
 from slowfast_atfr.packed.views import View
 
 Counted = tuple[float] | tuple[float, tuple[int, ...]]  # arguments of MacCounter.add
@@ -83,7 +84,8 @@ RULES: dict[Callable, Callable] = {
     **dict.fromkeys((F.bilinear, torch.bilinear), _bilinear),
 }
 LAYERS = {  # whose functions are known
-    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, FramesConv3d, StemConv3d), _linear),
+    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _linear),
+    **dict.fromkeys((FramesConv3d, TemporalConv3d, StemConv3d), _linear),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed),
 }
 # Functions of several products in an order that torch chooses, or that move axes.

@@ -24,8 +24,9 @@ from torch.utils import _pytree as pytree
 from slowfast_atfr.analysis.mac_counter import MacCounter
 from slowfast_atfr.analysis.mac_rules import LAYERS
 from slowfast_atfr.models.attention import TemporalAttention
+from slowfast_atfr.models.convolution import FramesConv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
-from slowfast_atfr.models.resnet import FramesConv3d, ResBlock
+from slowfast_atfr.models.resnet import ResBlock
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.pathways import PathwaySGS

@@ -1,4 +1,4 @@
-"""Activation checkpointing: a module keeps its inputs, and runs once more when the backward pass wants the rest."""
+"""Activation checkpointing: a module keeps only its inputs, and runs again in the backward pass."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,16 +11,16 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_checkpointed(module: nn.Module, inputs: Any, call: Callable[[Any], Any] | None = None) -> Any:
-    """`module(inputs)`, with the same results, gradients and buffers, and without what lies between.
+    """`module(inputs)` with the same results, gradients and buffers, without keeping intermediate results.
 
     Args:
-        module: deterministic but for torch's random state, which is set back for the second run. It must leave its
-            inputs as they are.
-        inputs: tensors and packed clips, in lists or alone.
-        call: runs the module on the inputs; None calls it.
+        module: deterministic except for torch's random state, which is restored for the second run. It must not
+            change its inputs.
+        inputs: tensors or packed clips, or lists of them.
+        call: runs the module on the inputs; by default calls it.
     """
     call = call or module
-    leaves, tree = pytree.tree_flatten(inputs)  # tensors, of packed clips their data: checkpoint sees to these alone
+    leaves, tree = pytree.tree_flatten(inputs)  # checkpoint handles tensors only
 
     def run(*leaves: Tensor) -> Any:
         return call(pytree.tree_unflatten(leaves, tree))
@@ -30,9 +30,9 @@ def run_checkpointed(module: nn.Module, inputs: Any, call: Callable[[Any], Any] 
 
 @contextmanager
 def unchanged_buffers(module: nn.Module) -> Iterator[None]:
-    """Afterwards the buffers are what they were: norms have learned from the first run, not from the second.
+    """Restore buffers at the end, so that running statistics are not updated twice.
 
-    They are written back rather than exchanged, since compiled code holds on to them.
+    They are written back, not replaced, since compiled code refers to them.
     """
     buffers = list(module.buffers())
     kept = [buffer.clone() for buffer in buffers]

@@ -1,21 +1,20 @@
-"""Temporal attention: a clip's maps are gathered into a few descriptors, and each map gets a mixture of them back.
+"""Temporal attention: gather a clip's maps into a few descriptors, and give each map a mixture of them.
 
 It is the baseline of Table A.6 in the supplement of SGS (Fayyaz et al., CVPR 2021), after the double attention networks
-of Chen et al., A^2-Nets, NeurIPS 2018. The supplement says that it weighs features, after res2 of X3D-S, at next to no
-cost; the release's layer pools, has as many descriptors as a quarter of the channels, and multiplies. `gate` is made of
-that. What neither says is our decision: it attends to the spatial means, a descriptor is a vector of C / 4 values, and
-what a map gets back becomes a factor of each of its channels, between 0 and 2, which starts at one.
+of Chen et al., A^2-Nets, NeurIPS 2018. The supplement says that it weighs features, after res2 of X3D-S, at
+almost no cost; the release's layer pools, has C / 4 descriptors, and multiplies. `gate` follows both. The rest is our
+choice: it attends to the spatial means, a descriptor is a vector of C / 4 values, and the mixture gives a factor
+between 0 and 2 for each channel of a map, which starts at one.
 
-`residual` adds what A^2-Nets would add, lightened:
+`residual` is a lighter A^2-Nets block:
 
-- What attends is a whole temporal map (C, H, W), not each of its H W positions, and a descriptor is such a map.
+- Whole temporal maps (C, H, W) attend, not each of their H W positions, and a descriptor is such a map.
 - A map's scores come from its spatial means, by one linear layer for each of the two steps.
-- A^2-Nets has a 1x1x1 convolution of what is gathered and one of what is distributed. Both are linear and look at a
-  position alone, as the steps between them look at time alone, so they change places: here they are one, applied to the
-  K descriptors in the place of T maps.
-- The norm stands behind that convolution. Weights that distribute sum to one, so behind the mixture its scale and shift
-  would be the same. Its weight starts at zero with RESNET.ZERO_INIT_FINAL_BN, as that of every residual branch: the
-  network then starts as the one without attention, and takes that one's weights.
+- A^2-Nets has a 1x1x1 convolution before gathering and one after distributing. Both are linear within a position, and
+  the steps between them mix time only, so they commute: here they are one, of the K descriptors instead of T maps.
+- The norm follows that convolution. Distribution weights sum to one, so after the mixture its scale and shift would be
+  the same. Its weight starts at zero with RESNET.ZERO_INIT_FINAL_BN, as in every residual branch: the network then
+  starts as the one without attention, and can load its weights.
 """
 
 from collections.abc import Mapping
@@ -25,32 +24,31 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from slowfast_atfr.models.norm import Norm
-from slowfast_atfr.models.resnet import Clips
-from slowfast_atfr.packed import PackedClips, pack_dense, per_length, to_dense
+from slowfast_atfr.packed import Clips, PackedClips, pack_dense, per_length, to_dense
 
 
 def gather(maps: Tensor, scores: Tensor) -> Tensor:
     """The K descriptors of each clip: weighted sums of its maps, by a softmax of the scores over time.
 
     Args:
-        maps: (N, C, T, H, W), best in channels_last_3d: it is not copied then.
-        scores: (N, K, T), of every map for every descriptor.
+        maps: (N, C, T, H, W), without a copy in channels_last_3d.
+        scores: (N, K, T), of each map for each descriptor.
     Returns:
         (N, C, K, H, W), channels_last_3d.
-    Source: Chen et al., NeurIPS 2018, the first attention step, with a temporal map in the place of a position.
+    Source: Chen et al., NeurIPS 2018, the first attention step, with a temporal map instead of a position.
     """
     return _mix(scores.softmax(2), maps)
 
 
 def distribute(descriptors: Tensor, scores: Tensor) -> Tensor:
-    """What each of T maps gets back: weighted sums of its clip's descriptors, by a softmax of the scores over them.
+    """The mixture for each of T maps: weighted sums of its clip's descriptors, by a softmax of the scores over them.
 
     Args:
-        descriptors: (N, C, K, H, W), best in channels_last_3d.
-        scores: (N, K, T), of every descriptor for every map.
+        descriptors: (N, C, K, H, W), without a copy in channels_last_3d.
+        scores: (N, K, T), of each descriptor for each map.
     Returns:
         (N, C, T, H, W), channels_last_3d.
-    Source: Chen et al., NeurIPS 2018, the second attention step, with a temporal map in the place of a position.
+    Source: Chen et al., NeurIPS 2018, the second attention step, with a temporal map instead of a position.
     """
     return _mix(scores.softmax(1).mT, descriptors)
 
@@ -65,7 +63,7 @@ def _mix(weights: Tensor, maps: Tensor) -> Tensor:
 class TemporalGate(nn.Module):
     """x * 2 sigmoid(conv_gate(distribute(gather(conv_value(means))))): (N, C, T, H, W), dense or packed, to the same.
 
-    A clip attends to its own maps only; their order does not matter, their number may be any. Maps with the same means
+    A clip attends to its own maps only, of any number; their order does not matter. Maps with the same means
     get the same factors.
 
     Args:
@@ -77,7 +75,7 @@ class TemporalGate(nn.Module):
     def __init__(self, channels: int, num_descriptors: int, *, norm: Norm) -> None:
         super().__init__()
         values = _quarter(channels)
-        self.conv_gather = nn.Conv3d(channels, num_descriptors, 1, bias=False)  # softmax over time would take it out
+        self.conv_gather = nn.Conv3d(channels, num_descriptors, 1, bias=False)  # softmax over time cancels a bias
         self.conv_distribute = nn.Conv3d(channels, num_descriptors, 1)
         self.conv_value = nn.Conv3d(channels, values, 1, bias=False)
         self.conv_gate = nn.Conv3d(values, channels, 1)
@@ -98,7 +96,7 @@ class TemporalGate(nn.Module):
 class TemporalAttention(nn.Module):
     """x + distribute(bn(conv_value(gather(x)))): (N, C, T, H, W), dense or packed, to the same.
 
-    A clip attends to its own maps only; their order does not matter, their number may be any.
+    A clip attends to its own maps only, of any number; their order does not matter.
 
     Args:
         channels: C.
@@ -108,7 +106,7 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, channels: int, num_descriptors: int, *, norm: Norm) -> None:
         super().__init__()
-        self.conv_gather = nn.Conv3d(channels, num_descriptors, 1, bias=False)  # softmax over time would take it out
+        self.conv_gather = nn.Conv3d(channels, num_descriptors, 1, bias=False)  # softmax over time cancels a bias
         self.conv_distribute = nn.Conv3d(channels, num_descriptors, 1)
         self.conv_value = nn.Conv3d(channels, channels, 1, bias=False)
         self.bn = norm(channels)
@@ -128,7 +126,7 @@ KINDS = {"gate": TemporalGate, "residual": TemporalAttention}  # by TEMPORAL_ATT
 
 
 def _gather(x: Clips, scores: Clips) -> Tensor:
-    """`gather` for each clip: K descriptors of every clip are dense, however long the clips are."""
+    """`gather` for each clip: K descriptors per clip, so the result is dense."""
     return to_dense(per_length(x, lambda maps, scores: gather(maps, scores.flatten(2)), scores))
 
 
@@ -143,7 +141,7 @@ def _quarter(channels: int) -> int:
 
 
 class PathwayAttention(nn.Module):
-    """Temporal attention behind one stage, for every pathway on its own, `pathway{p}`.
+    """Temporal attention after one stage, separately for each pathway, `pathway{p}`.
 
     Args:
         kind: of KINDS.
@@ -166,10 +164,10 @@ def attention_after(cfg: CfgNode, channels: Mapping[str, tuple[int, ...]], norm:
 
     Args:
         cfg: a validated config.
-        channels: channels of each pathway behind each stage that may be named.
+        channels: channels of each pathway after each stage.
         norm: as everywhere in the network.
     Returns:
-        a layer for each of the stages, empty when temporal attention is not enabled.
+        a layer for each stage; empty if temporal attention is not enabled.
     """
     attention = cfg.TEMPORAL_ATTENTION
     stages = attention.STAGES if attention.ENABLE else []

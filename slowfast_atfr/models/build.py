@@ -23,7 +23,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
     name = cfg.MODEL.MODEL_NAME
     model = _model_class(name)(cfg)
     if cfg.MODEL.COMPILE and getattr(model, "compiled", None) is None:
-        raise ConfigError(f"MODEL.COMPILE is True, but {name} compiles no stages of its own; set it to False")
+        raise ConfigError(f"MODEL.COMPILE is True, but {name} has no stages to compile; set it to False")
     return model.to(memory_format=torch.channels_last_3d)
 
 

@@ -1,6 +1,6 @@
-"""Stages as compiled code (`torch.compile`), where their inputs are dense and no hooks are registered inside.
+"""Stages as compiled code (`torch.compile`), for dense inputs and without hooks inside.
 
-After SGS clips differ in length, and compiling whole stages would recompile for each new set of lengths. There only the
+After SGS clips differ in length, and a compiled stage would be recompiled for each new set of lengths. There only the
 frame-wise layers are compiled, for any number of frames. A stage or block with hooks inside runs uncompiled, since
 compiled code does not call hooks that were added after compilation.
 """
@@ -24,9 +24,9 @@ Pathways = list[Tensor]
 
 
 class CompiledStages:
-    """Stages of a network by name. It holds code, not modules: state dicts and copies of the network are as ever.
+    """Stages of a network by name. It holds code, not modules, so state dicts and copies do not change.
 
-    observers: are called with a stage and its inputs whenever it runs.
+    observers: called with a stage and its inputs whenever it runs.
 
     Args:
         names: of the stages.
@@ -41,7 +41,7 @@ class CompiledStages:
         return name in self._code
 
     def run(self, name: str, stage: nn.Module, pathways: Pathways) -> Pathways:
-        """`stage(pathways)`, compiled where that does the same."""
+        """`stage(pathways)`, compiled unless hooks would be missed."""
         for see in self.observers:
             see(stage, pathways)
         return stage(pathways) if is_watched(stage) else self._code[name](stage, pathways)
@@ -77,10 +77,10 @@ def _frames_of(block: ResBlock, stretch: Stretch, tensors: tuple) -> Tensor:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Whether this machine can make code for a device.
+    """Check that this machine can compile for a device.
 
     Raises:
-        ConfigError: if it cannot; says what to install.
+        ConfigError: if it cannot; names what to install.
     """
     compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
     if device.type == "cpu" and not any(map(shutil.which, compilers)):
@@ -100,7 +100,10 @@ def is_watched(stage: nn.Module) -> bool:
 
 
 def _function_of(name: str) -> Callable[[Callable[[Any], Any], Any], Any]:
-    """A function that calls what it is given, with code of its own: torch bounds how often one piece is compiled."""
+    """A function that calls its first argument, with a code object of its own, since torch limits recompiles per code.
+
+    torch 2.13 has `torch.compile(..., isolate_recompiles=True)` for this; older versions do not.
+    """
 
     def call(stage: Callable[[Any], Any], pathways: Any) -> Any:
         return stage(pathways)

@@ -1,11 +1,12 @@
-"""Lateral connection from the fast to the slow pathway, also where SGS has left them with different lengths."""
+"""Lateral connection from the fast to the slow pathway, also if SGS gives them different lengths."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_atfr.models.resnet import Clips, Norm
-from slowfast_atfr.packed import lengths_of, pack_dense, pad_lengths, shortest_native_clip, to_dense
+from slowfast_atfr.models.convolution import TemporalConv3d
+from slowfast_atfr.models.norm import Norm
+from slowfast_atfr.packed import Clips, lengths_of, pack_dense, pad_lengths
 from slowfast_atfr.utils.exporting import is_exporting
 
 
@@ -22,38 +23,29 @@ class FuseFastToSlow(nn.Module):
         super().__init__()
         self.pad = pad
         stride, padding = (alpha, 1, 1), (kernel // 2, 0, 0)
-        self.conv_f2s = nn.Conv3d(dim_fast, dim_fast * channel_ratio, (kernel, 1, 1), stride, padding, bias=False)
+        self.conv_f2s = TemporalConv3d(dim_fast, dim_fast * channel_ratio, (kernel, 1, 1), stride, padding, bias=False)
         self.bn = norm(dim_fast * channel_ratio)
         self.relu = nn.ReLU(inplace=inplace_relu)
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         slow, fast = pathways
-        fused = self.relu(self.bn(self._convolve(fast)))
+        fused = self.relu(self.bn(self.conv_f2s(fast)))
         return [concatenate_padded(slow, fused, where=self.pad), fast]
-
-    def _convolve(self, fast: Clips) -> Clips:
-        conv = self.conv_f2s
-        if is_exporting():
-            return conv(fast)
-        shortest = shortest_native_clip(conv.kernel_size[0], conv.stride[0], fast)
-        if isinstance(fast, Tensor) and fast.shape[2] < shortest:
-            return to_dense(conv(pack_dense(fast)))  # packed clips know a way round
-        return conv(fast)
 
 
 def concatenate_padded(a: Clips, b: Clips, *, where: str) -> Clips:
-    """Concatenate along the channels; of each clip the shorter one is zero padded in time (center, end)."""
+    """Concatenate along channels; for each clip the shorter pathway is zero padded in time (center, end)."""
     if is_exporting():
         return _concatenate_clips(a, b, where)
-    if isinstance(a, Tensor) != isinstance(b, Tensor):  # one of them has been sampled
-        multiple = (b if isinstance(a, Tensor) else a).multiple
-        a, b = (pack_dense(x, multiple=multiple) if isinstance(x, Tensor) else x for x in (a, b))
+    if isinstance(a, Tensor) != isinstance(b, Tensor):  # only one has been sampled
+        round_to = (b if isinstance(a, Tensor) else a).round_to
+        a, b = (pack_dense(x, round_to=round_to) if isinstance(x, Tensor) else x for x in (a, b))
     longest = tuple(max(pair) for pair in zip(lengths_of(a), lengths_of(b), strict=True))
     return torch.cat([pad_lengths(a, longest, where=where), pad_lengths(b, longest, where=where)], dim=1)
 
 
 def _concatenate_clips(a: Tensor, b: Tensor, where: str) -> Tensor:
-    """One clip each, (1, C, T, H, W), whose T may be a symbol, as SGS leaves it while it is exported."""
+    """One clip each, (1, C, T, H, W), for export, where T may be a symbol after SGS."""
     known = not any(isinstance(x.shape[2], torch.SymInt) for x in (a, b))
     if known and a.shape[2] == b.shape[2]:
         return torch.cat([a, b], dim=1)

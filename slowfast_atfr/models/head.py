@@ -6,23 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from slowfast_atfr.models.resnet import Clips
-from slowfast_atfr.packed import weighted_by_size
+from slowfast_atfr.packed import Clips, weighted_by_size
 from slowfast_atfr.utils.exporting import is_exporting
 
 
 class Head(nn.Module):
-    """What heads share: `pool`, and `classify` by the `projection` that a subclass adds behind its own layers.
+    """The common part of heads: `pool`, and `classify` by the `projection` that a subclass defines.
 
     In training every pathway is averaged over time and space. In evaluation a window of pool_size slides over maps that
     are larger than those of the training crop, and the activations of its positions are averaged, as PySlowFast does.
-    Time is always pooled whole: a clip that SGS has shortened is averaged over the frames that it has.
+    Time is always pooled as a whole: a clip that SGS has shortened is averaged over its own frames.
 
     Args:
         pool_size: (height, width) of the last maps at the training crop.
         dropout_rate: before the projection.
         act: softmax or sigmoid, applied in evaluation only.
-        weighted: whether each map counts as many times as it stands for frames, where SGS has merged some.
+        weighted: whether each map is weighted by the number of frames that SGS has merged in it.
     """
 
     projection: nn.Linear
@@ -30,7 +29,7 @@ class Head(nn.Module):
     def __init__(self, *, pool_size: tuple[int, int], dropout_rate: float, act: str, weighted: bool = False) -> None:
         super().__init__()
         self.pool_size, self.weighted = pool_size, weighted
-        self.weigh = weigh_by_size  # exported clips, whose sizes are tensors, have another
+        self.weigh = weigh_by_size  # replaced for export, where sizes are tensors
         self.dropout = nn.Dropout(dropout_rate)
         self.act = nn.Softmax(dim=-1) if act == "softmax" else nn.Sigmoid()
 
@@ -46,7 +45,9 @@ class Head(nn.Module):
         if self.training:
             return maps.mean((3, 4), keepdim=True)
         window = [min(size, limit) for size, limit in zip(maps.shape[3:], self.pool_size, strict=True)]
-        return F.avg_pool2d(maps.squeeze(2), window, stride=1).unsqueeze(2)  # in 3-D a CPU has none of half precision
+        return F.avg_pool2d(maps.squeeze(2), window, stride=1).unsqueeze(
+            2
+        )  # torch has no CPU kernel of avg_pool3d in half precision
 
     def classify(self, maps: Tensor) -> Tensor:
         """(N, C, 1, H', W') -> (N, num_classes); logits in training, probabilities otherwise."""

@@ -10,15 +10,15 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def fold_norms(model: nn.Module) -> nn.Module:
-    """Fold every batch norm into the convolution before it, in place; what is left of the norm passes its input on.
+    """Fold every batch norm into the convolution before it, in place; the norm becomes an Identity.
 
     The convolution before a norm is the one registered just before it in the same module, as in all networks of this
-    package; a network whose `forward` runs them in another order is not for this function. Scores stay the same up to
-    rounding. Left as they are: norms inside of SGS, and pairs of which one has hooks (as where `insert_sgs` has put SGS
-    behind it), layers of its own or a parametrization, or stands in the network twice.
+    package; do not use it for a network whose `forward` runs them in another order. Scores stay the same up to
+    rounding. Not folded: norms inside of SGS, and pairs where one has hooks (as with `insert_sgs` after it), children
+    or a parametrization, or is used twice.
 
     Args:
-        model: in evaluation, with its final weights; it cannot be trained or loaded into afterwards.
+        model: in evaluation, with its final weights; it cannot be trained, or load weights, afterwards.
     Returns:
         the same model, without gradients.
     Raises:
@@ -38,7 +38,7 @@ def fold_norms(model: nn.Module) -> nn.Module:
 
 
 def _can_fold(layer: nn.Module, norm: nn.Module) -> bool:
-    """Whether a norm has statistics of its own, of a convolution's channels, and nothing else hangs on either."""
+    """Whether a norm has statistics for a convolution's channels, and neither has hooks, children, parametrizations."""
     if not isinstance(layer, nn.Conv3d) or not isinstance(norm, _BatchNorm) or norm.running_mean is None:
         return False
     alone = not any(

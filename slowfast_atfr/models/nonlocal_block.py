@@ -23,20 +23,20 @@ def softmax_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     Returns:
         (..., P, C).
     """
-    scores = (theta * theta.shape[-1] ** -0.5) @ phi.mT  # scaled while it is (P, C), not (P, Q)
+    scores = (theta * theta.shape[-1] ** -0.5) @ phi.mT  # scales (P, C), not (P, Q)
     return scores.softmax(-1) @ g
 
 
 def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-    """theta phi' g / Q, multiplied in the order that takes fewer multiply-adds.
+    """theta phi' g / Q, in the order with fewer multiply-adds.
 
-    (theta phi') g takes 2 P Q C of them and holds P x Q numbers, theta (phi' g) takes (P + Q) C^2 and holds C x C.
-    An exported network takes the second order: P and Q may be symbols there.
+    (theta phi') g takes 2 P Q C of them and P x Q numbers of memory, theta (phi' g) (P + Q) C^2 and C x C. An exported
+    network uses the second order: P and Q may be symbols there.
 
-    Arguments and result are those of softmax_attention.
+    Args and returns: as for softmax_attention.
     """
     queries, (positions, channels) = theta.shape[-2], phi.shape[-2:]
-    phi = phi / positions  # before the sum over Q, which in half precision could overflow
+    phi = phi / positions  # before the sum over Q, which could overflow in half precision
     if is_exporting() or (queries + positions) * channels < 2 * queries * positions:
         return theta @ (phi.mT @ g)
     return (theta @ phi.mT) @ g
@@ -49,7 +49,7 @@ class Nonlocal(nn.Module):
     """x + bn(conv_out(attention)): (N, C, T, H, W), dense or packed, to the same.
 
     A clip attends to its own positions only and divides by their number. With NONLOCAL.GROUP g its frames are cut into
-    g runs of T / g, each attending to itself. NONLOCAL.POOL makes fewer of the positions that are attended to.
+    g runs of T / g, each attending to itself. NONLOCAL.POOL reduces the positions that are attended to.
 
     Raises:
         ValueError: in forward, if the runs or the pool do not fit a clip; names the block, the clip and its length, or
@@ -84,7 +84,7 @@ class Nonlocal(nn.Module):
     def _pool(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
         if self.group == 1 or self.pool_frames == 1:
             return self.pool(x)
-        frames, lengths = to_frames(x)  # no window of the pool reaches from one run into the next
+        frames, lengths = to_frames(x)  # no pool window crosses from one run into the next
         runs = [length // self.group for length in lengths for _ in range(self.group)]
         frames, runs = to_frames(self.pool(from_frames(frames, runs)))
         pooled = from_frames(frames, [run * self.group for run in runs[:: self.group]])
@@ -101,18 +101,18 @@ class Nonlocal(nn.Module):
             if length % self.group:
                 raise ValueError(
                     f"{self.label}: clip {index} of {len(lengths)} has {length} frames, which NONLOCAL.GROUP "
-                    f"{self.group} does not divide; choose group 1, or put SGS behind this block"
+                    f"{self.group} does not divide; choose group 1, or put SGS after this block"
                 )
             if length // self.group < self.pool_frames:
                 raise ValueError(
                     f"{self.label}: clip {index} of {len(lengths)} has {length} frames in {self.group} run(s), fewer "
-                    f"than the {self.pool_frames} that NONLOCAL.POOL makes one of; choose a pool of 1 in time, or put "
-                    "SGS behind this block"
+                    f"than the {self.pool_frames} frames of NONLOCAL.POOL; choose a pool of 1 in time, or put "
+                    "SGS after this block"
                 )
 
     def _check_sides(self, sides: Sequence[int]) -> None:
         if any(side < size for side, size in zip(sides, self.pool_sides, strict=True)):
             raise ValueError(
-                f"{self.label}: maps are {sides[0]}x{sides[1]}, and NONLOCAL.POOL makes one position of "
+                f"{self.label}: maps are {sides[0]}x{sides[1]}, too small for NONLOCAL.POOL, "
                 f"{self.pool_sides[0]}x{self.pool_sides[1]}; choose a smaller pool, or a larger crop"
             )

@@ -1,4 +1,4 @@
-"""Batch norm: torch's own, and one whose statistics are over several processes, or over parts of a process's clips."""
+"""Batch norm: torch's, and one with statistics over several processes, or over parts of a process's clips."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -18,7 +18,7 @@ from slowfast_atfr.config import NORM_TYPES, ConfigError
 from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
 from slowfast_atfr.models.sync_norm import has_kernels, sync_batch_norm
 from slowfast_atfr.packed import PackedClips, from_frames, over_frames, to_frames
-from slowfast_atfr.packed.gapped import flat
+from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]
@@ -36,15 +36,15 @@ LOCAL_NORMS = {1: nn.BatchNorm1d, 3: FramesBatchNorm3d}  # by dims
 
 
 def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
-    """What makes the norm over so many channels that BN.NORM_TYPE names.
+    """Return the constructor of BN.NORM_TYPE, which takes the number of channels.
 
-    With sync_batchnorm this call forms the process groups: every process must make it, at the same point, once a model.
+    With sync_batchnorm this forms process groups: every process must call it, at the same point, once per model.
 
     Args:
         cfg: a validated config; reads BN, and MULTIGRID, which needs norms that `set_norm` can change.
-        dims: of the inputs behind N and C: 3 for (N, C, T, H, W), 1 for (N, C) or (N, C, L).
+        dims: of the inputs after N and C: 3 for (N, C, T, H, W), 1 for (N, C) or (N, C, L).
     Raises:
-        ConfigError: for an unknown BN.NORM_TYPE, or processes that BN.NUM_SYNC_DEVICES does not divide.
+        ConfigError: for an unknown BN.NORM_TYPE, or if BN.NUM_SYNC_DEVICES does not divide the number of processes.
     """
     settings = {"eps": cfg.BN.EPSILON, "momentum": cfg.BN.MOMENTUM}
     kind = cfg.BN.NORM_TYPE
@@ -61,17 +61,17 @@ def norm_from(cfg: CfgNode, dims: int = 3) -> Norm:
 
 
 def set_norm(model: nn.Module, *, num_splits: int = 1, sync_devices: int = 1, timeout: float = 10.0) -> None:
-    """Change in place what the statistics of a model's norms are over; weights and running statistics stay.
+    """Change in place over which values a model's norms take statistics; weights and running statistics stay.
 
-    Every process must make the call, at the same point: it forms process groups.
+    It forms process groups: every process must call it, at the same point.
 
     Args:
-        model: of `norm_from`, under MULTIGRID.LONG_CYCLE, sync_batchnorm or sub_batchnorm.
-        num_splits: parts of a process's clips that are normalised on their own.
+        model: with norms of `norm_from`, for MULTIGRID.LONG_CYCLE, sync_batchnorm or sub_batchnorm.
+        num_splits: parts of a process's clips, each normalised by itself.
         sync_devices: processes that share statistics; all of them if there are fewer.
         timeout: minutes that they wait for each other.
     Raises:
-        ConfigError: for processes that sync_devices does not divide.
+        ConfigError: if sync_devices does not divide the number of processes.
     """
     group_size = min(sync_devices, get_world_size())
     group = sync_group(group_size, timeout)
@@ -85,7 +85,7 @@ def sync_group(size: int, timeout: float) -> dist.ProcessGroup | None:
 
     Args:
         size: ranks of a group.
-        timeout: minutes that they wait for each other; torch's own groups do not take that of the default group.
+        timeout: minutes that they wait for each other; torch does not inherit it from the default group.
     Raises:
         ConfigError: if groups of this size do not fill the world.
     """
@@ -93,7 +93,7 @@ def sync_group(size: int, timeout: float) -> dist.ProcessGroup | None:
     if world % size:
         raise ConfigError(
             f"BN.NUM_SYNC_DEVICES is {size}, but the run has {world} processes; choose a divisor of {world}, "
-            "so that every group is whole"
+            "so that all groups have this size"
         )
     if size in (1, world):
         return None
@@ -105,12 +105,12 @@ def sync_group(size: int, timeout: float) -> dist.ProcessGroup | None:
 class CountedBatchNorm(_BatchNorm):
     """Batch norm over the values of `group_size` processes together, or over each of `num_splits` parts of a batch.
 
-    However many values a process or a part has, each value weighs the same. torch's own sync batch norm counts as well,
-    but runs on GPUs only, where its kernels are used. PySlowFast's gives every process the same weight: 900 values
-    of mean 1 here and 100 of mean -1 there have mean 0.8, it says 0. Parts are made of whole clips, clip i being in
-    part i % num_splits, whatever their lengths; running statistics then are those that a batch of a part's size would
-    leave. In eval mode, and with one process and one part, this is plain batch norm. State-dict keys are those of
-    BatchNorm3d; the backward pass is that of the sum of all processes' losses.
+    Each value has the same weight, even if processes have different numbers of values. torch's sync batch norm also
+    counts values, but runs on GPUs only, where this uses its kernels. PySlowFast's gives every process the same weight:
+    for 900 values of mean 1 on one process and 100 of mean -1 on another the mean is 0.8, and PySlowFast computes 0.
+    Parts consist of whole clips of any length, clip i in part i % num_splits; running statistics are those of batches
+    of a part's size. In eval mode, and with one process and one part, this is plain batch norm. State-dict keys are
+    those of BatchNorm3d; the backward pass is that of the sum of all processes' losses.
 
     Args:
         num_features: C of the inputs, (N, C, ...) or packed clips.
@@ -142,18 +142,18 @@ class CountedBatchNorm(_BatchNorm):
         return self.training and not self.group_size == self.num_splits == 1
 
     def forward(self, x: Tensor | PackedClips, lengths: Sequence[int] | None = None) -> Tensor | PackedClips:
-        """Normalise (N, C, ...) or packed clips; `lengths`: a clip is so many rows of N, where it is not one."""
+        """Normalise (N, C, ...) or packed clips; `lengths`: rows of N of each clip, by default one."""
         if not self.needs_others:
             return super().forward(x)
         self._check_input_dim(x)
         if self.group_size > 1:
             together = self._normalize_together
-            return over_frames(together, flat(x)) if isinstance(x, PackedClips) else together(x)
+            return over_frames(together, without_gaps(x)) if isinstance(x, PackedClips) else together(x)
         if isinstance(x, PackedClips):
             frames, lengths = to_frames(x)
-            return from_frames(self._normalize_apart(frames, lengths), lengths, multiple=x.multiple)
+            return from_frames(self._normalize_splits(frames, lengths), lengths, round_to=x.round_to)
         lengths = (1,) * len(x) if lengths is None else lengths
-        return self._normalize_apart(x.movedim(1, -1), lengths).movedim(-1, 1)
+        return self._normalize_splits(x.movedim(1, -1), lengths).movedim(-1, 1)
 
     def _check_input_dim(self, x: Tensor | PackedClips) -> None:
         if x.dim() < 2 or x.shape[1] != self.num_features:
@@ -166,7 +166,7 @@ class CountedBatchNorm(_BatchNorm):
         self._track(mean, var)
         return out
 
-    def _normalize_apart(self, values: Tensor, lengths: Sequence[int]) -> Tensor:
+    def _normalize_splits(self, values: Tensor, lengths: Sequence[int]) -> Tensor:
         """(R, ..., C) -> the same; a clip is `lengths` rows of R."""
         per_row = values[0].numel() // self.num_features
         splits = rows_of_splits(lengths, self.num_splits, values_per_row=per_row)
@@ -183,8 +183,8 @@ class CountedBatchNorm(_BatchNorm):
 def channel_moments(x: Tensor) -> tuple[int, Tensor, Tensor]:
     """Number of values per channel, their mean, and the sum of their squared distances from it.
 
-    Two passes: E[x^2] - E[x]^2 would lose all digits where the mean is large, and on the CPU torch's own batch norm
-    adds up so many float32 numbers in a row that in channels_last a large clip's variance is wrong by 1e-3.
+    Two passes: E[x^2] - E[x]^2 would be inaccurate for a large mean, and on the CPU torch's batch norm sums so many
+    float32 numbers in sequence that in channels_last a large clip's variance is wrong by 1e-3.
 
     Args:
         x: (N, C, ...).
@@ -229,7 +229,7 @@ class _SyncNormalize(Function):
         x, weight, mean, invstd, total = ctx.saved_tensors
         shape = (1, -1) + (1,) * (x.ndim - 2)
         grad = grad.to(mean.dtype)
-        centred = torch.empty_like(x, dtype=mean.dtype)  # its strides become those of the gradient: packed data's
+        centred = torch.empty_like(x, dtype=mean.dtype)  # gives the gradient the strides of packed clips
         torch.sub(x, mean.view(shape), out=centred)
         grad_bias = grad.sum(_all_but_channels(x))
         grad_weight = (grad * centred).sum(_all_but_channels(x)) * invstd

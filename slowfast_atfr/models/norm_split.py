@@ -1,4 +1,4 @@
-"""Batch norm over parts of a batch: large batches of small clips keep the statistics of small ones (sub batch norm)."""
+"""Batch norm over parts of a batch: a large batch gets the statistics of small ones (sub batch norm)."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from slowfast_atfr.utils.upload import to_device
 
 
 def rows_of_splits(lengths: Sequence[int], num_splits: int, *, values_per_row: int = 1) -> list[np.ndarray]:
-    """Which rows each split takes: clip i is in split i % num_splits, with all its rows.
+    """Return the rows of each split: clip i is in split i % num_splits, with all its rows.
 
     Args:
-        lengths: rows of each clip, which stand one clip behind the other.
-        num_splits: no more than there are clips, and fewer where one would have a single value and so no variance.
-        values_per_row: of each channel.
-    Source: PySlowFast's `SubBatchNorm3d` deals clips out the same way.
+        lengths: rows of each clip; clips are end to end.
+        num_splits: reduced to the number of clips, and further if a split would have a single value, without variance.
+        values_per_row: per channel.
+    Source: PySlowFast's `SubBatchNorm3d` assigns clips in the same way.
     """
     for count in range(min(num_splits, len(lengths)), 0, -1):
         split_of_row = np.repeat(np.arange(len(lengths)) % count, lengths)

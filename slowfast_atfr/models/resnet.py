@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,29 +10,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import _get_current_function_mode_stack
 
+from slowfast_atfr.models.convolution import FramesConv3d, conv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec, round_width
-from slowfast_atfr.packed import PackedClips, conv2d_of_frames, keep_apart, over_clips_frames, over_frames, with_one_gap
-from slowfast_atfr.packed.gapped import flat
-
-Clips = Tensor | PackedClips
-
-
-class FramesConv3d(nn.Conv3d):
-    """nn.Conv3d whose kernel sees a single frame, and which takes frames, (S, C, H, W), too."""
-
-    def forward(self, x: Clips) -> Clips:
-        if x.ndim != 4:
-            return super().forward(x)
-        weight, stride, padding, dilation = self.weight.squeeze(2), self.stride[1:], self.padding[1:], self.dilation[1:]
-        return conv2d_of_frames(x, weight, self.bias, stride, padding, dilation, self.groups)
-
-
-def _conv3d(dim_in: int, dim_out: int, kernel: tuple[int, int, int], **options: Any) -> nn.Conv3d:
-    """Without bias; of frames where the kernel is 1 in time."""
-    kind = FramesConv3d if kernel[0] == 1 else nn.Conv3d
-    return kind(dim_in, dim_out, kernel, bias=False, **options)
+from slowfast_atfr.packed import (
+    Clips,
+    PackedClips,
+    over_clips_frames,
+    over_frames,
+    with_equal_gaps,
+    with_gaps_if_faster,
+)
+from slowfast_atfr.packed.gapped import without_gaps
 
 
 class BottleneckTransform(nn.Sequential):
@@ -43,7 +32,7 @@ class BottleneckTransform(nn.Sequential):
         block: channels, kernels and strides.
         norm, inplace_relu: as everywhere in the network.
         temporal_kernels: of the first and the second convolution; by default the first one has the block's.
-        behind_b: what stands between the second norm and the last convolution, by name; by default a ReLU.
+        before_c: layers between the second norm and the last convolution, by name; by default a ReLU.
     """
 
     def __init__(
@@ -53,12 +42,12 @@ class BottleneckTransform(nn.Sequential):
         norm: Norm,
         inplace_relu: bool,
         temporal_kernels: tuple[int, int] | None = None,
-        behind_b: dict[str, nn.Module] | None = None,
+        before_c: dict[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         kernel_a, kernel_b = temporal_kernels or (block.temporal_kernel, 1)
         stride_a, stride_b = (block.stride, 1) if block.stride_1x1 else (1, block.stride)
-        self.a = _conv3d(
+        self.a = conv3d(
             block.dim_in,
             block.dim_inner,
             (kernel_a, 1, 1),
@@ -67,7 +56,7 @@ class BottleneckTransform(nn.Sequential):
         )
         self.a_bn = norm(block.dim_inner)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
-        self.b = _conv3d(
+        self.b = conv3d(
             block.dim_inner,
             block.dim_inner,
             (kernel_b, 3, 3),
@@ -76,11 +65,13 @@ class BottleneckTransform(nn.Sequential):
             dilation=(1, block.dilation, block.dilation),
             groups=block.num_groups,
         )
-        self.gap = kernel_b // 2 if block.num_groups == block.dim_inner else 0  # that a channelwise b keeps
+        self.gap = (
+            kernel_b // 2 if block.num_groups == block.dim_inner else 0
+        )  # frames between clips that a channelwise b keeps, see GappedClips
         self.b_bn = norm(block.dim_inner)
-        for name, layer in (behind_b or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
+        for name, layer in (before_c or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
             self.add_module(name, layer)
-        self.c = _conv3d(block.dim_inner, block.dim_out, (1, 1, 1))
+        self.c = conv3d(block.dim_inner, block.dim_out, (1, 1, 1))
         self.c_bn = norm(block.dim_out)
 
     @property
@@ -103,18 +94,18 @@ class X3DTransform(BottleneckTransform):
             norm=norm,
             inplace_relu=inplace_relu,
             temporal_kernels=(1, block.temporal_kernel),
-            behind_b={**squeeze, "b_relu": Swish(inplace=inplace_relu)},
+            before_c={**squeeze, "b_relu": Swish(inplace=inplace_relu)},
         )
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales every channel of a clip by a factor in (0, 1), which its means over the clip decide.
+    """Scale every channel of a clip by a factor in (0, 1), computed from the clip's means.
 
     Source: Hu et al., CVPR 2018; the hidden layer has a sixteenth of the channels, rounded to a multiple of 8.
 
     Args:
         dim: channels.
-        inplace: whether the input may be written over where no backward pass wants it.
+        inplace: whether the input may be overwritten where no backward pass needs it.
     """
 
     def __init__(self, dim: int, *, inplace: bool = False) -> None:
@@ -137,7 +128,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class Swish(nn.SiLU):
-    """x * sigmoid(x); in place only where no backward pass wants the input, of which autograd would keep a copy."""
+    """x * sigmoid(x); in place only without gradients: autograd would keep a copy of the input."""
 
     def forward(self, x: Clips) -> Clips:
         return F.silu(x, inplace=self.inplace and not torch.is_grad_enabled())
@@ -154,11 +145,11 @@ class BasicTransform(nn.Module):
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         kernel, stride, padding = block.temporal_kernel, block.stride, (block.temporal_kernel // 2, 1, 1)
-        self.a = _conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), stride=(1, stride, stride), padding=padding)
+        self.a = conv3d(block.dim_in, block.dim_out, (kernel, 3, 3), stride=(1, stride, stride), padding=padding)
         self.a_bn = norm(block.dim_out)
         self.a_relu = nn.ReLU(inplace=inplace_relu)
         dilated = (block.dilation, block.dilation)
-        self.b = _conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated))
+        self.b = conv3d(block.dim_out, block.dim_out, (1, 3, 3), padding=(0, *dilated), dilation=(1, *dilated))
         self.b_bn = norm(block.dim_out)
 
     @property
@@ -170,19 +161,19 @@ class BasicTransform(nn.Module):
         return self.b_bn(self.b(self.a_relu(self.a_bn(self.a(x)))))
 
 
-# what treats every frame on its own, and as it does clips
+# layers that treat each frame by itself, and take frames as well as clips
 FRAMEWISE = (FramesConv3d, FramesBatchNorm3d, CountedBatchNorm, nn.ReLU, nn.SiLU, nn.Identity)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A layer that looks at whole clips, if any, and those after it that treat every frame on its own."""
+    """A layer that looks at whole clips, or None, and the frame-wise layers after it."""
 
     first: nn.Module | None
     layers: tuple[nn.Module, ...]
 
     def run(self, lengths: Sequence[int], factors: Tensor | None, frames: Tensor) -> Tensor:
-        """The layers on (S, C, H, W) frames of clips; factors: of a squeeze-and-excitation that is the first."""
+        """Run the layers on (S, C, H, W) frames of clips; factors: those of a squeeze-and-excitation `first`."""
         if factors is not None:
             frames = self.first.scale(frames, factors)
         for layer in self.layers:
@@ -191,7 +182,7 @@ class Stretch:
 
 
 def stretches_of(layers: Sequence[nn.Module]) -> tuple[Stretch, ...]:
-    """Cut before each layer that looks at whole clips; no stretches if there is a layer of an unknown kind."""
+    """Cut before each layer that looks at whole clips; no stretches if a layer is of an unknown type."""
     cuts, known = [0], True
     for index, layer in enumerate(layers):
         if isinstance(layer, SqueezeExcitation | nn.Conv3d) and not isinstance(layer, FramesConv3d):
@@ -209,7 +200,7 @@ def has_hooks(layer: nn.Module) -> bool:
 
 
 def is_watched(layer: nn.Module) -> bool:
-    """Whether a layer has hooks other than those that take frames as well as clips."""
+    """Whether a layer has hooks that do not take frames as well as clips."""
     if not has_hooks(layer):
         return False
     hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
@@ -230,21 +221,21 @@ class ResBlock(nn.Module):
         super().__init__()
         if block.dim_in != block.dim_out or block.stride != 1:
             stride = (1, block.stride, block.stride)
-            self.branch1 = _conv3d(block.dim_in, block.dim_out, (1, 1, 1), stride=stride)
+            self.branch1 = conv3d(block.dim_in, block.dim_out, (1, 1, 1), stride=stride)
             self.branch1_bn = norm(block.dim_out)
         self.branch2 = TRANSFORMS[trans_func](block, norm=norm, inplace_relu=inplace_relu)
         self.relu = nn.ReLU(inplace=inplace_relu)
-        self.compiled: Callable[..., Tensor] | None = None  # `run_frames` as compiled code
+        self.compiled: Callable[..., Tensor] | None = None  # compiled `run_frames`
         self._cut: tuple[tuple[nn.Module, ...], tuple[Stretch, ...]] = ((), ())  # all layers, the stretches
 
     def forward(self, x: Clips) -> Clips:
-        learns = self._learns_statistics()  # which are of clips, not of gaps
-        x = flat(x) if learns else keep_apart(x, self.branch2.gap)
+        learns = self._learns_statistics()  # over clips, without gaps
+        x = without_gaps(x) if learns else with_gaps_if_faster(x, self.branch2.gap)
         if isinstance(x, PackedClips):
             stretches = self._stretches()
             if stretches:
                 return self._by_stretches(x, stretches, learns)
-        branch = self.branch2(x)  # first, as in the stretches: norms of several processes must come in one order
+        branch = self.branch2(x)  # first, as in the stretches: sync norms need one order
         return self._join(branch, self.branch1_bn(self.branch1(x)) if "branch1" in self._modules else x)
 
     def _learns_statistics(self) -> bool:
@@ -257,23 +248,23 @@ class ResBlock(nn.Module):
         return relu(branch.add_(shortcut) if inplace else shortcut + branch)
 
     def _stretches(self) -> tuple[Stretch, ...]:
-        """Those of the branch; none where somebody watches layers of this block."""
+        """Stretches of the branch; none if layers of this block have hooks."""
         layers = *self._modules.values(), *self.branch2._modules.values()
-        if self._cut[0] != layers:  # the first time, and where layers have been exchanged
+        if self._cut[0] != layers:  # the first time, and after layers were replaced
             known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
         return () if any(map(is_watched, layers)) else self._cut[1]
 
     def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch], learns: bool) -> PackedClips:
-        """Everything between two layers that look at whole clips in one call, on all frames as a plain tensor."""
+        """Run the layers between two that look at whole clips in one call, on all frames as a plain tensor."""
         branch, *_, last = x, *stretches
         run = run_frames if self.compiled is None or not can_compile(self) else self.compiled
         for stretch in stretches:
             factors = None
             if stretch.first is not None and not isinstance(stretch.first, SqueezeExcitation):
-                branch = flat(stretch.first(branch)) if learns else stretch.first(branch)
+                branch = without_gaps(stretch.first(branch)) if learns else stretch.first(branch)
             if stretch is last:
-                branch, x = with_one_gap(branch, x)
+                branch, x = with_equal_gaps(branch, x)
             if isinstance(stretch.first, SqueezeExcitation):
                 factors = over_clips_frames(branch, stretch.first.factors(branch))
             if stretch is last:
@@ -284,7 +275,7 @@ class ResBlock(nn.Module):
     def run_frames(
         self, stretch: Stretch, lengths: Sequence[int], factors: Tensor | None, frames: Tensor, x: Tensor | None = None
     ) -> Tensor:
-        """A stretch on (S, C, H, W) frames; given the frames of the input, also what follows the last stretch."""
+        """Run a stretch on (S, C, H, W) frames; with the input's frames x, also the shortcut and the sum."""
         frames = stretch.run(lengths, factors, frames)
         if x is None:
             return frames
@@ -309,14 +300,14 @@ class ResStage(nn.Module):
     def __init__(self, spec: StageSpec, *, trans_func: str, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()
         self.num_blocks = len(spec.temporal_kernels[0])
-        nonlocal_specs = {(behind.pathway, behind.index): behind for behind in spec.nonlocal_blocks}
+        nonlocal_specs = {(block.pathway, block.index): block for block in spec.nonlocal_blocks}
         for pathway in range(len(spec.dim_out)):
             for block in spec.blocks(pathway):
                 layer = ResBlock(block, trans_func=trans_func, norm=norm, inplace_relu=inplace_relu)
                 self.add_module(f"pathway{pathway}_res{block.index}", layer)
-                behind = nonlocal_specs.get((pathway, block.index))
-                if behind is not None:
-                    self.add_module(behind.name, Nonlocal(behind, norm=norm))
+                nonlocal_spec = nonlocal_specs.get((pathway, block.index))
+                if nonlocal_spec is not None:
+                    self.add_module(nonlocal_spec.name, Nonlocal(nonlocal_spec, norm=norm))
 
     def forward(self, pathways: list[Clips]) -> list[Clips]:
         out = []

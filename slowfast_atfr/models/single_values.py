@@ -1,4 +1,4 @@
-"""A batch norm that is to learn from a single value of each channel, reported by the layer's name."""
+"""Name the layer in torch's error about a batch norm with a single value per channel."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,28 +8,28 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from slowfast_atfr.config import ConfigError
 
-TORCHS_TEXT = "Expected more than 1 value per channel when training"
+TORCH_MESSAGE = "Expected more than 1 value per channel when training"
 
 
 @contextmanager
 def named_norms(model: nn.Module) -> Iterator[None]:
-    """Around forward passes in training: torch's error about a norm's input becomes one that names the norm.
+    """Around forward passes in training: replace torch's error about a norm's input by one that names the norm.
 
     Args:
         model: whose norms have names.
     Raises:
-        ConfigError: if the input of a norm has one value of each channel, which has no variance to learn.
+        ConfigError: if the input of a norm has one value per channel, and so no variance.
     """
     try:
         yield
     except ValueError as error:
-        if TORCHS_TEXT not in str(error):
+        if TORCH_MESSAGE not in str(error):
             raise
         shape = str(error).rpartition("torch.Size")[2].strip("()") or "of one value"
         raise ConfigError(
-            f"the batch norm {_name_of(_failed_norm(error), model)} has a single value of each channel in its input "
-            f"{shape}, and so no variance to learn. Raise TRAIN.BATCH_SIZE, DATA.TRAIN_CROP_SIZE or, for the norms of "
-            "SGS and after it, SGS.NUM_BINS; or share statistics between processes by BN.NORM_TYPE sync_batchnorm"
+            f"the batch norm {_name_of(_failed_norm(error), model)} has a single value per channel in its input "
+            f"{shape}, and so no variance. Raise TRAIN.BATCH_SIZE, DATA.TRAIN_CROP_SIZE or, for the norms of "
+            "SGS and after it, SGS.NUM_BINS; or share statistics between processes with BN.NORM_TYPE sync_batchnorm"
         ) from None
 
 

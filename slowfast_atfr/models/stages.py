@@ -1,4 +1,4 @@
-"""From cfg to plain data: what every stage of a network is made of, per pathway (slow, fast)."""
+"""From cfg to plain data: the structure of every stage of a network, per pathway (slow, fast)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from slowfast_atfr.config import BLOCKS, num_pathways
 
 EXPANSION = 4  # output channels of a residual block / its inner channels
 
-Kernels = tuple[int | tuple[int, ...], ...]  # an entry per pathway: of all blocks, or the cycle that they go through
+Kernels = tuple[int | tuple[int, ...], ...]  # per pathway: one for all blocks, or a cycle
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ArchSpec:
     Args:
         temporal_kernels: of conv1, res2 .. res5.
         widths: inner channels of (stem, res2 .. res5) as eighths of RESNET.WIDTH_PER_GROUP.
-        temporal_pool: frames that a max pool behind res2 makes one of.
+        temporal_pool: kernel and stride in time of the max pool after res2.
     """
 
     temporal_kernels: tuple[Kernels, ...]
@@ -70,7 +70,7 @@ class BlockSpec:
 
 @dataclass(frozen=True)
 class NonlocalSpec:
-    """One non-local block: the stage (2 for `s2`), pathway and residual block that it stands behind, and its keys."""
+    """One non-local block: stage (2 for `s2`), pathway and index of the residual block before it, and its config."""
 
     stage: int
     pathway: int
@@ -82,7 +82,7 @@ class NonlocalSpec:
 
     @property
     def name(self) -> str:
-        """What the block is called in its stage."""
+        """Name of the block in its stage."""
         return f"pathway{self.pathway}_nonlocal{self.index}"
 
 
@@ -90,7 +90,7 @@ class NonlocalSpec:
 class StageSpec:
     """One residual stage. Tuples have an entry per pathway; temporal_kernels has one per pathway and block.
 
-    Behind the stage stands a max pool over temporal_pool frames, if they are several.
+    If temporal_pool > 1, a max pool over that many frames follows the stage.
     """
 
     dim_in: tuple[int, ...]
@@ -157,19 +157,19 @@ def stage_specs(cfg: CfgNode) -> list[StageSpec]:
 
 
 def round_width(width: float, *, divisor: int = 1) -> int:
-    """The multiple of divisor next to width, at least one of them; the one above it where it is below 0.9 of width."""
+    """The multiple of divisor nearest to width, at least divisor; the next one up if it is below 0.9 of width."""
     rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * width else rounded + divisor
 
 
 def _block_kernels(kernel: int | tuple[int, ...], limit: int, blocks: int) -> tuple[int, ...]:
-    """Temporal kernel of each block of a stage: the first `limit` go through the cycle, the rest have 1."""
+    """Temporal kernel of each block of a stage: the first `limit` follow the cycle, the rest have 1."""
     cycle = kernel if isinstance(kernel, tuple) else (kernel,)
     return tuple(cycle[index % len(cycle)] if index < limit else 1 for index in range(blocks))
 
 
 def _nonlocal_specs(cfg: CfgNode, stage: int, dims: tuple[int, ...]) -> tuple[NonlocalSpec, ...]:
-    """The non-local blocks of a stage, counted from 0, whose pathways have so many channels."""
+    """The non-local blocks of a stage, counted from 0; dims: channels of its pathways."""
     location, group, pool = (
         _entry_per_pathway(cfg, cfg.NONLOCAL[leaf][stage]) for leaf in ("LOCATION", "GROUP", "POOL")
     )
@@ -193,12 +193,12 @@ def _entry_per_pathway(cfg: CfgNode, entries: list[Any]) -> tuple[Any, ...]:
 
 
 def _pathway_dims(cfg: CfgNode, dim: int) -> tuple[int, ...]:
-    """Channels of each pathway where the slow (or only) one has dim."""
+    """Channels of each pathway if the slow (or only) one has dim."""
     return (dim, dim // cfg.SLOWFAST.BETA_INV)[: num_pathways(cfg)]
 
 
 def _after_fusion(cfg: CfgNode, dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Channels of each pathway once the fast one's are concatenated to the slow one."""
+    """Channels of each pathway after the fast one is concatenated to the slow one."""
     if len(dims) == 1:
         return dims
     return (dims[0] + dims[1] * cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO, *dims[1:])

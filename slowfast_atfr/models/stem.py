@@ -3,65 +3,35 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from slowfast_atfr.models.convolution import TemporalConv3d
 from slowfast_atfr.models.norm import Norm
-from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.models.stages import StemSpec
+from slowfast_atfr.packed import Clips
+from slowfast_atfr.packed.cpu_quirks import conv3d_in_pairs, is_short, leaves_lanes_idle
 from slowfast_atfr.utils.exporting import is_exporting
 
-LANES = 16  # float32 numbers in a vector of AVX-512
 
-
-class StemConv3d(nn.Conv3d):
-    """nn.Conv3d that makes frames in pairs where it steps over none and that fills a CPU's vectors.
-
-    oneDNN gives every output channel a lane, of which AVX-512 has 16: a stem of 8 channels leaves half of them idle.
-    """
+class StemConv3d(TemporalConv3d):
+    """TemporalConv3d that computes frames in pairs where it has temporal stride 1 and that fills a CPU's vectors."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        vectors = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         plain = self.stride[0] == self.groups == 1 and self.dilation == (1, 1, 1)
-        zeros = self.padding_mode == "zeros" and not isinstance(self.padding, str)
-        self.leaves_lanes = vectors and plain and zeros and self.out_channels <= LANES // 2
+        self.leaves_lanes = plain and leaves_lanes_idle(self.out_channels)
 
-    def forward(self, x: Clips) -> Clips:
+    def convolve(self, x: Clips, padding: tuple[int, int, int]) -> Clips:
         if self.makes_pairs(x):
-            return conv3d_in_pairs(x, self.weight, self.bias, self.stride[1:], self.padding)
-        return super().forward(x)
+            return conv3d_in_pairs(x, self.weight, self.bias, self.stride[1:], padding)
+        return super().convolve(x, padding)
 
     def makes_pairs(self, x: Clips) -> bool:
-        """Whether lanes are idle and x is dense and long: oneDNN's gradient needs a window within the clip."""
+        """Whether lanes are idle, and x is dense and long enough for the kernel of a pair."""
         if not self.leaves_lanes or not isinstance(x, Tensor) or x.ndim != 5 or is_exporting():
             return False
-        return x.device.type == "cpu" and x.dtype != torch.float64 and x.shape[2] >= self.kernel_size[0] + 2
-
-
-def conv3d_in_pairs(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int, int]
-) -> Tensor:
-    """F.conv3d with stride (1, *stride), by one that makes two neighbouring frames at once.
-
-    They are the channels of a convolution with twice as many, whose kernel has a frame more and whose stride is 2.
-
-    Args:
-        x: (N, C, T, H, W).
-        weight: (O, C, t, h, w).
-        bias: (O,).
-    Returns:
-        (N, O, T', H', W'), channels_last_3d.
-    """
-    if has_torch_function_unary(x):  # so that one who counts sees the convolution that is meant
-        return handle_torch_function(conv3d_in_pairs, (x,), x, weight, bias, stride, padding)
-    frames, channels = x.shape[2] + 2 * padding[0] - weight.shape[2] + 1, len(weight)
-    x = F.pad(x, (0, 0, 0, 0, 0, frames % 2))
-    both = torch.cat([F.pad(weight, (0, 0, 0, 0, 0, 1)), F.pad(weight, (0, 0, 0, 0, 1, 0))])
-    pairs = F.conv3d(x, both, None if bias is None else bias.repeat(2), (2, *stride), padding)  # (N, 2 O, T'/2, H', W')
-    rows = pairs.permute(0, 2, 3, 4, 1).unflatten(4, (2, channels)).permute(0, 1, 4, 2, 3, 5)
-    return rows.flatten(1, 2)[:, :frames].contiguous().permute(0, 4, 1, 2, 3)
+        short = is_short(x.shape[2], self.kernel_size[0] + 1, stride=2)
+        return x.device.type == "cpu" and x.dtype != torch.float64 and not short
 
 
 class ResNetBasicStem(nn.Module):

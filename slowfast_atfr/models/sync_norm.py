@@ -1,6 +1,6 @@
-"""Batch norm over several processes by the kernels that CUDA has for it: one collective each way, and no wait.
+"""Batch norm over several processes by torch's CUDA kernels: one collective each way, without waiting for the device.
 
-On a CPU, and in types that these kernels do not take, `norm.py` has the same in plain operators.
+For CPUs, and types that the kernels do not take, `norm.py` has the same in plain operators.
 """
 
 from typing import Any
@@ -38,9 +38,9 @@ class _SyncKernels(Function):
         channels = x.shape[1]
         mean, invstd = torch.batch_norm_stats(x, norm.eps)
         mine = torch.cat([mean, invstd, mean.new_full((1,), x.numel() // channels)])
-        everybody = mine.new_empty(norm.group_size * len(mine))
-        dist.all_gather_into_tensor(everybody, mine, group=norm.group)
-        means, invstds, counts = everybody.view(norm.group_size, -1).split([channels, channels, 1], dim=1)
+        everyone = mine.new_empty(norm.group_size * len(mine))
+        dist.all_gather_into_tensor(everyone, mine, group=norm.group)
+        means, invstds, counts = everyone.view(norm.group_size, -1).split([channels, channels, 1], dim=1)
         counts = counts.flatten()
         running = norm.running_mean, norm.running_var
         mean, invstd = torch.batch_norm_gather_stats_with_counts(
@@ -68,6 +68,6 @@ class _SyncKernels(Function):
 
 
 def _in_order(x: Tensor) -> Tensor:
-    """x as the kernels take it: channels last where it is so, else contiguous."""
+    """x itself if it is channels last, else contiguous: the layouts that the kernels take."""
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
     return x if last is not None and x.is_contiguous(memory_format=last) else x.contiguous()

@@ -1,4 +1,4 @@
-"""The networks: one loop over stem, stages, SGS and lateral connections serves SlowFast, the 3D ResNets and X3D."""
+"""SlowFast, the 3D ResNets and X3D: one loop over stem, stages, SGS and lateral connections."""
 
 import math
 from functools import partial
@@ -14,29 +14,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from slowfast_atfr.config import ALL_STAGES, ARCHS, RESIDUAL_STAGES, STAGES, ConfigError, num_pathways
 from slowfast_atfr.models.activation_checkpoint import run_checkpointed
 from slowfast_atfr.models.attention import attention_after
-from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
+from slowfast_atfr.models.borders import replicate_in_time
 from slowfast_atfr.models.build import MODEL_REGISTRY
 from slowfast_atfr.models.compiled import CompiledFrames, CompiledStages
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.head import Head, ResNetBasicHead
 from slowfast_atfr.models.norm import Norm, norm_from
-from slowfast_atfr.models.resnet import Clips, ResBlock, ResStage
+from slowfast_atfr.models.resnet import ResBlock, ResStage
 from slowfast_atfr.models.stages import StageSpec, StemSpec, stage_specs, stem_spec
 from slowfast_atfr.models.stem import ResNetBasicStem, VideoModelStem
-from slowfast_atfr.packed import PackedClips, pack_dense, shortest_native_clip, sizes_of, to_dense, with_sizes
+from slowfast_atfr.packed import Clips, PackedClips, pack_dense, sizes_of, to_dense, with_sizes
 from slowfast_atfr.sgs import sgs_after
 from slowfast_atfr.utils.exporting import is_exporting
 
-SPATIAL_STRIDE = 32  # of the last maps against the input: stem 4, res3, res4 and res5 2 each; X3D 2 five times
+SPATIAL_STRIDE = 32  # from input to last maps: stem 4, res3 to res5 2 each; X3D 2 five times
 
 
 class VideoResNet(nn.Module):
     """stem `s1`, stages `s2` .. `s5`, `head`; `s{i}_attention`, `s{i}_sgs` and `s{i}_fuse` where cfg asks for them.
 
-    C2D and I3D halve the frames behind res2 (`pathway0_pool`); SGS behind res2 stands behind that pool.
+    C2D and I3D halve the frames after res2 (`pathway0_pool`); SGS after res2 follows that pool.
 
-    forward takes one (N, 3, T_p, H, W) for each pathway and gives (N, num_classes): logits in training, probabilities
-    in evaluation. A subclass says which MODEL.ARCH it builds, and which of its parts are not a ResNet's.
+    forward takes one (N, 3, T_p, H, W) for each pathway and returns (N, num_classes): logits in training, probabilities
+    in evaluation. A subclass defines `archs`, and the parts that are not a ResNet's.
     """
 
     archs: tuple[str, ...] = ()
@@ -48,8 +48,8 @@ class VideoResNet(nn.Module):
         stem, stages = self.specs(cfg)
         norm, inplace = norm_from(cfg), cfg.RESNET.INPLACE_RELU
         dims = [stem.dim_out, *(spec.dim_out for spec in stages)]
-        behind = dict(zip(STAGES, dims[:4], strict=True))
-        attention, samplers = attention_after(cfg, behind, norm), sgs_after(cfg, behind, norm_from(cfg, dims=1))
+        channels = dict(zip(STAGES, dims[:4], strict=True))
+        attention, samplers = attention_after(cfg, channels, norm), sgs_after(cfg, channels, norm_from(cfg, dims=1))
         fusion = {
             "channel_ratio": cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO,
             "kernel": cfg.SLOWFAST.FUSION_KERNEL_SZ,
@@ -74,10 +74,9 @@ class VideoResNet(nn.Module):
         self.last_sgs = max((1 + STAGES.index(stage) for stage in samplers), default=0)
         for stage in cfg.MODEL.REPLICATE_PAD_STAGES:
             self._replicate_pad(stage)
-        self.longest_kernels = [_longest_kernel(self, f".pathway{pathway}_") for pathway in range(num_pathways(cfg))]
         stages_again = cfg.MODEL.ACT_CHECKPOINT_STAGES if cfg.MODEL.ACT_CHECKPOINT else []
         self.checkpointed = frozenset(f"s{RESIDUAL_STAGES.index(stage) + 2}" for stage in stages_again)
-        dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages that no sampler stands before
+        dense = 1 + min((STAGES.index(stage) for stage in samplers), default=4)  # stages without a sampler before them
         self.compiled = CompiledStages(f"s{index}" for index in range(1, dense + 1)) if cfg.MODEL.COMPILE else None
         if cfg.MODEL.COMPILE:
             for index in range(max(2, dense + 1), 6):
@@ -97,10 +96,10 @@ class VideoResNet(nn.Module):
 
     @classmethod
     def check_config(cls, cfg: CfgNode) -> None:
-        """Raise ConfigError if no network can be made of this config; no memory is taken for one."""
+        """Raise ConfigError if no network can be built from this config; it allocates no memory for one."""
         cls._check_arch(cfg)
         cls.specs(cfg)
-        if cfg.MODEL.REPLICATE_PAD_STAGES:  # whether a stage has what this changes shows in the network alone
+        if cfg.MODEL.REPLICATE_PAD_STAGES:  # only a network shows whether a stage has such convolutions
             with torch.device("meta"):
                 cls(cfg)
 
@@ -114,32 +113,31 @@ class VideoResNet(nn.Module):
 
     @classmethod
     def specs(cls, cfg: CfgNode) -> tuple[StemSpec, list[StageSpec]]:
-        """What the stem and res2 .. res5 are made of."""
+        """The structure of the stem and of res2 .. res5."""
         return stem_spec(cfg), stage_specs(cfg)
 
     def make_head(self, cfg: CfgNode, last: StageSpec, norm: Norm, **options: Any) -> Head:
-        """The classifier behind the last stage; the options are those of Head."""
+        """The classifier after the last stage; the options are those of Head."""
         return ResNetBasicHead(last.dim_out, cfg.MODEL.NUM_CLASSES, **options)
 
     def _replicate_pad(self, stage: str) -> None:
         index = 1 + ALL_STAGES.index(stage)
-        parts = [f"s{index - 1}_fuse", f"s{index}"]  # what leads to the stage belongs to it
+        parts = [f"s{index - 1}_fuse", f"s{index}"]  # a stage includes the lateral connection before it
         padded = replicate_in_time(nn.ModuleList(self._modules[part] for part in parts if part in self._modules))
-        if not any(isinstance(module, ReplicateConv3d) for module in padded.modules()):
+        if not any(getattr(module, "repeats_ends", False) for module in padded.modules()):
             raise ConfigError(
-                f"MODEL.REPLICATE_PAD_STAGES has {stage!r}, of which no convolution looks beyond the ends of a clip in "
-                "this network; leave it out"
+                f"MODEL.REPLICATE_PAD_STAGES has {stage!r}, which has no convolution that pads time in this network; "
+                "leave it out"
             )
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
         x, sizes = pathways, [None] * len(pathways)
-        if not is_exporting():  # an exported file chooses its own layout
+        if not is_exporting():  # the runtime of an exported file chooses its own layout
             x = [clips.contiguous(memory_format=torch.channels_last_3d) for clips in x]
-            x = [pack_dense(clips) if self._is_short(pathway, clips) else clips for pathway, clips in enumerate(x)]
         for index in range(1, 6):
             x = self._run_stage(f"s{index}", x)
             if index == 2 and hasattr(self, "pathway0_pool"):
-                x = [self.pathway0_pool(x[0])]  # the networks that have it have one pathway
+                x = [self.pathway0_pool(x[0])]  # networks with it have one pathway
             if f"s{index}_attention" in self._modules:
                 x = self._modules[f"s{index}_attention"](x)
             if f"s{index}_sgs" in self._modules:
@@ -152,19 +150,13 @@ class VideoResNet(nn.Module):
         return self.head([_with_sizes(clips, own) for clips, own in zip(x, sizes, strict=True)])
 
     def _dense_where_even(self, x: list[Clips]) -> list[Clips]:
-        """In inference, pathways whose clips have one length as dense tensors: views, on which fewer calls run.
+        """In inference, return pathways with clips of one length as dense tensors: views, which need fewer calls.
 
-        A single clip always has one length. Gradients and compiled code keep packed clips.
+        A single clip always has one length. With gradients or compiled code clips stay packed.
         """
         if torch.is_grad_enabled() or self.compiled is not None:
             return x
         return [to_dense(clips) if isinstance(clips, PackedClips) and clips.layout.is_even else clips for clips in x]
-
-    def _is_short(self, pathway: int, clips: Tensor) -> bool:
-        """Whether gradients of torch's own convolutions of so few frames are wrong; packed clips know a way round."""
-        pool = self.pathway0_pool.kernel_size[0] if hasattr(self, "pathway0_pool") else 1
-        shortest = shortest_native_clip(self.longest_kernels[pathway], 1, clips)
-        return torch.is_grad_enabled() and clips.shape[2] // pool < shortest
 
     def _run_stage(self, name: str, x: list[Clips]) -> list[Clips]:
         stage = run = self._modules[name]
@@ -193,12 +185,6 @@ class VideoResNet(nn.Module):
 def _with_sizes(clips: Clips, sizes: np.ndarray | None) -> Clips:
     """Dense clips packed again, with the sizes of their maps."""
     return clips if sizes is None or isinstance(clips, PackedClips) else with_sizes(pack_dense(clips), tuple(sizes))
-
-
-def _longest_kernel(model: nn.Module, part: str) -> int:
-    """Frames of the longest kernel among the convolutions whose name contains `part`."""
-    named = model.named_modules()
-    return max(conv.kernel_size[0] for name, conv in named if isinstance(conv, nn.Conv3d) and part in name)
 
 
 @MODEL_REGISTRY.register()

@@ -1,7 +1,7 @@
-"""X3D: thin networks, expanded step by step from a tiny one along width, depth, frames and pixels.
+"""X3D: thin networks, expanded step by step from a tiny one in width, depth, frames and pixels.
 
 Source: Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020; parameter names, shapes
-and keys of the config are PySlowFast's. Its residual blocks are X3DTransform, in resnet.py.
+and config keys are PySlowFast's. Its residual blocks are X3DTransform, in resnet.py.
 """
 
 import math
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.models.build import MODEL_REGISTRY
+from slowfast_atfr.models.convolution import TemporalConv3d
 from slowfast_atfr.models.head import Head
 from slowfast_atfr.models.norm import Norm
-from slowfast_atfr.models.resnet import Clips
 from slowfast_atfr.models.stages import StageSpec, StemSpec, round_width
 from slowfast_atfr.models.video_resnet import VideoResNet
+from slowfast_atfr.packed import Clips
 
 STEM_KERNEL, BLOCK_KERNEL = 5, 3  # temporal, of the stem and of every block
 BLOCKS = (1, 2, 5, 3)  # of res2 .. res5 before X3D.DEPTH_FACTOR
@@ -71,7 +72,7 @@ class X3DStem(nn.Module):
         super().__init__()
         padding = (temporal_kernel // 2, 0, 0)
         self.conv_xy = nn.Conv3d(dim_in, dim_out, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
-        self.conv = nn.Conv3d(dim_out, dim_out, (temporal_kernel, 1, 1), padding=padding, groups=dim_out, bias=False)
+        self.conv = TemporalConv3d(dim_out, dim_out, (temporal_kernel, 1, 1), 1, padding, groups=dim_out, bias=False)
         self.bn = norm(dim_out)
         self.relu = nn.ReLU(inplace=inplace_relu)
 

@@ -13,10 +13,10 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
     view_rules,
     views,
 )
-from slowfast_atfr.packed.clips import PackedClips, from_frames, pack, to_frames, unpack
+from slowfast_atfr.packed.clips import Clips, PackedClips, from_frames, pack, to_frames, unpack
 from slowfast_atfr.packed.convert import (
+    apply_framewise,
     lengths_of,
-    native,
     over_clips_frames,
     over_frames,
     pack_dense,
@@ -27,17 +27,16 @@ from slowfast_atfr.packed.convert import (
     weighted_by_size,
     with_sizes,
 )
-from slowfast_atfr.packed.gapped import keep_apart, with_one_gap
+from slowfast_atfr.packed.gapped import with_equal_gaps, with_gaps_if_faster
 from slowfast_atfr.packed.lengthwise import run_lengthwise
-from slowfast_atfr.packed.temporal import conv2d_of_frames, shortest_native_clip
 
 __all__ = [
+    "Clips",
     "PackedClips",
-    "conv2d_of_frames",
     "from_frames",
-    "keep_apart",
+    "with_gaps_if_faster",
     "lengths_of",
-    "native",
+    "apply_framewise",
     "over_clips_frames",
     "over_frames",
     "pack",
@@ -45,12 +44,11 @@ __all__ = [
     "pad_lengths",
     "per_length",
     "run_lengthwise",
-    "shortest_native_clip",
     "sizes_of",
     "to_dense",
     "to_frames",
     "unpack",
     "weighted_by_size",
-    "with_one_gap",
+    "with_equal_gaps",
     "with_sizes",
 ]

@@ -1,6 +1,6 @@
-"""Functions over named dimensions of packed clips and their views: those that keep a dimension, and reductions.
+"""Functions along dimensions of packed clips and views: those that keep the dimension, and reductions.
 
-Within frames they run on all frames at once. Where time is among their dimensions they run once per distinct length.
+Within frames they run on all frames at once; along time, once per distinct length.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from slowfast_atfr.packed.convert import each_alone
 from slowfast_atfr.packed.dispatch import handles, name_of, refusal
 from slowfast_atfr.packed.views import CLIPS, FRAMES, REMEDY, RULES, View, dim_of, settled
 
-# name -> its parameters after the input, by position; "dim" is the one dimension along which it runs and which it keeps
+# name -> parameters after the input, by position; "dim" is one dimension, which is kept
 ALONG = {
     "softmax": ("dim", "dtype"),
     "log_softmax": ("dim", "dtype"),
@@ -31,7 +31,7 @@ ALONG = {
     "topk": ("k", "dim", "largest", "sorted"),
     "diff": ("n", "dim"),
 }
-# the same of reductions, whose "dim" may be several
+# the same for reductions, whose "dim" may be several
 REDUCTIONS = {
     **dict.fromkeys(("argmax", "argmin", "median", "nanmedian", "mode"), ("dim", "keepdim")),
     **dict.fromkeys(("prod", "logsumexp", "nansum", "nanmean", "any", "all"), ("dim", "keepdim")),
@@ -44,8 +44,8 @@ REDUCTIONS = {
     "count_nonzero": ("dim",),
 }
 LAST = dict.fromkeys(("sort", "argsort", "topk", "diff", "kthvalue", "median", "nanmedian", "mode"), -1)  # without dim
-OF_ALL = ("any", "all")  # what they say of everything is that of everything in each clip
-PLACES = ("argmax", "argmin", "median", "nanmedian", "mode", "kthvalue")  # tell the place of a value, too
+OF_ALL = ("any", "all")  # over everything they need no clips
+PLACES = ("argmax", "argmin", "median", "nanmedian", "mode", "kthvalue")  # return an index
 
 
 def along(function: Callable, names: Sequence[str], input: Any, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ def reduction(function: Callable, names: Sequence[str], input: Any, *args: Any, 
 
 
 def reduced(x: View, kept: list[int], sizes: Sequence[int], dims: set[int], keepdim: bool, result: Any) -> Any:
-    """What is left of a view, from clips or a tensor with one channel for each value that is kept."""
+    """The reduced view, from clips or a tensor with one channel for each value that is kept."""
     new = {axis: at for at, axis in enumerate(kept, start=1)}
     if result is None:
         return None
@@ -146,7 +146,7 @@ def reduced(x: View, kept: list[int], sizes: Sequence[int], dims: set[int], keep
 
 
 def _clips_of(x: View, axes: Sequence[int]) -> tuple[list[int], list[int], PackedClips]:
-    """A view as clips whose rows are these axes, and whose channels are the others; the axes and sizes of both."""
+    """A view as clips with these axes as rows and the others as channels; the inner axes, and all sizes."""
     inner = [axis for axis in axes if axis > FRAMES]
     kept = [axis for axis in range(1, x.frames.ndim) if axis not in inner]
     frames = x.frames.permute(0, *inner, *kept)
@@ -155,7 +155,7 @@ def _clips_of(x: View, axes: Sequence[int]) -> tuple[list[int], list[int], Packe
 
 
 def _each_result(run: Callable, clips: PackedClips, name: str, shape: Callable, back: Callable) -> Any:
-    """The results of a function that runs once per distinct length, and may give several."""
+    """The result, or results, of a function that runs once per distinct length."""
     several: list[Any] = []
 
     def result(index: int) -> Any:

@@ -1,4 +1,4 @@
-"""Where clips stand in the buffer of an op that looks across time: integer arithmetic, no tensors.
+"""Where each clip starts in the buffer of an op that looks across time: integer arithmetic, no tensors.
 
 Clips of 3 and 2 frames, kernel 3, stride 2, padding 1 (x a frame, . a frame of padding, | the first frame of a window):
 
@@ -6,7 +6,7 @@ Clips of 3 and 2 frames, kernel 3, stride 2, padding 1 (x a frame, . a frame of 
     |   |   |            starts_out (0, 2), lengths_out (2, 1)
 
 Every clip's first window begins at a multiple of the stride, no window of one clip reaches a frame of another, and the
-op then runs over the whole buffer, with no padding in time of its own.
+op then runs over the whole buffer without padding in time.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Window:
         return self.kernel == self.stride == 1 and self.before == self.after == 0
 
     def lengths_out(self, lengths: Sequence[int], op: str) -> tuple[int, ...]:
-        """Frames of each clip behind the op.
+        """Frames of each clip after the op.
 
         Raises:
             ValueError: if a clip is too short for one window; names op, clip and length.
@@ -45,17 +45,17 @@ class Window:
                 raise ValueError(
                     f"{op}: clip {index} of {len(lengths)} has length {length}, but a kernel of {self.kernel} frames, "
                     f"dilation {self.dilation}, padding ({self.before}, {self.after}), needs {needed} frames. "
-                    "Keep more of them before this op, or lengthen the clips with pad_lengths(x, lengths)"
+                    "Keep more frames before this op, or lengthen the clips with pad_lengths(x, lengths)"
                 )
         return tuple((length - needed) // self.stride + 1 for length in lengths)
 
     def windows_in(self, frames: int) -> int:
-        """Windows of a row of frames that is not padded."""
+        """Windows in this many frames, without padding."""
         return (frames - self.reach) // self.stride + 1
 
 
 @dataclass(frozen=True)
-class Slots:
+class BufferLayout:
     """A buffer of `total` frames: where each clip starts in it, and its result in the op's output."""
 
     starts: tuple[int, ...]
@@ -64,14 +64,14 @@ class Slots:
     total: int
 
 
-def slots(lengths: tuple[int, ...], window: Window, op: str, multiple: int = 1) -> Slots:
+def lay_out_buffer(lengths: tuple[int, ...], window: Window, op: str, round_to: int = 1) -> BufferLayout:
     """Place clips as tightly as the window allows.
 
     Args:
         lengths: frames of each clip.
-        window: what the op does in time.
-        op: its name, for the error.
-        multiple: the buffer's length is rounded up to a multiple of this.
+        window: of the op.
+        op: name of the op, for the error.
+        round_to: the buffer's length is rounded up to a multiple of this.
     Raises:
         ValueError: if a clip is too short for one window.
     """
@@ -85,11 +85,11 @@ def slots(lengths: tuple[int, ...], window: Window, op: str, multiple: int = 1) 
         end = max(clip_end, last_window_end)
         earliest = max(clip_end, last_window_end - window.before, first + window.stride * length_out)
         first = _round_up(earliest, window.stride)
-    return Slots(
+    return BufferLayout(
         starts=tuple(first + window.before for first in firsts),
         starts_out=tuple(first // window.stride for first in firsts),
         lengths_out=lengths_out,
-        total=_round_up(end, multiple),
+        total=_round_up(end, round_to),
     )
 
 
@@ -101,5 +101,5 @@ def triple(size: int | None | Sequence[int | None]) -> tuple[int | None, ...]:
     return size * 3 if len(size) == 1 else size
 
 
-def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step

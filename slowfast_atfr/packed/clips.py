@@ -1,15 +1,17 @@
 """Clips of different lengths in one batch, laid end to end: real frames only, no padding.
 
-`PackedClips` is no Tensor. Torch functions reach it through `__torch_function__` and the table of `dispatch.py`, Tensor
-methods and operators through the same table, so `nn.Conv3d`, `nn.BatchNorm3d`, `torch.cat`, `x + y` or `x.sigmoid()`
-take it as it is. A clip's result never depends on its neighbours, batch statistics in training excepted: those are the
-statistics of all real frames together. Whatever the table does not know is a TypeError, never a wrong answer.
+A frame is one time step of a clip: an input picture or a temporal feature map.
+
+`PackedClips` is not a Tensor. Torch functions, Tensor methods and operators reach it through `__torch_function__` and
+the table of `dispatch.py`, so `nn.Conv3d`, `nn.BatchNorm3d`, `torch.cat`, `x + y` or `x.sigmoid()` take it as it is. A
+clip's result does not depend on its neighbours, except for batch statistics in training, over all real frames. A
+function without an entry in the table raises a TypeError.
 
 The memory is that of (S, H, W, C) frames, S = sum(lengths). This layout is private to `slowfast_atfr.packed`: other
 code uses `pack`, `unpack`, `per_length`, `to_frames` and their like.
 
-`Fn.apply(x)` of a `torch.autograd.Function` is the one call of which torch does not tell us, and it would lose the
-gradient: write `native(Fn.apply, x)`.
+`Fn.apply(x)` of a `torch.autograd.Function` bypasses `__torch_function__` and would lose the
+gradient: write `apply_framewise(Fn.apply, x)`.
 """
 
 import functools
@@ -26,7 +28,7 @@ from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.operators import Operators, operator_of
 from slowfast_atfr.packed.ragged import RaggedLength
 
-FRAME_DIM = {1: 3, 3: 1, 4: 2}  # where C, H and W of (N, C, T, H, W) stand in (S, H, W, C)
+FRAME_DIM = {1: 3, 3: 1, 4: 2}  # dimensions C, H and W of (N, C, T, H, W) in (S, H, W, C)
 
 
 def packed_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -40,18 +42,18 @@ class PackedClips(Operators):
     """Clips of different lengths laid end to end along time.
 
     Args:
-        joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d, and exactly these, because torch
-            takes a batch of one with another batch stride for a contiguous tensor.
+        joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d with this batch stride,
+            because torch takes a batch of one with another batch stride for a contiguous tensor.
         lengths: frames of each clip, all >= 1; their sum is S.
-        multiple: buffers of temporal ops are rounded up to a multiple of so many frames (`SGS.PACK_MULTIPLE`).
-    layout: both, with the index tensors that are made of them; results of one layout share it.
+        round_to: buffers of temporal ops are rounded up to a multiple of this (`SGS.PACK_MULTIPLE`).
+    layout: lengths and round_to, with the index tensors made from them; results of the same lengths share it.
     Raises:
-        ValueError: if the lengths do not tile them, or the strides are others (`pack`, `from_frames` lay out).
+        ValueError: if the lengths do not tile `joined`, or its strides differ (use `pack` or `from_frames`).
     """
 
     joined: Tensor
     lengths: tuple[int, ...]
-    multiple: int = field(default=1, kw_only=True)
+    round_to: int = field(default=1, kw_only=True)
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,24 +63,24 @@ class PackedClips(Operators):
         tiled = len(shape) == 5 and shape[0] == 1 and sum(self.lengths) == shape[2] > 0
         if not tiled or any(length < 1 for length in self.lengths):
             raise ValueError(
-                f"lengths {self.lengths}, all to be >= 1, with sum {sum(self.lengths)}, do not tile clips of shape "
-                f"{shape}, which is to be (1, C, sum, H, W)"
+                f"lengths {self.lengths}, which must be >= 1 with sum {sum(self.lengths)}, do not tile clips of shape "
+                f"{shape}, which must be (1, C, sum, H, W)"
             )
         if self.joined.stride() != packed_strides(shape):
             raise ValueError(
-                f"joined clips of shape {shape} have strides {self.joined.stride()} where packed ones have "
-                f"{packed_strides(shape)}; pack and from_frames lay frames out"
+                f"joined clips of shape {shape} have strides {self.joined.stride()}, but packed clips have "
+                f"{packed_strides(shape)}; use pack or from_frames"
             )
-        if type(self.multiple) is not int or self.multiple < 1:
-            raise ValueError(f"multiple must be an int >= 1, got {self.multiple!r}")
-        self.__dict__["layout"] = Layout(self.lengths, self.multiple)
+        if type(self.round_to) is not int or self.round_to < 1:
+            raise ValueError(f"round_to must be an int >= 1, got {self.round_to!r}")
+        self.__dict__["layout"] = Layout(self.lengths, self.round_to)
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return call(func, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Callable:
-        """Tensor methods, by way of the table: `x.sigmoid()` works, `x.view(...)` is a TypeError with its remedy."""
+        """Tensor methods, by the table of handlers; one without a handler is a TypeError with its remedy."""
         method = getattr(Tensor, name, None)
         if name.startswith("_") or not callable(method):
             raise AttributeError(f"PackedClips has no attribute {name!r}. {REMEDY}.")
@@ -101,8 +103,8 @@ class PackedClips(Operators):
     def dim(self) -> int:
         return 5
 
-    gap = 0  # frames between two clips; see SpacedClips
-    __array_ufunc__ = None  # numpy scalars leave `np.float64(2) * x` to us
+    gap = 0  # frames between two clips; see GappedClips
+    __array_ufunc__ = None  # for `np.float64(2) * x`
     ndim = property(dim)
     dtype = property(lambda self: self.rows.dtype)
     device = property(lambda self: self.rows.device)
@@ -113,26 +115,26 @@ class PackedClips(Operators):
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
-        """(N, C, T, H, W), where T is a number for each clip, see RaggedLength."""
+        """(N, C, T, H, W), where T is one number per clip, see RaggedLength."""
         _, channels, _, height, width = self.rows.shape
         return len(self), channels, RaggedLength(self.lengths, self.layout, self.device), height, width
 
     @property
     def rows(self) -> Tensor:
-        """What functions that mix no frames run on, (1, C, frames, H, W); see SpacedClips."""
+        """What functions that mix no frames run on, (1, C, frames, H, W); see GappedClips."""
         return self.joined
 
-    def like(self, rows: Tensor) -> "PackedClips":
-        """These clips with other rows: (1, C', S, H', W'), in any memory layout, brought back to ours if need be."""
+    def with_rows(self, rows: Tensor) -> "PackedClips":
+        """These clips with other rows: (1, C', S, H', W'), copied if their strides differ from packed clips'."""
         if rows is self.joined:
             return self
         fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.joined.shape[2]
         if fits and rows.stride() == packed_strides(rows.shape):
-            return _unchecked(rows, self.layout)  # the lengths are ours, which have been checked
+            return _unchecked(rows, self.layout)  # the lengths have been checked
         return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
 
     def with_frames(self, frames: Tensor, layout: Layout | None = None) -> "PackedClips":
-        """As many packed clips of other frames (S', H', W', C'): of these lengths, or those of a layout."""
+        """Packed clips of other frames (S', H', W', C'), with these lengths or those of a layout."""
         return of_layout(frames, layout or self.layout)
 
     def size(self, dim: int | None = None) -> Any:
@@ -148,7 +150,7 @@ def flatten(x: PackedClips) -> tuple[list[Tensor], Layout]:
 
 def _unchecked(joined: Any, layout: Layout) -> PackedClips:
     x = object.__new__(PackedClips)
-    x.__dict__.update(joined=joined, lengths=layout.lengths, multiple=layout.multiple, layout=layout)
+    x.__dict__.update(joined=joined, lengths=layout.lengths, round_to=layout.round_to, layout=layout)
     return x
 
 
@@ -157,18 +159,20 @@ def unflatten(leaves: Sequence[Any], context: Layout) -> PackedClips:
     return _unchecked(next(iter(leaves)), context)
 
 
-# torch.utils.checkpoint and FSDP look for tensors with pytree: for the devices whose random state they must keep
+Clips = Tensor | PackedClips  # a dense (N, C, T, H, W), or clips of different lengths
+
+# torch.utils.checkpoint and FSDP find tensors by pytree, to keep the random state of their devices
 pytree.register_pytree_node(PackedClips, flatten, unflatten)
 
 
 def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
-    """The frames of all clips in a row, and the number of frames of each clip.
+    """The frames of all clips end to end, and the number of frames of each clip.
 
     Args:
-        x: packed clips, or a dense (N, C, T, H, W) whose clips all have T frames.
+        x: packed clips, or a dense (N, C, T, H, W).
     Returns:
         (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d, or has
-        gaps (SpacedClips).
+        gaps (GappedClips).
     """
     if isinstance(x, PackedClips):
         return x.joined.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
@@ -177,8 +181,8 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
     return x.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous(), (x.shape[2],) * x.shape[0]
 
 
-def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) -> PackedClips:
-    """Pack a row of frames: a view when they are contiguous.
+def from_frames(frames: Tensor, lengths: Sequence[int], *, round_to: int = 1) -> PackedClips:
+    """Pack frames of clips that are end to end: a view when they are contiguous.
 
     Args:
         frames: (S, H, W, C).
@@ -186,7 +190,7 @@ def from_frames(frames: Tensor, lengths: Sequence[int], *, multiple: int = 1) ->
     Raises:
         ValueError: if the lengths do not tile the frames.
     """
-    return PackedClips(_joined(frames), tuple(int(length) for length in lengths), multiple=multiple)
+    return PackedClips(_joined(frames), tuple(int(length) for length in lengths), round_to=round_to)
 
 
 def of_layout(frames: Tensor, layout: Layout) -> PackedClips:
@@ -207,22 +211,12 @@ def _joined(frames: Tensor) -> Tensor:
     return joined
 
 
-def reshaped(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """x.reshape(sizes), but a batch of one keeps a batch stride with which torch's gradients are right.
-
-    `reshape` may give (1, C, H, W) strides (C, 1, W*C, C), with which `F.batch_norm` on CPUs returns wrong gradients.
-    """
-    if tuple(x.shape) == tuple(sizes):
-        return x
-    return (x.contiguous() if sizes[0] == 1 else x).reshape(sizes)
-
-
-def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
+def pack(clips: Sequence[Tensor], *, round_to: int = 1) -> PackedClips:
     """Lay clips of different lengths end to end.
 
     Args:
         clips: (C, T_i, H, W) each, T_i >= 1; C, H, W, dtype and device the same for all.
-        multiple: see PackedClips.
+        round_to: see PackedClips.
     Raises:
         ValueError: if there is no clip, or one differs from the first in more than its length.
     """
@@ -239,10 +233,10 @@ def pack(clips: Sequence[Tensor], *, multiple: int = 1) -> PackedClips:
                 f"{clip.device} and clip 0 is {tuple(clips[0].shape)} {clips[0].dtype} on {clips[0].device}"
             )
     frames = torch.cat([clip.permute(1, 2, 3, 0) for clip in clips])
-    return from_frames(frames, [clip.shape[1] for clip in clips], multiple=multiple)
+    return from_frames(frames, [clip.shape[1] for clip in clips], round_to=round_to)
 
 
 def unpack(x: Tensor | PackedClips) -> list[Tensor]:
-    """The clips of x, (C, T_i, H, W) each, as views (SpacedClips: copies); inverse of `pack`."""
+    """The clips of x, (C, T_i, H, W) each, as views (GappedClips: copies); inverse of `pack`."""
     frames, lengths = to_frames(x)
     return [clip.permute(3, 0, 1, 2) for clip in frames.split(lengths)]

@@ -1,7 +1,6 @@
-"""The table of what each torch function does to packed clips, and the error of those that are not in it.
+"""The table of handlers of torch functions for packed clips, and the error for functions without one.
 
-The other modules fill the tables when `slowfast_atfr.packed` is imported; `view_rules.py`, `along.py`, `moves.py` and
-`one_d.py` those of views.
+The other modules fill the tables when `slowfast_atfr.packed` is imported.
 """
 
 import functools
@@ -12,16 +11,16 @@ from torch import Tensor
 from torch.overrides import resolve_name
 
 HANDLERS: dict[Callable, Callable] = {}
-SIZED: dict[Callable, Callable] = {}  # functions of ordinary tensors or of none, which get T of packed clips as a size
+SIZED: dict[Callable, Callable] = {}  # functions that get T of packed clips as a size
 
 REMEDY = (
-    "If it treats every clip on its own, call it through slowfast_atfr.packed.per_length(x, fn): "
+    "If it treats each clip by itself, call it through slowfast_atfr.packed.per_length(x, fn): "
     "fn then gets a dense (n, C, T, H, W) tensor, once per distinct length"
 )
 
 
 def refusal(op: str, reason: str = "has no rule for packed clips", remedy: str = REMEDY) -> TypeError:
-    """The error of an op that packed clips cannot take: names the op, says why, names the remedy."""
+    """The error of an op on packed clips: names the op, the reason and the remedy."""
     return TypeError(f"{op} {reason}. {remedy}.")
 
 
@@ -31,10 +30,10 @@ def name_of(function: Callable) -> str:
 
 
 def handles(*functions: Callable) -> Callable[[Callable], Callable]:
-    """Enter the decorated handler in the table for these torch functions.
+    """Register the decorated handler for these torch functions.
 
-    The handler takes the parameters of the torch function, under torch's own names, except that the first one, the
-    packed clips, is always positional.
+    The handler takes the parameters of the torch function, under torch's own names, but the first one,
+    the packed clips, is positional.
     """
 
     def register(handler: Callable) -> Callable:
@@ -53,7 +52,7 @@ def _first_is_packed(function: Callable, handler: Callable, *args: Any, **kwargs
 
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Run a torch function on arguments among which are packed clips.
+    """Run a torch function with packed clips among its arguments.
 
     Raises:
         TypeError: if the table has no handler for the function.

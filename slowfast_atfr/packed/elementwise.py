@@ -2,7 +2,7 @@
 
 One rule for all of them. Packed operands must have equal lengths, or one frame in every clip. A dense operand may
 broadcast over clips and frames (0-d, (C, 1, 1, 1), (1, C, 1, 1, 1)), or hold one entry per clip, (N, C, 1, 1, 1), which
-is then spread over the clip's frames, as are clips of one frame and T of packed clips. Anything else is a TypeError.
+is then expanded to the clip's frames, as are clips of one frame and T of packed clips. Anything else is a TypeError.
 """
 
 import functools
@@ -17,7 +17,7 @@ from torch import Tensor
 from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
-from slowfast_atfr.packed.gapped import apart, flat, with_gaps
+from slowfast_atfr.packed.gapped import layout_with_gaps, with_gaps, without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.ragged import RaggedLength
@@ -44,10 +44,10 @@ NAMES = """
 
 
 def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
-    """Run an elementwise torch function on arguments of which at least one is packed."""
+    """Run an elementwise torch function with at least one packed argument."""
     x = args[0] if args else None
     if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
-        return x.like(function(x.rows, **kwargs))  # the activations, without the search for operands
+        return x.with_rows(function(x.rows, **kwargs))  # the activations, without the search for operands
     packed = [value for value in (*args, *kwargs.values()) if isinstance(value, PackedClips)]
     x = max(packed, key=lambda clips: max(clips.lengths))
     if any(other.lengths != x.lengths and not _is_one_frame(other) for other in packed):
@@ -60,22 +60,22 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     whole = [clips for clips in packed if clips.lengths == x.lengths]
     x = args[0] if in_place else max(whole, key=lambda clips: clips.gap)
     operand = functools.partial(_operand, function, x)
-    result = x.like(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    result = x.with_rows(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
     if len(whole) > 1 and any(clips.layout.sizes != x.layout.sizes for clips in whole):
         result.__dict__["layout"] = _common_layout(whole)
     return result
 
 
 def _common_layout(clips: Sequence[PackedClips]) -> Layout:
-    """That of operands whose sizes are known; without sizes where they disagree."""
+    """The layout of operands with sizes; without sizes where they disagree."""
     known = {x.layout.sizes: x.layout for x in clips if x.layout.sizes is not None}
-    return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].multiple)
+    return next(iter(known.values())) if len(known) == 1 else Layout(clips[0].lengths, clips[0].round_to)
 
 
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
-    """What stands for an argument in the native call on (1, C, S, H, W)."""
+    """An argument as it is passed to torch's function of (1, C, S, H, W)."""
     if isinstance(value, PackedClips) and value.lengths == x.lengths:
-        return value.rows if value.gap == x.gap else apart(flat(value), x.gap).rows
+        return value.rows if value.gap == x.gap else with_gaps(without_gaps(value), x.gap).rows
     if isinstance(value, PackedClips):
         value = to_dense(value)
     if isinstance(value, RaggedLength):
@@ -86,13 +86,13 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     if len(shape) == 5 and shape[2] == 1 and shape[0] == 1:
         return value
     if len(shape) == 5 and shape[2] == 1 and shape[0] == len(x):
-        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
+        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), layout_with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
     raise refusal(
         name_of(function),
-        f"got a dense tensor of shape {tuple(value.shape)} beside {len(x)} packed clips of {x.lengths} frames",
+        f"got a dense tensor of shape {tuple(value.shape)} together with {len(x)} packed clips of {x.lengths} frames",
         f"Dense operands may have one entry per clip, ({len(x)}, C, 1, 1, 1), or broadcast over clips and frames; "
-        "a dense batch of clips becomes packed by slowfast_atfr.packed.pack_dense; for a skip that begins before SGS, "
-        "put SGS before it branches off",
+        "slowfast_atfr.packed.pack_dense packs a dense batch; for a skip that begins before SGS, put SGS before it "
+        "branches off",
     )
 
 
@@ -114,8 +114,8 @@ def all_lengths(packed: Sequence[PackedClips]) -> str:
 
 
 UNEQUAL = (
-    "pad_lengths(x, lengths) brings them to equal lengths; where one is of before SGS, or of another pathway, put SGS "
-    "before both or after their fusion"
+    "pad_lengths(x, lengths) makes lengths equal; if one is from before SGS, or from another pathway, put SGS before "
+    "both or after their fusion"
 )
 
 for _name in NAMES.split():

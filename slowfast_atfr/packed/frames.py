@@ -1,4 +1,4 @@
-"""Frames picked from every clip, its own, and clips that are joined along time: one gather for all clips."""
+"""Pick frames of every clip, and join clips along time: one gather for all clips."""
 
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
@@ -12,7 +12,7 @@ from slowfast_atfr.packed.layout import Indices, Layout, starts_of
 
 
 class Picked(Indices):
-    """Which frames of a row follow each other in another. Its tensor: their places."""
+    """Indices of frames, in a new order. Its tensor: the indices."""
 
     def __init__(self, places: Sequence[int], layout: Layout) -> None:
         super().__init__()
@@ -29,11 +29,11 @@ def pick(
 
     Args:
         frames: (S, ...), clip after clip.
-        op: what picks them, for the error.
-        choose: takes a clip's index and length; returns places in that clip, from 0.
-        key: names the choice, which is then made once for a layout.
+        op: name for the error.
+        choose: takes a clip's index and length; returns indices of frames in that clip, from 0.
+        key: names the choice, which is then made once per layout.
     Returns:
-        (S', ...) frames, and the layout that they have.
+        (S', ...) frames, and their layout.
     Raises:
         ValueError: if a clip keeps no frame.
         IndexError: if a clip has no such frame.
@@ -51,7 +51,7 @@ def _picked(layout: Layout, op: str, choose: Callable[[int, int], Sequence[int]]
         except IndexError as error:
             raise IndexError(f"{op}: clip {index} of {length} frames has no such frame ({error})") from error
         if not chosen[-1]:
-            remedy = "Keep more of them before it, or lengthen the clips with pad_lengths(x, lengths)"
+            remedy = "Keep more frames before it, or lengthen the clips with pad_lengths(x, lengths)"
             raise ValueError(f"{op} leaves no frame of clip {index}, which has {length}. {remedy}")
     places = [
         start + place for start, of_clip in zip(starts_of(layout.lengths), chosen, strict=True) for place in of_clip
@@ -62,11 +62,11 @@ def _picked(layout: Layout, op: str, choose: Callable[[int, int], Sequence[int]]
 def _layout_of(layout: Layout, lengths: tuple[int, ...], places: Sequence[int]) -> Layout:
     if layout.sizes is None:
         return layout.of(lengths)
-    return Layout(lengths, layout.multiple, tuple(layout.sizes[place] for place in places))
+    return Layout(lengths, layout.round_to, tuple(layout.sizes[place] for place in places))
 
 
 def join(clips: Sequence[PackedClips]) -> PackedClips:
-    """Each clip of the first, then the same of the second, and so on, end to end: `torch.cat` along time."""
+    """`torch.cat` along time: each clip of the first batch, followed by the same clip of the others."""
     layouts = [x.layout for x in clips]
     lengths = tuple(map(sum, zip(*(layout.lengths for layout in layouts), strict=True)))
     offsets = starts_of([sum(layout.lengths) for layout in layouts])
@@ -83,6 +83,6 @@ def join(clips: Sequence[PackedClips]) -> PackedClips:
     if all(layout.sizes is not None for layout in layouts):
         row = tuple(chain.from_iterable(layout.sizes for layout in layouts))
         sizes = tuple(row[place] for place in places)
-    layout = Layout(lengths, layouts[0].multiple, sizes)
+    layout = Layout(lengths, layouts[0].round_to, sizes)
     row = torch.cat([to_frames(x)[0] for x in clips])
     return of_layout(row.index_select(0, Picked(places, layout).on(row.device)[0]), layout)

@@ -1,8 +1,8 @@
-"""Copies of whole clips between rows of frames, their sums, and their inverse: one call for any number of clips.
+"""Copy whole clips in and out of longer tensors of frames, sum them, and expand entries: one call for all clips.
 
 All run on (frames, values) matrices, since index operations on dimension 2 of (N, C, T, H, W) lose the memory format.
-The gradient of each is another of them. Sums run in a fixed order, so results repeat bit for bit, and a clip's own are
-added alone: what is not finite in one clip stays there.
+The gradient of each is another of them. Sums run in a fixed order, so results repeat bit for bit, and each clip is
+summed by itself: a NaN stays in its clip.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from slowfast_atfr.packed import cpu_quirks
 from slowfast_atfr.packed.layout import Layout, Placement
 
-WIDE = 1024  # values of a frame, from which on a CPU adds up clips faster one by one
 
-
-def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
-    """Put clips into a longer row of frames; what no clip covers is `fill`.
+def scatter_clips(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
+    """Copy clips into a longer tensor of frames; what no clip covers is `fill`.
 
     Args:
         frames: (where.frames, ...), clip after clip.
@@ -27,11 +26,11 @@ def place(frames: Tensor, where: Placement, fill: float = 0.0) -> Tensor:
     """
     if where.is_whole:
         return frames
-    return _run(_Place, _rows(frames), where, fill).view(where.total, *frames.shape[1:])
+    return _run(_Scatter, _rows(frames), where, fill).view(where.total, *frames.shape[1:])
 
 
-def take(frames: Tensor, where: Placement) -> Tensor:
-    """Get clips out of a row of frames; the inverse of `place`.
+def gather_clips(frames: Tensor, where: Placement) -> Tensor:
+    """Copy clips out of a longer tensor of frames; the inverse of `scatter_clips`.
 
     Args:
         frames: (where.total, ...).
@@ -40,22 +39,22 @@ def take(frames: Tensor, where: Placement) -> Tensor:
     """
     if where.is_whole:
         return frames
-    return _run(_Take, _rows(frames), where).view(where.frames, *frames.shape[1:])
+    return _run(_Gather, _rows(frames), where).view(where.frames, *frames.shape[1:])
 
 
 def spread(entries: Tensor, layout: Layout) -> Tensor:
-    """(N, ...) entries of clips -> (S, ...), for every frame that of its clip."""
+    """(N, ...) entries of clips -> (S, ...), the entry of its clip for every frame."""
     return _run(_Spread, entries.flatten(1), layout).view(-1, *entries.shape[1:])
 
 
 def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: torch.dtype) -> Tensor:
-    """Sum or mean over the frames of each clip, and over other dimensions of them.
+    """Sum or mean over the frames of each clip, and over dimensions within them.
 
     Args:
         frames: (S, H, W, C).
-        inner: those dimensions, which are kept with size 1.
+        inner: dimensions within a frame, which are kept with size 1.
         op: "sum" or "mean".
-        dtype: that it is added up in, and of the result.
+        dtype: of the sums and the result.
     Returns:
         (N, H', W', C').
     """
@@ -63,17 +62,17 @@ def pool(frames: Tensor, layout: Layout, inner: Sequence[int], op: str, dtype: t
 
 
 def _run(function: type[Function], x: Tensor, *args: Any) -> Tensor:
-    """`function.apply`, without what it costs where no gradient is wanted."""
-    wants_grad = torch.is_grad_enabled() and x.requires_grad
-    return function.apply(x, *args) if wants_grad else function.forward(_Nothing(), x, *args)
+    """`function.apply`, without its overhead where no gradient is needed."""
+    needs_grad = torch.is_grad_enabled() and x.requires_grad
+    return function.apply(x, *args) if needs_grad else function.forward(_NoContext(), x, *args)
 
 
-class _Nothing:
-    """Stands in for the context of a function that has no backward pass."""
+class _NoContext:
+    """The context of a function without a backward pass."""
 
 
-class _Place(Function):
-    """Returns no view of its own making, so that the result may be changed in place."""
+class _Scatter(Function):
+    """Returns a new tensor, not a view of one, so that the result may be changed in place."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, where: Placement, fill: float) -> Tensor:
@@ -84,11 +83,11 @@ class _Place(Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return _Take.apply(grad, ctx.where), None, None
+        return _Gather.apply(grad, ctx.where), None, None
 
 
-class _Take(Function):
-    """The inverse of _Place."""
+class _Gather(Function):
+    """The inverse of _Scatter."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, where: Placement) -> Tensor:
@@ -97,7 +96,7 @@ class _Take(Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        return _Place.apply(grad, ctx.where, 0.0), None
+        return _Scatter.apply(grad, ctx.where, 0.0), None
 
 
 class _Spread(Function):
@@ -114,13 +113,13 @@ class _Spread(Function):
 class _Pool(Function):
     @staticmethod
     def forward(ctx, frames: Tensor, layout: Layout, inner: tuple[int, ...], op: str, dtype: torch.dtype) -> Tensor:
-        ctx.layout, ctx.op, ctx.like = layout, op, (frames.shape, frames.dtype)
+        ctx.layout, ctx.op, ctx.shape_and_dtype = layout, op, (frames.shape, frames.dtype)
         per_frame = getattr(frames, op)(inner, keepdim=True, dtype=dtype) if inner else frames.to(dtype)
         return _over_time(per_frame, layout, op)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
-        (shape, dtype), layout = ctx.like, ctx.layout
+        (shape, dtype), layout = ctx.shape_and_dtype, ctx.layout
         if ctx.op == "mean":
             _, _, lengths = layout.on(grad.device)
             values = shape[1:].numel() / grad.shape[1:].numel()  # of a frame, for each value of the result
@@ -133,7 +132,7 @@ def _over_time(per_frame: Tensor, layout: Layout, op: str) -> Tensor:
     if layout.is_even:
         return getattr(per_frame.unflatten(0, (len(layout.lengths), -1)), op)(1)
     rows = per_frame.flatten(1)
-    if rows.device.type == "cpu" and rows.shape[1] >= WIDE:
+    if rows.device.type == "cpu" and rows.shape[1] >= cpu_quirks.WIDE_FRAME:
         per_clip = torch.stack([getattr(clip, op)(0) for clip in rows.split(layout.lengths)])
     else:
         per_clip = torch.segment_reduce(rows.contiguous(), op, offsets=layout.on(rows.device)[1], unsafe=True)
@@ -145,5 +144,5 @@ def _rows(frames: Tensor) -> Tensor:
 
 
 def exact_type(dtype: torch.dtype) -> torch.dtype:
-    """In which values of this type are added up."""
+    """The type in which values of this type are summed."""
     return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float64

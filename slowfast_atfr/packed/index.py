@@ -1,4 +1,4 @@
-"""Parts of packed clips along channels, time and space: indexing, cutting, repeating and turning round."""
+"""Parts of packed clips along channels, time and space: indexing, splitting, repeating, flipping and rolling."""
 
 import operator
 from collections.abc import Callable, Hashable, Sequence
@@ -12,7 +12,7 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.frames import pick
-from slowfast_atfr.packed.gapped import flat
+from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
 from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
@@ -22,14 +22,14 @@ EVERY = "takes parts of channels, frames and space only, of every clip"
 
 
 def frame_dim(op: str, dim: int) -> int:
-    """Where a dimension of (N, C, T, H, W) stands in (S, H, W, C)."""
+    """The dimension of (S, H, W, C) for one of (N, C, T, H, W)."""
     if dim % 5 not in FRAME_DIM or not -5 <= dim < 5:
         raise refusal(op, f"along dimension {dim} is not defined for packed clips, only along 1, 3 and 4")
     return FRAME_DIM[dim % 5]
 
 
 def _entries(index: Any, ndim: int) -> list[Any]:
-    """One entry for each dimension, and None for each that is new."""
+    """One entry for each dimension, and None for each new one."""
     index = list(index) if isinstance(index, tuple) else [index]
     kinds = int | RaggedLength | slice | list | Tensor | type(...)
     known = (entry is None or isinstance(entry, kinds) for entry in index)
@@ -46,7 +46,7 @@ def _entries(index: Any, ndim: int) -> list[Any]:
 
 
 def _index_view(x: View, index: Any) -> Any:
-    """x[index], whose integers drop a dimension and whose None makes one."""
+    """x[index]: integers drop a dimension, None adds one."""
     frames, layout, dims, old = x.frames, x.layout, [], iter(x.dims)
     for entry in _entries(index, x.ndim):
         if entry is None:
@@ -70,7 +70,7 @@ def _index_view(x: View, index: Any) -> Any:
 
 
 def _frames_at(entry: Any, clip: int, length: int) -> list[int]:
-    """Places of the frames of a clip that an index along time takes."""
+    """The frames of a clip that an index along time selects."""
     if isinstance(entry, slice):
         start, stop, step = (_of_clip(bound, clip) for bound in (entry.start, entry.stop, entry.step))
         if step is not None and step <= 0:
@@ -119,9 +119,9 @@ def setitem(input: PackedClips, index: Any, value: Any) -> None:
         not isinstance(entries[at], slice) or entries[at] != ALL for at in (0, 2)
     ):
         raise refusal("x[...] = y", EVERY)
-    whole = flat(input)
+    whole = without_gaps(input)
     inner = (entries[1], entries[3], entries[4])
-    at = 2 - isinstance(entries[1], int)  # where T stands in x[index]
+    at = 2 - isinstance(entries[1], int)  # dimension T of x[index]
     ndim = 5 - sum(isinstance(entry, int) for entry in inner)
     to_frames(whole)[0].permute(0, 3, 1, 2)[(ALL, *inner)] = _frames_of(value, input, at, ndim)
     if whole is not input:
@@ -129,7 +129,7 @@ def setitem(input: PackedClips, index: Any, value: Any) -> None:
 
 
 def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
-    """What stands for a value on (S, ...) frames, which lack N and T, dimension `at`, of `ndim`."""
+    """A value for (S, ...) frames, in which S replaces N and T; T is dimension `at` of `ndim`."""
     if isinstance(value, PackedClips):
         value = View.of(value)
     if isinstance(value, View):
@@ -142,7 +142,7 @@ def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
         return value
     value = value[(None,) * (ndim - value.ndim)]
     if value.ndim != ndim or value.shape[at] != 1 or value.shape[0] not in (1, len(x)):
-        raise refusal("x[...] = y", f"got a tensor of shape {tuple(value.shape)}", "It is to broadcast over frames")
+        raise refusal("x[...] = y", f"got a tensor of shape {tuple(value.shape)}", "It must broadcast over frames")
     value = value.squeeze(at)
     return spread(value, x.layout) if len(value) > 1 else value
 
@@ -154,7 +154,7 @@ def select(input: PackedClips, dim: int, index: int) -> Any:
 
 @handles(torch.narrow, Tensor.narrow)
 def narrow(input: PackedClips, dim: int, start: int | Tensor, length: int) -> PackedClips:
-    """As many entries of a dimension from one on; both numbers may be those of each clip along time."""
+    """`length` entries from `start`; along time both may be one number per clip."""
     dim, start = dim_of(View.of(input), dim), int(start) if isinstance(start, Tensor) else start
 
     def places(clip: int, size: int) -> range:
@@ -237,7 +237,7 @@ def flip(input: PackedClips, *order: Any, dims: Any = ()) -> PackedClips:
 
 @handles(torch.roll, Tensor.roll)
 def roll(input: PackedClips, shifts: Any, dims: Any = ()) -> PackedClips:
-    """Each clip along its own dimensions; a shift along time may be one of each clip, such as x.size(2) // 2."""
+    """Roll each clip; the shift along time may be one number per clip, such as x.size(2) // 2."""
     dims, shifts = ([entry] if isinstance(entry, int | RaggedLength) else list(entry) for entry in (dims, shifts))
     if not dims:
         raise refusal("roll", "without dims mixes frames", "Name channels, time or space, dims=1")
@@ -271,7 +271,7 @@ def repeat(input: PackedClips, *repeats: Any) -> PackedClips:
 
 @handles(torch.stack)
 def stack(tensors: Sequence[PackedClips], dim: int = 0) -> View:
-    """Clips of the same lengths along a new dimension, not the first, as selective kernels weigh them."""
+    """Clips of the same lengths along a new dimension other than the first, as in selective kernel networks."""
     x = tensors[0]
     alike = all(isinstance(other, PackedClips) and other.lengths == x.lengths for other in tensors)
     at = dim_of(View.of(x), dim, 1) if alike else 0

@@ -1,4 +1,4 @@
-"""Modules that compute with the number of frames as an int, as TensorFlow's "same" padding does: once per length."""
+"""Run modules that need the number of frames as an int, such as TensorFlow's "same" padding, once per length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,19 +15,18 @@ from slowfast_atfr.packed.dispatch import refusal
 
 
 class _Pause(BaseException):
-    """Leaves a forward pass that cannot go on before those of the other lengths have come as far."""
+    """Stops a forward pass at a batch norm until those of the other lengths have reached it."""
 
 
 def run_lengthwise(module: nn.Module, forward: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
     """Run a module once per distinct length of packed clips; its batch norms in training see all clips at once.
 
-    In training a module runs once more for each batch norm in it, up to that norm, whose results for all lengths are
-    then at hand. So it should be small, a convolution with its padding and norm, and what comes before its last norm
-    free of dropout.
+    In training the module runs once more for each of its batch norms, up to that norm. So it should be small, such as a
+    convolution with its padding and norm, and have no dropout before its last norm.
 
     Args:
-        forward: that of the module; takes a dense (n, C, L, H, W) and gives one tensor with an entry per clip.
-        x: packed clips; for anything else forward is simply called.
+        forward: of the module; takes a dense (n, C, L, H, W) and returns one tensor with an entry per clip.
+        x: packed clips; anything else is passed to forward.
     """
     if not isinstance(x, PackedClips):
         return forward(x, *args, **kwargs)
@@ -57,7 +56,7 @@ def run_lengthwise(module: nn.Module, forward: Callable[..., Any], x: Any, *args
 
 
 def _result(known: Iterator[Tensor], paused: list, norm: nn.Module, value: Tensor) -> Tensor:
-    """What a norm gives for this length, if all have come to it."""
+    """The result of a norm for this length; raises _Pause if it is not known yet."""
     for result in known:
         return result
     paused.append((norm, value))
@@ -66,7 +65,7 @@ def _result(known: Iterator[Tensor], paused: list, norm: nn.Module, value: Tenso
 
 @contextmanager
 def _norms_that(norms: Sequence[nn.Module], forward: Callable) -> Iterator[None]:
-    """Norms that run this instead of their own forward."""
+    """Replace the forward of norms."""
     try:
         for norm in norms:
             norm.forward = partial(forward, norm)
@@ -77,7 +76,7 @@ def _norms_that(norms: Sequence[nn.Module], forward: Callable) -> Iterator[None]
 
 
 def _together(norm: nn.Module, values: list[Tensor]) -> list[Tensor]:
-    """The norm of all clips at once, (n, C, L, H, W) for each length."""
+    """Normalise all clips at once: (n, C, L, H, W) for each length -> the same."""
     if any(value.ndim != 5 for value in values):
         raise refusal(type(norm).__name__, f"got {tuple(values[0].shape)} where clips are (N, C, T, H, W)")
     parts = [to_frames(value) for value in values]

@@ -1,4 +1,4 @@
-"""More that only moves the dimensions of packed clips: `movedim`, `swapdims`, and sizes of 1 that are expanded."""
+"""More functions that only move dimensions of packed clips: `movedim`, `swapdims`, and `expand` of sizes of 1."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,7 +31,7 @@ def movedim(x: View, source: int | Sequence[int], destination: int | Sequence[in
 
 
 def expand(x: View, *size: Any, **_: Any) -> View:
-    """Dimensions of size 1, but clips and time, to other sizes."""
+    """Dimensions of size 1, except clips and time, to other sizes."""
     size = full_size(size)
     if len(size) != x.ndim:
         raise refusal("expand", f"of {x} to {size} has no rule", "Name as many sizes as there are dimensions")

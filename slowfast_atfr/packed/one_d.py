@@ -1,4 +1,4 @@
-"""1-D convolutions and pools along time, of views (N, C, T) in whose first dimension rows and columns may be, too.
+"""1-D convolutions and pools along time, of views (N, C, T) or (N * rows * columns, C, T).
 
 `F.conv1d(x.mean((3, 4)), w)`, and `F.conv1d(x.permute(0, 3, 4, 1, 2).reshape(-1, c, t), w)`.
 """

@@ -1,6 +1,6 @@
 """What is neither elementwise, nor a reduction, nor a convolution or pool: norms, dropout, padding and channels.
 
-Functions that treat every clip on its own, but look across its frames, run once per distinct length.
+Functions of each clip by itself that look across its frames run once per distinct length.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
-from slowfast_atfr.packed.convert import each_alone, native, per_length
+from slowfast_atfr.packed.convert import apply_framewise, each_alone, per_length
 from slowfast_atfr.packed.dispatch import SIZED, handles, refusal
 from slowfast_atfr.packed.elementwise import UNEQUAL, all_lengths
 from slowfast_atfr.packed.frames import join
@@ -22,13 +22,17 @@ from slowfast_atfr.packed.index import frame_dim
 from slowfast_atfr.packed.ragged import is_ragged, layout_of
 
 for _function in (F.prelu, F.channel_shuffle):
-    handles(_function)(partial(native, _function))
+    handles(_function)(partial(apply_framewise, _function))
 
 
 def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
-    """In training over the frames of clips alone, not over what stands between them."""
+    """In training over the frames of clips only, without gaps."""
     training = kwargs.get("training", args[4] if len(args) > 4 else False)
-    return native(function, input, *args, **kwargs) if training else input.like(function(input.rows, *args, **kwargs))
+    return (
+        apply_framewise(function, input, *args, **kwargs)
+        if training
+        else input.with_rows(function(input.rows, *args, **kwargs))
+    )
 
 
 for _function in (F.batch_norm, torch.batch_norm):
@@ -40,7 +44,7 @@ for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.local_re
 
 @handles(F.interpolate)
 def interpolate(input: PackedClips, size: Any = None, *args: Any, **kwargs: Any) -> PackedClips:
-    """To frames of a number that may be each clip's own, such as the T of a skip connection."""
+    """To a size whose T may be one number per clip, such as that of a skip connection."""
     if not is_ragged(size):
         return each_alone(F.interpolate, input, size, *args, **kwargs)
     frames, *space = triple(size)
@@ -65,7 +69,7 @@ def instance_norm(
         remedy = "Build it with track_running_stats=False, or use batch norm"
         raise refusal("instance_norm", "would update its running statistics once per distinct length", remedy)
     if not use_input_stats:
-        return native(F.batch_norm, input, running_mean, running_var, weight, bias, False, momentum, eps)
+        return apply_framewise(F.batch_norm, input, running_mean, running_var, weight, bias, False, momentum, eps)
     return each_alone(F.group_norm, input, input.shape[1], weight, bias, eps)
 
 
@@ -76,7 +80,7 @@ def glu(input: PackedClips, dim: int = -1) -> PackedClips:
 
 @handles(F.dropout3d, F.dropout2d)
 def dropout3d(input: PackedClips, p: float = 0.5, training: bool = True, inplace: bool = False) -> PackedClips:
-    """Drop whole channels of a clip: one mask per clip, for all of its frames."""
+    """Drop whole channels: one mask per clip, for all its frames."""
     mask = F.dropout(input.rows.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
     return input.mul_(mask) if inplace else input * mask
 
@@ -88,7 +92,7 @@ def pad(input: PackedClips, pad: Sequence[int], mode: str = "constant", value: f
         raise refusal("pad", f"by {tuple(pad)} would add clips", "Pad channels, time and space only")
     if any(by_dim[4:6]):
         return each_alone(F.pad, input, pad, mode, value)
-    return native(F.pad, input, pad, mode, value)
+    return apply_framewise(F.pad, input, pad, mode, value)
 
 
 @handles(torch.hstack)
@@ -106,7 +110,7 @@ def cosine_similarity(x1: PackedClips, x2: Any, dim: int = 1, eps: float = 1e-8)
 def lp_pool3d(
     input: PackedClips, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> PackedClips:
-    """As torch has it: an average pool of powers."""
+    """As in torch: an average pool of powers."""
     means = F.avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return (means.sign() * means.abs().relu() * math.prod(triple(kernel_size))).pow(1.0 / norm_type)
 
@@ -133,12 +137,12 @@ def contiguous(input: PackedClips, memory_format: torch.memory_format = torch.co
 
 @handles(Tensor.is_contiguous)
 def is_contiguous(input: PackedClips, memory_format: torch.memory_format = torch.contiguous_format) -> bool:
-    """True: `view` takes them as they are, and `contiguous` leaves them so."""
+    """True: `view` needs no copy."""
     return True
 
 
 def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
-    """A tensor of x's type and device: an ordinary one, such as a mask of clips, or packed clips for a size with T."""
+    """A tensor of x's type and device; packed clips for a size with T."""
     if is_ragged(size) or any(map(is_ragged, (*size, *kwargs.values()))):
         return SIZED[function](function, input.rows, *size, **kwargs)
     return function(input.rows, *size, **kwargs)
@@ -150,7 +154,7 @@ for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.ne
 
 @handles(Tensor.type)
 def type_(input: PackedClips, dtype: Any = None, non_blocking: bool = False) -> str | PackedClips:
-    return input.rows.type() if dtype is None else input.like(input.rows.type(dtype, non_blocking))
+    return input.rows.type() if dtype is None else input.with_rows(input.rows.type(dtype, non_blocking))
 
 
 def _of_rows(function: Callable, input: PackedClips) -> Any:

@@ -1,4 +1,4 @@
-"""The T of packed clips: a number for each clip, with which code may compute as long as it asks for no single one."""
+"""The T of packed clips: one number per clip, which supports arithmetic but not use as a single number."""
 
 import math
 import operator
@@ -12,14 +12,14 @@ from slowfast_atfr.packed.dispatch import REMEDY, SIZED, call, name_of, refusal
 from slowfast_atfr.packed.layout import Layout
 
 
-def _computed(function: Callable, *, turned: bool = False) -> Callable:
-    """The operator that computes a number for each clip."""
+def _computed(function: Callable, *, reflected: bool = False) -> Callable:
+    """An operator that computes one number per clip."""
 
     def compute(self: "RaggedLength", *other: Any) -> Any:
         columns = [self.lengths, *(self._column(value) for value in other)]
         if any(column is None for column in columns):
             return NotImplemented
-        if turned:
+        if reflected:
             columns.reverse()
         return self._of(tuple(map(function, *columns)))
 
@@ -27,7 +27,7 @@ def _computed(function: Callable, *, turned: bool = False) -> Callable:
 
 
 def _compared(function: Callable) -> Callable:
-    """The operator that answers where all clips agree, and else refuses."""
+    """An operator that returns a bool if all clips agree, and raises if not."""
 
     def compare(self: "RaggedLength", *other: Any) -> bool:
         columns = [self.lengths, *(self._column(value) for value in other)]
@@ -42,16 +42,16 @@ def _compared(function: Callable) -> Callable:
 
 
 class RaggedLength:
-    """The T of `x.shape`: every clip has its own.
+    """The T of `x.shape`, one number per clip.
 
-    Arithmetic with numbers gives another one, comparisons a bool where they hold for all clips or for none, and sizes
-    such as those of `torch.zeros(n, c, x.size(2), h, w)` packed clips. Any use as one number is an error that says what
-    to do.
+    Arithmetic with numbers returns another RaggedLength, a comparison a bool if it holds for all clips or for none, and
+    a function that takes it as a size, such as `torch.zeros(n, c, x.size(2), h, w)`, packed clips. Use as a single
+    number raises an error with the remedy.
 
     Args:
         lengths: a number for each clip.
-        layout: of the clips that it is of.
-        device: theirs, on which tensors of this size are made.
+        layout: of the clips.
+        device: of the clips, and of tensors with this size.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RaggedLength:
             return SIZED[func](func, *args, **(kwargs or {}))
         if any(not issubclass(kind, cls | torch.Tensor) for kind in types):
             return call(func, *args, **(kwargs or {}))  # packed clips are among its arguments
-        raise beside_tensors(name_of(func))
+        raise mixed_with_tensors(name_of(func))
 
     def __repr__(self) -> str:
         return f"RaggedLength{self.lengths}"
@@ -80,7 +80,7 @@ class RaggedLength:
                 raise refusal("T of packed clips", f"of {len(self.lengths)} clips meets that of {len(value.lengths)}")
             return value.lengths
         if isinstance(value, torch.Tensor):
-            raise beside_tensors("arithmetic")
+            raise mixed_with_tensors("arithmetic")
         return (value,) * len(self.lengths) if isinstance(value, Real) else None
 
     def _refuse(self, *_: Any) -> Any:
@@ -95,33 +95,33 @@ class RaggedLength:
     __round__, __floor__, __ceil__ = _computed(round), _computed(math.floor), _computed(math.ceil)
     __add__ = __radd__ = _computed(operator.add)
     __mul__ = __rmul__ = _computed(operator.mul)
-    __sub__, __rsub__ = _computed(operator.sub), _computed(operator.sub, turned=True)
-    __truediv__, __rtruediv__ = _computed(operator.truediv), _computed(operator.truediv, turned=True)
-    __floordiv__, __rfloordiv__ = _computed(operator.floordiv), _computed(operator.floordiv, turned=True)
-    __mod__, __rmod__ = _computed(operator.mod), _computed(operator.mod, turned=True)
-    __pow__, __rpow__ = _computed(operator.pow), _computed(operator.pow, turned=True)
+    __sub__, __rsub__ = _computed(operator.sub), _computed(operator.sub, reflected=True)
+    __truediv__, __rtruediv__ = _computed(operator.truediv), _computed(operator.truediv, reflected=True)
+    __floordiv__, __rfloordiv__ = _computed(operator.floordiv), _computed(operator.floordiv, reflected=True)
+    __mod__, __rmod__ = _computed(operator.mod), _computed(operator.mod, reflected=True)
+    __pow__, __rpow__ = _computed(operator.pow), _computed(operator.pow, reflected=True)
 
 
-def beside_tensors(op: str) -> TypeError:
-    """The error of a function that knows nothing of clips, but got their T."""
+def mixed_with_tensors(op: str) -> TypeError:
+    """The error of a function of ordinary tensors that got T of packed clips."""
     remedy = "Use x itself, as in x.new_zeros(n, c, x.size(2), h, w) or x / x.size(2), or x.lengths"
-    return refusal(op, "got T of packed clips, which is not one number, beside ordinary tensors", remedy)
+    return refusal(op, "got T of packed clips, which is not one number, together with ordinary tensors", remedy)
 
 
 def is_ragged(size: Any) -> bool:
-    """Whether there is a T of packed clips in a size."""
+    """Whether a size contains T of packed clips."""
     entries = size if isinstance(size, tuple | list) else (size,)
     return any(isinstance(entry, RaggedLength) for entry in entries)
 
 
 def layout_of(size: RaggedLength, op: str) -> Layout:
-    """Return the length of clips with these numbers of frames.
+    """Return the layout of clips with these numbers of frames.
 
     Raises:
-        TypeError: if these are no numbers of frames.
+        TypeError: if these are not whole numbers >= 1.
     """
     if any(type(length) is not int or length < 1 for length in size.lengths):
-        raise refusal(op, f"got {size.lengths} frames", "Every clip has a whole number of them, at least one")
+        raise refusal(op, f"got {size.lengths} frames", "Every clip has a whole number of frames, at least one")
     return size.layout.of(size.lengths)
 
 

@@ -1,6 +1,6 @@
-"""Sums and means over a clip's own frames, and global pooling: ordinary tensors of x's own type come out.
+"""Sums, means and extremes over each clip's frames, and global pooling: they return ordinary tensors of x's type.
 
-They are added up in float32 or better, as torch does.
+Sums are in float32 or better, as in torch.
 """
 
 from collections import namedtuple
@@ -16,8 +16,8 @@ from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.dispatch import call, handles, refusal
-from slowfast_atfr.packed.gapped import frames_in_place
-from slowfast_atfr.packed.gather_scatter import exact_type, place, pool, take
+from slowfast_atfr.packed.gapped import frames_with_gaps
+from slowfast_atfr.packed.gather_scatter import exact_type, gather_clips, pool, scatter_clips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.views import View, squeeze
 
@@ -52,15 +52,15 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
         return _packed(x, getattr(to_frames(x)[0], op)(inner, keepdim=True, dtype=dtype), dims, keepdim)
     dtype = dtype or sum_type(op, x.dtype)
     exact = exact_type(torch.promote_types(x.dtype, dtype))
-    if x.gap:  # frames are first made small, then the clips are taken out
-        frames, where = frames_in_place(x)
+    if x.gap:  # reduce within frames first, so that less is copied
+        frames, where = frames_with_gaps(x)
         small = getattr(frames, op)(inner, keepdim=True, dtype=exact) if inner else frames.to(exact)
-        return _dense(pool(take(small, where), x.layout, (), op, exact).to(dtype), dims, keepdim)
+        return _dense(pool(gather_clips(small, where), x.layout, (), op, exact).to(dtype), dims, keepdim)
     return _dense(pool(to_frames(x)[0], x.layout, inner, op, exact).to(dtype), dims, keepdim)
 
 
 def sum_type(op: str, dtype: torch.dtype) -> torch.dtype:
-    """What torch makes of values of this type when it adds them up."""
+    """The type of torch's sum of values of this type."""
     whole = not dtype.is_floating_point
     if whole and op == "mean":
         raise TypeError(f"mean of packed clips takes floating point, got {dtype}: x.float() first")
@@ -74,7 +74,7 @@ def _dense(per_clip: Tensor, dims: set[int], keepdim: bool) -> Tensor:
 
 
 def _packed(x: PackedClips, frames: Tensor, dims: set[int], keepdim: bool) -> Any:
-    """Other frames of x, whose reduced dimensions are kept or not."""
+    """Packed clips of frames with reduced dimensions, which are kept or dropped."""
     reduced = x.with_frames(frames)
     return reduced if keepdim else squeeze(View.of(reduced), sorted(dims))
 
@@ -91,11 +91,11 @@ def _extreme(largest: bool, input: PackedClips, dim: int | Sequence[int] = (), k
 
 
 def _stacked(x: PackedClips, frames: Tensor, largest: bool) -> Tensor:
-    """(N, longest, ...) frames of x's clips, and what is never the extreme after the end of the shorter ones."""
+    """(N, longest, ...) frames of x's clips; shorter ones are filled with a value that is never the extreme."""
     kind = torch.finfo if x.dtype.is_floating_point else torch.iinfo
     never = (-float("inf") if largest else float("inf")) if kind is torch.finfo else None
     never = (kind(x.dtype).min if largest else kind(x.dtype).max) if never is None else never
-    return place(frames, x.layout.stacked(), never).unflatten(0, (len(x), -1))
+    return scatter_clips(frames, x.layout.stacked(), never).unflatten(0, (len(x), -1))
 
 
 amax = partial(_extreme, True)
@@ -103,14 +103,14 @@ handles(torch.amax, Tensor.amax)(amax)
 handles(torch.amin, Tensor.amin)(partial(_extreme, False))
 
 
-def _extreme_and_place(name: str, input: PackedClips, dim: Any = None, keepdim: bool = False) -> Any:
-    """max and min: over everything, of two, or over one dimension with the places, those in time within the clip."""
+def _extreme_and_index(name: str, input: PackedClips, dim: Any = None, keepdim: bool = False) -> Any:
+    """max and min: over everything, of two operands, or over one dimension, with indices that count within the clip."""
     if isinstance(dim, PackedClips | Tensor):
         return call(getattr(torch, f"{name}imum"), input, dim)
     if dim is None:
         return getattr(input.joined, name)()
     dims, inner = _dims(name, dim)
-    if len(dims) > 1:  # a dimension of a View that was several
+    if len(dims) > 1:  # several axes in one dimension of a View
         return PAIRS[name](_extreme(name == "max", input, dim, keepdim), None)
     if 2 in dims:
         pair = getattr(_stacked(input, to_frames(input)[0], name == "max"), name)(1)
@@ -120,12 +120,12 @@ def _extreme_and_place(name: str, input: PackedClips, dim: Any = None, keepdim: 
 
 
 PAIRS = {name: namedtuple(name, ("values", "indices")) for name in ("max", "min")}
-handles(torch.max, Tensor.max)(partial(_extreme_and_place, "max"))
-handles(torch.min, Tensor.min)(partial(_extreme_and_place, "min"))
+handles(torch.max, Tensor.max)(partial(_extreme_and_index, "max"))
+handles(torch.min, Tensor.min)(partial(_extreme_and_index, "min"))
 
 
 def _dims(op: str, dim: int | Sequence[int]) -> tuple[set[int], list[int]]:
-    """The dimensions of (N, C, T, H, W) to reduce, and where those within a frame stand in (S, H, W, C)."""
+    """The dimensions of (N, C, T, H, W) to reduce, and the dimensions of (S, H, W, C) for those within a frame."""
     dims = {d % 5 if -5 <= d < 5 else d for d in ([dim] if isinstance(dim, int) else dim)}
     if not dims or not dims <= {1, 2, 3, 4}:
         raise refusal(op, f"over dimensions {dim} mixes clips, or they do not exist", "Reduce over some of 1, 2, 3, 4")
@@ -134,7 +134,7 @@ def _dims(op: str, dim: int | Sequence[int]) -> tuple[set[int], list[int]]:
 
 @handles(F.adaptive_avg_pool3d)
 def adaptive_avg_pool3d(input: PackedClips, output_size: int | Sequence[int | None]) -> Tensor | PackedClips:
-    """To one frame: the mean over the clip, an ordinary (N, C, 1, H', W'); to None frames: each frame on its own."""
+    """To one frame: the mean over the clip, an ordinary (N, C, 1, H', W'); to None frames: each frame by itself."""
     frames, *space = _pooled_size(input, output_size)
     if (frames, *space) == (1, 1, 1):
         return mean(input, (2, 3, 4), keepdim=True)
@@ -152,7 +152,7 @@ def adaptive_avg_pool3d(input: PackedClips, output_size: int | Sequence[int | No
 def adaptive_max_pool3d(
     input: PackedClips, output_size: int | Sequence[int | None], return_indices: bool = False
 ) -> Tensor | PackedClips:
-    """Like adaptive_avg_pool3d."""
+    """As adaptive_avg_pool3d."""
     size = _pooled_size(input, output_size)
     if size[0] is None:
         return over_frames(lambda frames: F.adaptive_max_pool2d(frames, size[1:]), input)

@@ -1,7 +1,7 @@
-"""Functions that get T of packed clips as a size: what they make are packed clips of these lengths.
+"""Functions that get T of packed clips as a size: they return packed clips of these lengths.
 
-`torch.zeros(n, c, x.size(2), h, w)` of a shortcut without parameters, `y.expand(n, c, x.size(2), h, w)` of a tensor
-with an entry for each clip, `frames.view(n, x.size(2), c, h, w)` of what a 2-D network made of all frames.
+Examples: `torch.zeros(n, c, x.size(2), h, w)` in a shortcut without parameters, `y.expand(n, c, x.size(2), h, w)` of a
+tensor with an entry per clip, `frames.view(n, x.size(2), c, h, w)` of the output of a 2-D network for all frames.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ REMEDY = "A size of packed clips is (N, C, T, H, W), with T from x.size(2)"
 
 
 def _filled(name: str, function: Callable, size: tuple, *args: Any, **kwargs: Any) -> PackedClips:
-    """Packed clips from a function that makes a tensor of a size; on the device of the clips that T is of."""
+    """Packed clips from a function that makes a tensor of a given size."""
     frames = size[2] if len(size) == 5 else None
     ragged = [isinstance(entry, RaggedLength) for entry in size]
     if ragged != [False, False, True, False, False] or size[0] != len(frames.lengths):

@@ -1,14 +1,13 @@
 """Convolutions and pools. Those that look across time never let a window of one clip reach a frame of another.
 
 - No look across time (kernel, stride 1, padding 0 in T): the frames are the batch of the 2-D function.
-- Clips of one length: the native function on the free (N, C, T, H, W) view.
-- Large clips on a CPU: the native function on one clip after the other; only the results are copied, into one row.
-- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames (`buffer_layout.py`), the native
-  function runs over the buffer, and each clip's results are copied out. Or each clip is lengthened to the longest, and
-  those run as a dense batch: where that has no more windows than the buffer (short clips, kernels that reach far), or
-  is much faster.
-2-D functions are used where they are the same thing and faster: with kernels that are 1 in time on any device, and with
-those that are 1 in space except on a CPU where oneDNN's 3-D convolution is at hand.
+- Clips of one length: torch's function on the (N, C, T, H, W) view.
+- Large clips on a CPU: torch's function on one clip at a time; only the results are copied, into one tensor.
+- Else: clips are copied into a buffer with gaps of zero (max pool: -inf) frames between them (`buffer_layout.py`),
+  torch's function runs over the buffer, and each clip's results are copied out. Or all clips are lengthened to the
+  longest and run as a dense batch, where that has no more windows than the buffer (short clips, kernels with a long
+  reach), or is much faster.
+Which of torch's functions runs on a CPU is decided in `cpu_quirks.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,23 +23,12 @@ from slowfast_atfr.packed.buffer_layout import Window, triple
 from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
-from slowfast_atfr.packed.gapped import apart, can_stay_apart, clear, flat
-from slowfast_atfr.packed.gather_scatter import exact_type, place, take
+from slowfast_atfr.packed.gapped import can_keep_gaps, clear_gaps, with_gaps, without_gaps
+from slowfast_atfr.packed.gather_scatter import exact_type, gather_clips, scatter_clips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.reduce import amax, mean
 
 Size = int | Sequence[int]
-
-LARGE_CLIP = 2**20  # bytes, from which on a CPU calls the function for each clip rather than copy it into a buffer
-# oneDNN's gradient of a kernel of 7 frames is wrong, or overwrites memory, where no window lies within the clip (stride
-# 2, 5 to 7 frames; torch 2.13; kernels of 3 and 5 are right): such clips go by the buffer, where nothing is padded.
-# In half precision so is that of a kernel of 3 frames on clips of 2: parts of it are never written.
-LONG_KERNEL = 7
-HALF = (torch.bfloat16, torch.float16)
-FEW_CHANNELS = 16  # below which oneDNN's 3-D convolution is slower than its 2-D one
-# Below so many channels oneDNN's 2-D gradient of a kernel of 1x1 that steps over pixels overwrites memory (torch 2.13,
-# channels_last, from 4 channels on; the 3-D one is right).
-STEPS_FROM = 16
 
 
 def over_time(
@@ -53,54 +41,54 @@ def over_time(
     shortest_native: int = 1,
     fast_alone: bool = True,
     fast_from: int = 0,
-    keeps_apart: bool = False,
+    keeps_gaps: bool = False,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
 
     Args:
-        op: (dense (n, C, T, H, W), padding in T) -> (n, C', T', H', W'), the native function.
+        op: (dense (n, C, T, H, W), padding in T) -> (n, C', T', H', W'), torch's function.
         name: of the op, for errors.
-        fill: what the padding and the gaps between clips hold.
-        shortest_native: clips shorter than this go by the buffer even when all are of one length.
-        fast_alone: whether the native function is fast on a batch of one clip.
-        fast_from: frames from which it is fast on the buffer, which is a batch of one.
-        keeps_apart: whether the result may keep the gaps, since the function costs less than copies do.
+        fill: value of the padding and of the gaps between clips.
+        shortest_native: clips shorter than this go through the buffer even if all have one length.
+        fast_alone: whether op is fast on a batch of one clip.
+        fast_from: frames from which op is fast on the buffer, which is a batch of one.
+        keeps_gaps: whether the result may keep the gaps, since op costs less than copies.
     Raises:
         ValueError: if a clip is too short for one window.
     """
-    if keeps_apart and _stays_apart(x, window):
-        spaced = apart(x, window.before)
-        clear(spaced)
-        return spaced.like(op(spaced.rows, window.before))
-    x = flat(x)
+    if keeps_gaps and _keeps_gaps(x, window):
+        gapped = with_gaps(x, window.before)
+        clear_gaps(gapped)
+        return gapped.with_rows(op(gapped.rows, window.before))
+    x = without_gaps(x)
     if window.before == window.after and min(x.lengths) >= shortest_native:
         lengths_out = window.lengths_out(x.lengths, name)
         if x.layout.is_even:
             return x.with_frames(to_frames(op(to_dense(x), window.before))[0], x.layout.of(lengths_out))
         bytes_per_clip = x.joined.numel() * x.joined.element_size() / len(x)
-        if fast_alone and x.device.type == "cpu" and bytes_per_clip >= LARGE_CLIP:
+        if fast_alone and x.device.type == "cpu" and bytes_per_clip >= cpu_quirks.LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
     longest = max(x.lengths)
     fits = steps.in_stack.total <= steps.after.total * (1 if steps.before.total >= fast_from else cpu_quirks.SLOWNESS)
-    if fits and not keeps_apart and window.before == window.after and longest >= shortest_native:
+    if fits and not keeps_gaps and window.before == window.after and longest >= shortest_native:
         stack, where = x.layout.stacked(), steps.in_stack
-        dense = place(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
+        dense = scatter_clips(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
         result, _ = to_frames(op(dense, window.before))
-        return x.with_frames(take(result, where), x.layout.of(steps.lengths_out))
-    buffer = place(to_frames(x)[0], steps.before, fill)
+        return x.with_frames(gather_clips(result, where), x.layout.of(steps.lengths_out))
+    buffer = scatter_clips(to_frames(x)[0], steps.before, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    return x.with_frames(take(result, steps.after), x.layout.of(steps.lengths_out))
+    return x.with_frames(gather_clips(result, steps.after), x.layout.of(steps.lengths_out))
 
 
-def _stays_apart(x: PackedClips, window: Window) -> bool:
-    """Whether clips can stand and stay in a buffer with gaps: where windows change no length."""
+def _keeps_gaps(x: PackedClips, window: Window) -> bool:
+    """Whether the result can keep gaps: where windows change no length."""
     keeps = window.stride == 1 and window.before == window.after and window.reach == 2 * window.before + 1
-    return keeps and can_stay_apart(x, window.before)
+    return keeps and can_keep_gaps(x, window.before)
 
 
 def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """(S', H', W', C') results of all clips; neighbours of one length go together."""
+    """(S', H', W', C') results of all clips; neighbours of one length share a call."""
     runs = [(length, len(list(run))) for length, run in groupby(x.lengths)]
     parts = to_frames(x)[0].split([length * count for length, count in runs])
     clips = [part.unflatten(0, (count, length)) for part, (length, count) in zip(parts, runs, strict=True)]
@@ -125,59 +113,24 @@ def conv3d(
     if window.mixes_no_frames:
 
         def of_frames(frames: Tensor) -> Tensor:
-            return conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
+            return cpu_quirks.conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], space, dilation[1:], groups)
 
         return over_frames(of_frames, input)
-    one_in_space = kernel[1:] == stride[1:] == (1, 1) and space == (0, 0)
-    fast_alone = (
-        groups > 1 or one_in_space or cpu_quirks.has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
-    )
-    if one_in_space:
 
-        def op(dense: Tensor, pad: int) -> Tensor:
-            size = dense.shape[3:]
-            if (
-                dense.device.type == "cpu"
-                and dense.shape[1] >= FEW_CHANNELS
-                and cpu_quirks.has_onednn(*dense.shape[:4])
-            ):
-                return F.conv3d(dense, weight, bias, stride, (pad, 0, 0), dilation, groups)
-            rows = dense.permute(0, 2, 3, 4, 1).flatten(2, 3).permute(0, 3, 1, 2)  # (n, C, T, H*W), a view
-            rows = F.conv2d(rows, weight.squeeze(4), bias, (stride[0], 1), (pad, 0), (dilation[0], 1), groups)
-            return rows.unflatten(3, size)
-    else:
+    def op(dense: Tensor, pad: int) -> Tensor:
+        return cpu_quirks.fast_conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
 
-        def op(dense: Tensor, pad: int) -> Tensor:
-            return cpu_quirks.conv3d(dense, weight, bias, stride, (pad, *space), dilation, groups)
-
+    one_in_space = cpu_quirks.is_one_in_space(weight, stride, (0, *space))
+    onednn_alone = cpu_quirks.has_onednn(1, input.shape[1], min(input.lengths), input.shape[3])
     return over_time(
         input,
         window,
         op,
         name="conv3d",
-        shortest_native=shortest_native_clip(kernel[0], stride[0], input),
-        fast_alone=fast_alone,
+        fast_alone=groups > 1 or one_in_space or onednn_alone,
         fast_from=0 if one_in_space else cpu_quirks.onednn_from(input, weight, groups),
-        keeps_apart=groups == input.shape[1],
+        keeps_gaps=groups == input.shape[1],
     )
-
-
-def conv2d_of_frames(
-    frames: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
-) -> Tensor:
-    """F.conv2d of (S, C, H, W) frames, channels_last."""
-    on_cpu, one_pixel = frames.device.type == "cpu", weight.shape[2:] == (1, 1) and padding == (0, 0)
-    if on_cpu and one_pixel and frames.shape[1] < STEPS_FROM:
-        frames, stride = frames[:, :, :: stride[0], :: stride[1]], 1  # oneDNN's own steps end in its gradient
-    return F.conv2d(frames, weight, bias, stride, padding, dilation, groups)
-
-
-def shortest_native_clip(kernel: int, stride: int, clips: Tensor | PackedClips) -> int:
-    """Frames that clips, dense or packed, must have for torch's own temporal convolution of them to be right."""
-    if clips.device.type != "cpu":
-        return 1
-    half = clips.dtype != torch.float64 and torch.is_autocast_enabled("cpu") or clips.dtype in HALF
-    return kernel + stride - 1 if kernel >= LONG_KERNEL or half else 1
 
 
 @handles(F.max_pool3d, torch.max_pool3d)
@@ -195,15 +148,15 @@ def max_pool3d(
     if return_indices:
         raise refusal("max_pool3d", "with return_indices=True has no rule for packed clips", "Pool without indices")
     if _is_whole(kernel[0], input):
-        flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
+        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
         return over_frames(
-            lambda frames: F.max_pool2d(frames, *flat),
-            pack_dense(amax(input, 2, keepdim=True), multiple=input.multiple),
+            lambda frames: F.max_pool2d(frames, *in_space),
+            pack_dense(amax(input, 2, keepdim=True), round_to=input.round_to),
         )
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
-        flat = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
-        return over_frames(lambda frames: F.max_pool2d(frames, *flat), input)
+        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
+        return over_frames(lambda frames: F.max_pool2d(frames, *in_space), input)
     if ceil_mode:
         return each_alone(F.max_pool3d, input, kernel, stride, padding, dilation, True)
 
@@ -223,15 +176,15 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> PackedClips:
-    """The pool of a head, whose kernel covers every clip, is the mean over the clip's own frames: clips of one frame.
+    """A kernel that covers a whole clip, such as a head's, averages the clip's own frames: one frame per clip.
 
-    So is that of a clip shorter than the kernel beside longer ones, which keep their windows. A clip shorter than the
-    kernel, but not with its padding, gets the padded average. Alone, torch refuses to compute either.
+    Longer clips in the same batch keep their windows. A clip shorter than the kernel, but not with its padding, gets
+    the padded average. torch raises for either clip alone.
     """
     kernel, padding = triple(kernel_size), triple(padding)
     stride = _stride_of(stride, kernel)
     rest = (ceil_mode, count_include_pad, divisor_override)
-    if input.dtype in HALF and input.device.type == "cpu":  # torch has none
+    if input.dtype in cpu_quirks.HALF and input.device.type == "cpu":  # torch has no kernel
         return avg_pool3d(input.float(), kernel_size, stride, padding, *rest).to(input.dtype)
 
     def of_whole_clips(frame: Tensor) -> Tensor:
@@ -247,12 +200,12 @@ def avg_pool3d(
         kernel, stride = (max(input.lengths), *kernel[1:]), (1, *stride[1:])
     window = _pool_window("avg_pool3d", kernel, stride, padding, (1, 1, 1))
     if window.mixes_no_frames:
-        flat = (kernel[1:], stride[1:], padding[1:])
-        return over_frames(lambda frames: F.avg_pool2d(frames, *flat, *rest), input)
+        in_space = (kernel[1:], stride[1:], padding[1:])
+        return over_frames(lambda frames: F.avg_pool2d(frames, *in_space, *rest), input)
     if padding[0] == 0 and stride[0] in (1, kernel[0]) and divisor_override is None:
         if kernel[0] >= max(input.lengths):
             means = mean(input, 2, keepdim=True, dtype=exact_type(input.dtype))
-            return pack_dense(of_whole_clips(means), multiple=input.multiple)
+            return pack_dense(of_whole_clips(means), round_to=input.round_to)
         if kernel[0] > min(input.lengths):
             return per_length(input, of_one_length)
     if ceil_mode or (padding[0] > 0 and not count_include_pad):
@@ -265,7 +218,7 @@ def avg_pool3d(
 
 
 def _stride_of(stride: Size | None, kernel: tuple) -> tuple:
-    """An empty one is the kernel; where that covers whole clips there is one window."""
+    """No stride is the kernel; 1 where the kernel covers whole clips."""
     stride = triple(stride) if stride or isinstance(stride, RaggedLength) else kernel
     return tuple(1 if isinstance(step, RaggedLength) else step for step in stride)
 
@@ -285,11 +238,11 @@ def _pool_window(op: str, kernel: tuple, stride: tuple, padding: tuple, dilation
     return Window(kernel[0], stride[0], padding[0], padding[0], dilation[0])
 
 
-@lru_cache(maxsize=512)  # a network has few, and asks for them at every step
+@lru_cache(maxsize=512)  # a network has few, and needs them at every step
 def _conv_geometry(
     kernel: tuple, stride: tuple, padding: tuple | str, dilation: tuple
 ) -> tuple[Window, tuple[int, int], tuple[int, int]]:
-    """The window in time, the padding in space, and what "same" adds at the end of H and W for even kernels."""
+    """The window in time, the padding in space, and the extra padding of "same" at the end of H and W."""
     if padding == "same":
         if stride != (1, 1, 1):
             raise ValueError(f"conv3d: padding 'same' needs stride 1, got {stride}")

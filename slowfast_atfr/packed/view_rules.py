@@ -1,4 +1,4 @@
-"""What functions do to views of packed clips: elementwise ones, reductions, projections, and several views joined."""
+"""Rules of functions for views of packed clips: elementwise, reductions, projections, and concatenation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,34 +37,34 @@ def _elementwise(function: Callable, *args: Any, **kwargs: Any) -> View:
 
     def operand(value: Any) -> Any:
         if isinstance(value, View):
-            return _frames_beside(function, x, plain[id(value)])
+            return _frames_of_operand(function, x, plain[id(value)])
         if isinstance(value, Tensor) and value.ndim:
-            return _spread_beside(function, x, value)
+            return _spread_operand(function, x, value)
         if isinstance(value, PackedClips):
-            raise refusal(name_of(function), f"got packed clips beside {x}", REMEDY)
+            raise refusal(name_of(function), f"got packed clips together with {x}", REMEDY)
         return value
 
     frames = function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()})
     return settled(View(frames, x.layout, x.dims))
 
 
-def _frames_beside(function: Callable, x: View, other: View) -> Tensor:
+def _frames_of_operand(function: Callable, x: View, other: View) -> Tensor:
     if other.layout.lengths != x.layout.lengths or other.dims != x.dims:
         raise refusal(name_of(function), f"of views {x} and {other} has no rule", REMEDY)
     return other.frames
 
 
-def _spread_beside(function: Callable, x: View, value: Tensor) -> Tensor:
+def _spread_operand(function: Callable, x: View, value: Tensor) -> Tensor:
     """An ordinary tensor that broadcasts over frames, and has an entry for each clip or broadcasts over clips."""
     value = value[(None,) * (x.ndim - value.ndim)]
     heads = [dim[:1] for dim in x.dims]
     if (CLIPS,) not in heads or (FRAMES,) not in heads:
-        raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} beside {x}", REMEDY)
+        raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} together with {x}", REMEDY)
     clips, time = heads.index((CLIPS,)), heads.index((FRAMES,))
     alone = x.dims[clips] == (CLIPS,)
     sizes = (1, len(x.layout.lengths)) if alone else (1,)
     if value.ndim != x.ndim or value.shape[time] != 1 or value.shape[clips] not in sizes:
-        raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} beside {x}", REMEDY)
+        raise refusal(name_of(function), f"got a tensor of shape {tuple(value.shape)} together with {x}", REMEDY)
     if x.dims[time] == (FRAMES,):
         value, clips = value.squeeze(time), clips - (time < clips)
     value = value.movedim(clips, 0) if alone else value.unsqueeze(0)
@@ -72,17 +72,17 @@ def _spread_beside(function: Callable, x: View, value: Tensor) -> Tensor:
 
 
 def _reduce(function: Callable, x: View, dim: int | Sequence[int], keepdim: bool = False, **kwargs: Any) -> Any:
-    """Run it on packed clips whose rows are the axes to reduce, and whose channels are those to keep."""
+    """Run it on packed clips with the axes to reduce as rows and the others as channels."""
     dims = {dim_of(x, d) for d in ([dim] if isinstance(dim, int) else dim)}
     axes = [axis for d in sorted(dims) for axis in x.dims[d]]
     if CLIPS in axes:
         raise refusal(name_of(function), f"over dimensions {dim} of {x} mixes clips", REMEDY)
-    gone = [axis for axis in axes if axis > FRAMES]
-    kept = [axis for axis in range(1, x.frames.ndim) if axis not in gone]
-    frames = x.frames.permute(0, *gone, *kept)
-    sizes = frames.shape[1 + len(gone) :]
+    reduced_axes = [axis for axis in axes if axis > FRAMES]
+    kept = [axis for axis in range(1, x.frames.ndim) if axis not in reduced_axes]
+    frames = x.frames.permute(0, *reduced_axes, *kept)
+    sizes = frames.shape[1 + len(reduced_axes) :]
     frames = frames.reshape(len(frames), -1, 1, sizes.numel())
-    one = FRAMES not in axes and len(gone) == 1
+    one = FRAMES not in axes and len(reduced_axes) == 1
     over = 3 if one else [2, 3] if FRAMES in axes else [3]
     result = call(function, of_layout(frames, x.layout), over, True, **kwargs)
     shaped = partial(reduced, x, kept, sizes, dims, keepdim)
@@ -90,7 +90,7 @@ def _reduce(function: Callable, x: View, dim: int | Sequence[int], keepdim: bool
 
 
 def _on_last(function: Callable, x: View, *args: Any, count: int = 1, **kwargs: Any) -> Any:
-    """A function of the last dimensions, whose sizes may change: a projection or norm of every position."""
+    """A function of the last dimensions, whose sizes may change, such as a projection or norm."""
     plain = x.plain()
     if plain is None or any(dim[0] <= FRAMES for dim in plain.dims[-count:]):
         raise refusal(name_of(function), f"over the last dimension of {x} mixes frames", TIME_FIRST)

@@ -1,7 +1,7 @@
-"""Packed clips with other dimensions than (N, C, T, H, W): what view, transpose, flatten or squeeze make of them.
+"""Packed clips with other dimensions than (N, C, T, H, W), as view, transpose, flatten or squeeze return them.
 
-No memory moves before clips come out again. What comes out is an ordinary tensor where clips are no more: where N and T
-become one dimension, the frames of all clips; and where every clip has one frame and T is gone.
+Nothing is copied until the dimensions are (N, C, T, H, W) again. The result is an ordinary tensor where N and T become
+one dimension, the frames of all clips, and where every clip has one frame and T is dropped.
 """
 
 from collections import deque
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slowfast_atfr.packed.clips import PackedClips, of_layout, reshaped, to_frames
+from slowfast_atfr.packed.clips import PackedClips, of_layout, to_frames
+from slowfast_atfr.packed.cpu_quirks import reshaped
 from slowfast_atfr.packed.dispatch import HANDLERS, handles, name_of, refusal
 from slowfast_atfr.packed.dispatch import REMEDY as REMEDY_PER_LENGTH
 from slowfast_atfr.packed.layout import Layout
@@ -25,17 +26,17 @@ from slowfast_atfr.packed.ragged import RaggedLength, full_size
 CLIPS, FRAMES = -1, 0  # the axes N and T; axis i > 0 is dimension i of the frames
 REMEDY = "Bring clips back to (N, C, T, H, W) first, with the inverse view or permute. " + REMEDY_PER_LENGTH
 TIME_FIRST = "Reduce over time before, as x.mean(2) and adaptive pools to one frame do. " + REMEDY_PER_LENGTH
-RULES: dict[Callable, Callable] = {}  # what functions do to a View, beside those here that move dimensions
+RULES: dict[Callable, Callable] = {}  # the rule of each function for a View, except those here that move dimensions
 
 
 @dataclass(frozen=True, eq=False)
 class View(Operators):
-    """Packed clips whose dimensions are others.
+    """Packed clips with other dimensions.
 
     Args:
         frames: (S, ...) with one dimension for each axis of a frame, in any memory layout.
         layout: of the clips.
-        dims: the axes that each dimension is made of, the first one the outermost; none where its size is 1.
+        dims: the axes of each dimension, outermost first; none where its size is 1.
     """
 
     frames: Tensor
@@ -101,15 +102,15 @@ class View(Operators):
         return settled(View(self.frames, self.layout, tuple(dims)))
 
     def in_order(self) -> Tensor:
-        """(S, ...) frames whose axes stand in the order of the dimensions; those of size 1 in none of them are last."""
+        """(S, ...) frames with axes in the order of the dimensions; axes of size 1 in no dimension are last."""
         inner = [axis for dim in self.dims for axis in dim if axis > FRAMES]
         rest = [axis for axis in range(1, self.frames.ndim) if axis not in inner]
         return self.frames.permute(0, *inner, *rest)
 
     def plain(self) -> "View | None":
-        """The same with one axis for each dimension but N and T, in order, and one for what follows those in theirs.
+        """The view with one axis per dimension, in order, and one for the axes that share a dimension with N or T.
 
-        None where N or T follows something in its dimension.
+        None where N or T is not the first axis of its dimension.
         """
         heads = [dim[:1] if dim[:1] in ((CLIPS,), (FRAMES,)) else () for dim in self.dims]
         rests = [dim[len(head) :] for dim, head in zip(self.dims, heads, strict=True)]
@@ -124,7 +125,7 @@ class View(Operators):
 
 
 def settled(view: View) -> Any:
-    """A View, or what it is beside: see View.with_dims."""
+    """A View, or packed clips or a tensor where its dimensions allow it: see View.with_dims."""
     dims, frames = view.dims, view.frames
     used = {axis for dim in dims for axis in dim}
     if max(view.layout.lengths) == 1 and (FRAMES,) not in dims:
@@ -143,7 +144,7 @@ def settled(view: View) -> Any:
 
 
 def _frames_in_a_row(dim: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of a dimension, N and T that follow each other as N alone."""
+    """The axes of a dimension; N followed by T is written as N."""
     return tuple(axis for at, axis in enumerate(dim) if axis != FRAMES or at == 0 or dim[at - 1] != CLIPS)
 
 
@@ -151,7 +152,7 @@ def call_on_view(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Run a torch function on arguments among which is a View.
 
     Raises:
-        TypeError: if it is not one that leaves frames apart.
+        TypeError: if there is no rule for it, or it would mix frames.
     """
     if function in MOVES and isinstance(args[0], View):
         return MOVES[function](args[0], *args[1:], **kwargs)
@@ -188,7 +189,7 @@ def view(x: View, *size: Any, shape: Sequence[Any] = ()) -> Any:
             whole = (target % (have * column) == 0).all()
             need = target // have
             if not whole and (axis <= FRAMES or len(set(need)) > 1 or (column % need).any() or need[0] == 1):
-                raise refusal("view", f"of {x.shape} to {tuple(size)} does not keep frames apart", TIME_FIRST)
+                raise refusal("view", f"of {x.shape} to {tuple(size)} would mix frames", TIME_FIRST)
             queue.popleft()
             if not whole:
                 queue.appendleft((axis, column // need))
@@ -208,14 +209,14 @@ def _is_rest(entry: int | RaggedLength) -> bool:
 
 
 def _column(x: View, axis: int) -> np.ndarray:
-    """(N,) the size of an axis in each clip."""
+    """(N,) size of an axis in each clip."""
     size = x.axis_size(axis)
     count = len(x.layout.lengths)
     return np.array(size.lengths if isinstance(size, RaggedLength) else [size] * count, dtype=np.int64)
 
 
 def _split_axes(x: View, pieces: dict[int, list[int]], dims: list[list[tuple[int, int]]]) -> Any:
-    """Frames whose axes are in pieces; dims names a piece by its axis and its place in it."""
+    """Split axes of frames into pieces; dims names a piece by its axis and its index there."""
     first, sizes = {}, []
     for axis in range(1, x.frames.ndim):
         first[axis] = 1 + len(sizes)
@@ -241,7 +242,7 @@ def transpose(x: View, dim0: int, dim1: int) -> Any:
 
 
 def dim_of(x: View, dim: int, new: int = 0) -> int:
-    """A dimension counted from the front; new: how many dimensions x is about to get."""
+    """A dimension counted from the front; new: number of dimensions to be added."""
     if not -(ndim := x.ndim + new) <= dim < ndim:
         raise IndexError(f"dimension {dim} of {ndim}")
     return dim % ndim
@@ -262,17 +263,17 @@ def unsqueeze(x: View, dim: int) -> Any:
 
 
 def squeeze(x: View, dim: int | Sequence[int] | None = None) -> Any:
-    """Without the given dimensions where their size is 1; the clips themselves stay a dimension, one or many."""
+    """Drop the given dimensions of size 1; N stays, even for one clip."""
     every = range(x.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
-    gone = []
+    dropped = []
     for index in (dim_of(x, index) for index in every):
         sizes = {int(size) for size in np.prod([_column(x, axis) for axis in x.dims[index]] or [[1]], axis=0)}
         if 1 in sizes and len(sizes) > 1:
-            reason = f"of dimension {index} would take it from some clips only, of {x.layout.lengths} frames"
+            reason = f"of dimension {index} would drop it for some clips only, of {x.layout.lengths} frames"
             raise refusal("squeeze", reason, "Reduce over time first")
         if sizes == {1} and CLIPS not in x.dims[index]:
-            gone.append(index)
-    return x.with_dims(dim for index, dim in enumerate(x.dims) if index not in gone)
+            dropped.append(index)
+    return x.with_dims(dim for index, dim in enumerate(x.dims) if index not in dropped)
 
 
 def same(x: View, **_: Any) -> View:
@@ -291,7 +292,7 @@ MOVES: dict[Callable, Callable] = {
 
 
 def of_clips(rule: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> Any:
-    """What a rule for views makes of packed clips."""
+    """Apply a rule for views to packed clips."""
     return rule(View.of(input), *args, **kwargs)
 
 

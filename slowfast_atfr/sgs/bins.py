@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from slowfast_atfr.packed.gather_scatter import place, take
+from slowfast_atfr.packed.gather_scatter import gather_clips, scatter_clips
 from slowfast_atfr.packed.layout import Layout, Placement
 from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.utils.precision import full_precision_matmul
 
-NON_FINITE = -1  # bin of every frame of a block whose coordinates are not all finite
+NON_FINITE = -1  # bin of all frames of a block with a coordinate that is not finite
 NO_FRAME = -2  # where a block is shorter than the longest
 
 
@@ -43,7 +43,7 @@ def assign_bins(coordinates: Coordinates, real: Tensor, num_bins: Tensor) -> tup
         num_bins: (N,) B of each block, >= 1.
     Returns:
         offset (N, T, K), u minus the centre of the frame's own bin, in [-1, 1]; bin (N, T, K) int32, NON_FINITE
-        throughout a block that has a value that is not finite, NO_FRAME where no frame is.
+        in all of a block with a value that is not finite, NO_FRAME where the block has ended.
     Source: Fayyaz et al., CVPR 2021, section 4.2, and the supplement's Eq. 1, read as cells of a grid.
     """
     values = coordinates.values.masked_fill(~real[..., None], 0)
@@ -65,10 +65,10 @@ def assign_bins(coordinates: Coordinates, real: Tensor, num_bins: Tensor) -> tup
 
 @dataclass(frozen=True)
 class BinPlan:
-    """Active bins of every block, on the host: all that the device needs to know to add up.
+    """Active bins of every block, on the host: all that the device needs to add up.
 
-    output: (N, T) which of its block's active bins each frame is added to, counted in the order in which they leave;
-        NO_FRAME where no frame is.
+    output: (N, T) which of its block's active bins each frame is added to, counted in output order; NO_FRAME
+        where the block has ended.
     counts: active bins of each block.
     lengths: active bins of each clip, the sum over its blocks.
     """
@@ -81,7 +81,7 @@ class BinPlan:
 def plan_bins(bins: np.ndarray, blocks: Sequence[Sequence[int]], order: str) -> BinPlan:
     """Find the active bins: those with a member. At most T of the B^K cells of a block are; the grid is never built.
 
-    Frames are numbered anew by one coordinate after the other, so no number exceeds frames x B: O(K S log S) for the
+    Frames are renumbered by one coordinate after another, so no number exceeds frames x B: O(K S log S) for the
     S frames of all blocks together.
 
     Args:
@@ -111,15 +111,15 @@ def plan_bins(bins: np.ndarray, blocks: Sequence[Sequence[int]], order: str) -> 
 class AddUp(torch.autograd.Function):
     """Weighted sums of the frames of each bin: (S, M) frames and their weights -> (sum(counts), M).
 
-    Sums run in a fixed order, so results repeat bit for bit. A CPU adds frame by frame, which reads each once; one
-    product of all blocks, which a GPU takes as fast, and which half precision needs so as not to round at each frame,
-    takes three times as long there.
+    Sums run in a fixed order, so results repeat bit for bit. A CPU adds frame by frame, which reads each frame once: a
+    product of all blocks takes three times as long there. A GPU computes that product, which is as fast, and so does
+    half precision, so as not to round at each frame.
 
     Args of apply:
-        weights: (N, B', T), of which the first counts[n] x lengths[n] of each block are used, zero outside of members.
+        weights: (N, B', T), zero for frames that are not members; each block uses the first counts[n] x lengths[n].
         frames: (S, M), the frames of all blocks.
         blocks: layout of the N blocks.
-        active: where the counts[n] active bins of each block stand among N x B'.
+        active: positions of the counts[n] active bins of each block among N x B'.
         output: (N, T) which of its block's bins each frame is in (BinPlan.output).
     """
 
@@ -131,7 +131,7 @@ class AddUp(torch.autograd.Function):
         ctx.blocks, ctx.active, ctx.output = blocks, active, output
         if not _one_by_one(frames):
             with full_precision_matmul():
-                return take(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
+                return gather_clips(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
         out = frames.new_empty(active.frames, frames.shape[1])
         targets, filled = out.unbind(), set()
         bins, own_weights = _of_each_frame(weights, blocks.lengths, active.lengths, output)
@@ -147,34 +147,34 @@ class AddUp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, frames = ctx.saved_tensors
-        wants_weights, wants_frames = ctx.needs_input_grad[:2]
+        needs_weights, needs_frames = ctx.needs_input_grad[:2]
         grad_weights = grad_frames = None
         if _one_by_one(frames):
             lengths, output = ctx.blocks.lengths, ctx.output
             bins, own_weights = _of_each_frame(weights, lengths, ctx.active.lengths, output)
             grads = grad.contiguous().unbind()
-            if wants_frames:
+            if needs_frames:
                 grad_frames = torch.empty_like(frames)
                 for bin_, weight, target in zip(bins, own_weights, grad_frames.unbind(), strict=True):
                     torch.mul(grads[bin_], weight, out=target)
-            if wants_weights:
+            if needs_weights:
                 products = torch.stack([grads[bin_] @ row for bin_, row in zip(bins, frames.unbind(), strict=True)])
                 block, time = _block_and_time(lengths)
                 grad_weights = torch.zeros_like(weights)
                 grad_weights[block, output[block, time], time] = products
             return grad_weights, grad_frames, None, None, None
-        grads = place(grad, ctx.active).view(len(weights), -1, grad.shape[1])  # (N, B', M)
+        grads = scatter_clips(grad, ctx.active).view(len(weights), -1, grad.shape[1])  # (N, B', M)
         with full_precision_matmul():
-            if wants_frames:
-                grad_frames = take(torch.bmm(weights.mT, grads).flatten(0, 1), ctx.blocks.stacked())
-            if wants_weights:
+            if needs_frames:
+                grad_frames = gather_clips(torch.bmm(weights.mT, grads).flatten(0, 1), ctx.blocks.stacked())
+            if needs_weights:
                 grad_weights = torch.bmm(grads, _by_block(frames, ctx.blocks).mT)
         return grad_weights, grad_frames, None, None, None
 
 
 def _by_block(frames: Tensor, blocks: Layout) -> Tensor:
     """(S, M) -> (N, T, M), zero where a block is shorter than the longest; a view where none is."""
-    return place(frames, blocks.stacked()).view(len(blocks.lengths), -1, frames.shape[1])
+    return scatter_clips(frames, blocks.stacked()).view(len(blocks.lengths), -1, frames.shape[1])
 
 
 def _one_by_one(frames: Tensor) -> bool:
@@ -184,13 +184,13 @@ def _one_by_one(frames: Tensor) -> bool:
 def _of_each_frame(
     weights: Tensor, lengths: Sequence[int], counts: Sequence[int], output: np.ndarray
 ) -> tuple[list[int], list[float]]:
-    """The row of the result that each frame is added to, and its weight there."""
+    """The output row that each frame is added to, and its weight there."""
     block, time = _block_and_time(lengths)
     first = np.cumsum([0, *counts[:-1]])
     return (first[block] + output[block, time]).tolist(), weights[block, output[block, time], time].tolist()
 
 
 def _block_and_time(lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Of each frame: its block, and its time in it."""
+    """The block of each frame, and its time in the block."""
     block = np.repeat(np.arange(len(lengths)), lengths)
     return block, np.arange(len(block)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -19,10 +19,10 @@ def sgs_after(
 
     Args:
         cfg: a validated config.
-        channels: channels of each pathway behind each stage that may be named.
+        channels: channels of each pathway after each stage.
         norm: norm over (frames, L) embeddings, of the same kind as the network's.
     Returns:
-        a layer for each stage of SGS.STAGES, empty when SGS is not enabled.
+        a layer for each stage of SGS.STAGES; empty if SGS is not enabled.
     """
     if not cfg.SGS.ENABLE:
         return {}

@@ -1,6 +1,6 @@
-"""The channels of a submodule's output: from its layers if they leave no doubt, else from an empty pass.
+"""The channels of a submodule's output: from its layers if they define it, else from a pass on the meta device.
 
-That pass runs on the meta device, up to the submodule: it computes no values and changes none.
+That pass runs up to the submodule: it computes no values and changes none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ KEEP_CHANNELS = (
     *(nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d),
     *(nn.AdaptiveMaxPool3d, nn.Upsample, nn.GroupNorm, nn.InstanceNorm3d),
 )
-SIZES = ((16, 112, 112), (32, 224, 224), (64, 224, 224), (16, 64, 64))  # clips that are tried, T, H and W
+SIZES = ((16, 112, 112), (32, 224, 224), (64, 224, 224), (16, 64, 64))  # of clips to try, T, H and W
 
 
-class _Found(BaseException):  # no Exception, which a network may catch
+class _Found(BaseException):  # not an Exception, which a network may catch
     """Ends the forward pass at the submodule."""
 
     def __init__(self, output: Any) -> None:
@@ -32,12 +32,12 @@ def channels_of(model: nn.Module, target: nn.Module, name: str, clip: Sequence[i
     """C of the output (N, C, T, H, W) of a submodule.
 
     Args:
-        model: as it is called, with one batch of clips.
+        model: takes one batch of clips.
         target: the submodule.
         name: its name in the model, for the error.
         clip: (C, T, H, W) of a clip that the model takes; None tries the channels of its first Conv3d in usual sizes.
     Raises:
-        ConfigError: if neither layers nor forward passes tell.
+        ConfigError: if neither layers nor forward passes show them.
     """
     if clip is None and (known := _of_last_layer(target)):
         return known
@@ -45,7 +45,7 @@ def channels_of(model: nn.Module, target: nn.Module, name: str, clip: Sequence[i
     for batch, runs in _batches(model, target, clip):
         try:
             output = _output_of(runs, target, batch)
-        except Exception as error:  # whatever a network does with clips that it was not made for
+        except Exception as error:  # a network may fail in any way on clips that it was not made for
             why = (
                 f"fails on clips of {tuple(batch[1:])} with {type(error).__name__}: {str(error).splitlines()[0][:200]}"
             )
@@ -64,7 +64,7 @@ def channels_of(model: nn.Module, target: nn.Module, name: str, clip: Sequence[i
 
 
 def _of_last_layer(target: nn.Module) -> int | None:
-    """Where the last layer that may change channels is a convolution or batch norm, which is certain in Sequentials."""
+    """Channels of a convolution, a batch norm, or a Sequential in which one of them is the last to change channels."""
     if isinstance(target, nn.Conv3d | nn.ConvTranspose3d):
         return target.out_channels
     if isinstance(target, nn.BatchNorm3d | nn.SyncBatchNorm):
@@ -78,7 +78,7 @@ def _of_last_layer(target: nn.Module) -> int | None:
 def _batches(
     model: nn.Module, target: nn.Module, clip: Sequence[int] | None
 ) -> Iterator[tuple[tuple[int, ...], nn.Module]]:
-    """Sizes to try, and what to run on them: the model, and where it takes no clips the submodule alone."""
+    """Sizes to try, and what to run on them: the model, or the submodule if the model takes no clips."""
     if clip is not None:
         yield (2, *clip), model
         return
@@ -90,7 +90,7 @@ def _batches(
 
 
 def _output_of(model: nn.Module, target: nn.Module, batch: Sequence[int]) -> Any:
-    """The submodule's output, None where it is not run; the model is left as it was."""
+    """The submodule's output, None if it is not run; the model does not change."""
 
     def stop(module: nn.Module, args: tuple, output: Any) -> None:
         raise _Found(output)

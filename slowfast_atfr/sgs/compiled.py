@@ -1,4 +1,4 @@
-"""`torch.compile` of a network with SGS: what comes before the layer is compiled, what comes after runs as it is."""
+"""`torch.compile` of a network with SGS: what comes before the layer is compiled, what comes after is not."""
 
 from functools import cache
 from typing import Any
@@ -25,7 +25,7 @@ def compile_network(model: nn.Module, **options: Any) -> Any:
 
 @cache  # once, and not when this module is imported: it takes torch seconds to load its compiler
 def _hide() -> None:
-    """Keep what packed clips do out of the compiler's sight, from now on."""
+    """Disable compilation of packed clips' functions, for the rest of the process."""
     for layer in (TemporalSampler, PathwaySGS):
         layer.forward = torch.compiler.disable(layer.forward)
     for kind in (PackedClips, View, RaggedLength):

@@ -1,4 +1,4 @@
-"""Zeros beyond the ends of a clip: they make its outer maps differ from the others, which segments take for change."""
+"""Find zero padding in time: it makes the outer maps of a clip differ, which segments take for change."""
 
 import logging
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 def zero_padded(layers: Iterable[nn.Module]) -> list[nn.Conv3d]:
-    """Those that pad clips with zeros in time; not those with `repeats_ends`, as `models.borders` has them."""
+    """Convolutions that pad clips with zeros in time, except TemporalConv3d with `repeats_ends`."""
     convs = (layer for layer in layers if isinstance(layer, nn.Conv3d) and not getattr(layer, "repeats_ends", False))
     return [conv for conv in convs if conv.padding_mode == "zeros" and _pads_time(conv)]
 

@@ -1,4 +1,4 @@
-"""SGS into any 3D CNN, another library's too: its code stays as it is, its checkpoints still load."""
+"""SGS for any 3D CNN, also of another library: its code does not change, and its checkpoints still load."""
 
 import difflib
 import functools
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import PackedClips, native, run_lengthwise
+from slowfast_atfr.packed import PackedClips, apply_framewise, run_lengthwise
 from slowfast_atfr.sgs.channels import channels_of
 from slowfast_atfr.sgs.ends import warn_of_zeros
 from slowfast_atfr.sgs.sampler import SGS
@@ -18,8 +18,8 @@ from slowfast_atfr.sgs.segment_sampler import SegmentSGS
 from slowfast_atfr.sgs.temporal_sampler import TemporalSampler
 
 GROUPINGS = {"bins": SGS, "segments": SegmentSGS}
-CHILD = "sgs"  # what the layer is called in the module that it stands behind
-# Modules known to call Function.apply, which never tells packed clips that it is called.
+CHILD = "sgs"  # name of the layer in the module that it follows
+# Modules known to call Function.apply, which bypasses __torch_function__.
 FRAMEWISE = ("pytorchvideo.layers.swish.Swish",)
 
 
@@ -31,7 +31,7 @@ class Framewise(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
-        return native(self.module, x)
+        return apply_framewise(self.module, x)
 
 
 def insert_sgs(
@@ -45,37 +45,38 @@ def insert_sgs(
     grouping: str = "bins",
     **sgs_options: Any,
 ) -> nn.Module:
-    """Put Similarity Guided Sampling behind a submodule of a 3D CNN.
+    """Put Similarity Guided Sampling after a submodule of a 3D CNN.
 
-    From there clips go on with different numbers of frames, in `PackedClips`, and each comes out as if it were alone.
-    Keys of the state dict stay what they were; the layer adds `<after>.sgs.embed...`, so that a checkpoint of the model
-    loads with `strict=False`, or before this call. Call it again for a layer behind another submodule.
+    After it clips have different numbers of frames, in `PackedClips`, and each is computed as if it were alone. Keys of
+    the state dict do not change; the layer adds `<after>.sgs.embed...`, so that a checkpoint of the model loads
+    with `strict=False`, or before this call. Call it again for another submodule.
 
-    What follows may be made of convolutions, batch, group and layer norms, activations, pools, sums, concatenation,
+    The layers after it may be convolutions, batch, group and layer norms, activations, pools, sums, concatenation,
     squeeze-and-excitation and gates, channel shuffles, indices and slices of channels and space, views and permutes
-    that keep frames apart, and must reduce over time before it flattens. The number of frames, `x.size(2)`, is one for
-    each clip: it may be a size, and computed with, but is no int. A step that mixes the frames of a clip in a way that
-    is not known is a TypeError that names it. If it treats every clip on its own and has no batch norm (attention),
-    have it run once per distinct length: `block.forward = functools.partial(per_length, fn=block.forward)`. Modules
-    that take the number of frames for an int do so as `lengthwise`, with batch norms, too. Functions of
-    `torch.jit.script` take no packed clips: run with PYTORCH_JIT=0.
+    that do not mix frames; the network must reduce over time before it flattens. `x.size(2)` is one number per clip,
+    for sizes and arithmetic, but not an int. A step without a rule for packed clips is a TypeError that names it. If it
+    treats each clip by itself and has no batch norm (attention), run it once per distinct length:
+    `block.forward = functools.partial(per_length, fn=block.forward)`. For modules that need the number of frames as an
+    int, also with batch norms, there is `lengthwise`. Functions of `torch.jit.script` take no packed clips: run with
+    PYTORCH_JIT=0.
 
-    Weights of 3-D convolutions come out in channels_last_3d, the layout of packed clips: else each convolution would
-    reorder them at every call. Networks with SGS can be copied, pickled, traced by torch.fx and dynamically quantised,
-    but not go through torch.jit: insert SGS into modules that are not compiled. For torch.compile: `compile_network`.
+    Weights of 3-D convolutions are changed to channels_last_3d, the layout of packed clips: otherwise each convolution
+    would reorder them at every call. Networks with SGS can be copied, pickled, traced by torch.fx and dynamically
+    quantised, but not scripted or traced by torch.jit. For torch.compile: `compile_network`.
 
-    A submodule that is no list but runs all its children in turn would run the layer twice: name one of its children.
-    One that the network calls several times, such as a shared activation, is sampled at each call: name its parent.
+    A submodule that runs all its children in a loop, but is no list, would run the layer twice: name one of its
+    children. After one that the network calls several times, such as a shared activation, SGS runs at each call: name
+    its parent.
 
     Args:
         model: takes (N, C, T, H, W); changed in place.
-        after: name of the submodule, as `model.named_modules()` has it; its output is (N, C, T, H, W).
+        after: name of the submodule in `model.named_modules()`; its output is (N, C, T, H, W).
         channels: C of that output; None takes it from the submodule's last layer if it is a Sequential, else from a
             forward pass on the meta device, which computes nothing.
         clip: (C, T, H, W) of a clip for that pass; None tries usual sizes.
-        framewise: types of modules that mix no frames but call a `torch.autograd.Function` themselves, which would lose
-            the gradient; they are wrapped in `packed.native`. pytorchvideo's Swish is known.
-        lengthwise: types of modules that take the number of frames for an int, as TensorFlow's "same" padding does:
+        framewise: types of modules that mix no frames but call a `torch.autograd.Function`, which would lose the
+            gradient; they are wrapped in `packed.apply_framewise`. pytorchvideo's Swish is known.
+        lengthwise: types of modules that need the number of frames as an int, such as TensorFlow's "same" padding:
             they run once per distinct length, see `packed.run_lengthwise`.
         grouping: "bins" of a similarity, as in the paper, or "segments" of neighbouring frames, which logs a warning if
             convolutions before it pad clips with zeros in time.
@@ -83,7 +84,7 @@ def insert_sgs(
     Returns:
         model.
     Raises:
-        ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be told, a framewise
+        ConfigError: if there is no such submodule, it has SGS or is a list, its channels cannot be found, a framewise
             module has parameters or buffers, or the model has compiled parts; the model is then as it was.
         TypeError, ValueError: in forward, if the submodule's output is not (N, channels, T, H, W).
 
@@ -140,20 +141,20 @@ def _forward_lengthwise(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _check_input(sgs: TemporalSampler, args: tuple, *, channels: int) -> None:
-    """Forward pre-hook: what stands before SGS is only known when it runs."""
+    """Forward pre-hook: the input of SGS is only known when it runs."""
     (x,) = args
     if isinstance(x, fx.Proxy):
         return
     if not isinstance(x, Tensor | PackedClips):
         got = f"a {type(x).__name__}" + (f" of {len(x)}" if isinstance(x, tuple | list) else "")
         remedy = "name a module within it, or before it, that returns one tensor"
-        raise TypeError(f"SGS behind {sgs.label!r} takes (N, C, T, H, W), but its output is {got}: {remedy}")
+        raise TypeError(f"SGS after {sgs.label!r} takes (N, C, T, H, W), but its output is {got}: {remedy}")
     if x.ndim != 5:
         remedy = "name a module whose output still has clips, frames and space, such as a stage"
-        raise ValueError(f"SGS behind {sgs.label!r} takes (N, C, T, H, W), but gets {tuple(x.shape)}: {remedy}")
+        raise ValueError(f"SGS after {sgs.label!r} takes (N, C, T, H, W), but gets {tuple(x.shape)}: {remedy}")
     if x.shape[1] != channels:
         got = f"gets {x.shape[1]}: pass channels={x.shape[1]}"
-        raise ValueError(f"SGS behind {sgs.label!r} was built for {channels} channels and {got}")
+        raise ValueError(f"SGS after {sgs.label!r} was built for {channels} channels and {got}")
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:
@@ -169,12 +170,12 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
     ):
         entries = ", ".join(f"{name}.{entry}" for entry, _ in target.named_children()) or "none"
         kind = f"a {type(target).__name__}, in which SGS would be one more entry"
-        raise ConfigError(f"{name!r} is {kind}; name one of its entries, {entries}, or a module behind it")
+        raise ConfigError(f"{name!r} is {kind}; name one of its entries, {entries}, or a module after it")
     if isinstance(target, TemporalSampler) or isinstance(getattr(target, CHILD, None), TemporalSampler):
-        raise ConfigError(f"{name!r} has SGS already; insert it once behind each submodule")
+        raise ConfigError(f"{name!r} has SGS already; insert it once after each submodule")
     if hasattr(target, CHILD):
         kind = type(getattr(target, CHILD)).__name__
-        raise ConfigError(f"{name!r} has a {CHILD} of its own, a {kind}; name a module within it or around it")
+        raise ConfigError(f"{name!r} already has a child {CHILD!r}, a {kind}; name a module within it or around it")
     return target
 
 
@@ -183,7 +184,7 @@ def _parent(modules: dict[str, nn.Module], path: str) -> nn.Module | None:
 
 
 def _is_plain(target: nn.Module) -> bool:
-    """Whether it is a Sequential that runs its modules one after the other, and so a new one as the last."""
+    """Whether a Sequential runs its modules in order, and so a new one as the last."""
     return type(target).forward is nn.Sequential.forward
 
 
@@ -195,7 +196,7 @@ def _modules_of(model: nn.Module, types: Collection[type[nn.Module]], option: st
 
 
 def _without_scripts(model: nn.Module, framewise: Collection[type[nn.Module]]) -> None:
-    """Compiled modules take ordinary tensors only; wrapped ones get them.
+    """Refuse compiled modules, which take ordinary tensors only, unless they are wrapped.
 
     Raises:
         ConfigError: for a scripted or traced module.
@@ -208,14 +209,14 @@ def _without_scripts(model: nn.Module, framewise: Collection[type[nn.Module]]) -
 
 
 def _in_channels_last(model: nn.Module) -> None:
-    """Weights of 3-D convolutions in the memory layout that packed clips have."""
+    """Change weights of 3-D convolutions to the memory layout of packed clips."""
     for parameter in model.parameters():
         if parameter.ndim == 5:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _framewise_modules(model: nn.Module, types: Collection[type[nn.Module]]) -> list[tuple[nn.Module, str, Framewise]]:
-    """Where framewise modules stand, as (parent, name), and their wrappers; one for a module that is used twice."""
+    """Parent, name and wrapper of framewise modules; a module that is used twice has one wrapper."""
     wrappers: dict[nn.Module, Framewise] = {}
     found = []
     _modules_of(model, types, "framewise")

@@ -1,4 +1,4 @@
-"""Psi: how much each frame gives to the bin it is in, pure functions of its offset from the bin's centre.
+"""Psi: the weight of each frame in its bin, pure functions of its offset from the bin's centre.
 
 Offsets are u - centre in bin units, u = 2 B Delta / extent: a bin is 2 wide, and its members have offsets in [-1, 1].
 With K coordinates the weight of a frame is the product over them (the supplement's Eq. 1).
@@ -23,8 +23,8 @@ LINEAR_MEAN_FLOOR = 1e-2  # e of linear_mean
 def linear(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
     """Triangular weight of each member, max(0, 1 - |offset|): the paper's kernel.
 
-    A frame at the border of its bin weighs nothing; so the frame of largest Delta, which is on the border of the last
-    bin, is all but lost, and with it a clip whose frames are all alike (see linear_mean).
+    A frame at the border of its bin has weight zero. That includes the frame of largest Delta, at the border of the
+    last bin, and so a whole clip whose frames are all alike (see linear_mean).
 
     Args:
         offset: (N, T, K) of each frame from the centre of its bin, in bin units.
@@ -42,7 +42,7 @@ def linear_normalized(offset: Tensor, members: Tensor, grad_scale: float) -> Ten
     """`linear`, divided by the number of members of the bin.
 
     Args and returns: as for `linear`.
-    Source: the release of Fayyaz et al., whose backward pass leaves the division out; ours does not.
+    Source: the release of Fayyaz et al., whose backward pass omits the division; ours does not.
     """
     return linear(offset, members, grad_scale) / _count(members)
 
@@ -54,7 +54,7 @@ def delta(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
     The weight does not depend on u, so its true gradient would be zero, and the embedding would never learn.
 
     Args:
-        offset: (N, T, K) of each frame from the centre of its bin; the value does not count, the gradient goes there.
+        offset: (N, T, K) of each frame from the centre of its bin; only for the gradient.
         members: (N, B', T) whether the frame is in the bin.
         grad_scale: d weight / d u of a member.
     Returns:
@@ -69,7 +69,7 @@ def delta(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
 def delta_normalized(offset: Tensor, members: Tensor, grad_scale: float) -> Tensor:
     """`delta`, divided by the number of members of the bin: each output is the plain mean of its frames.
 
-    Args and returns: as for `delta`; the straight-through gradient is divided, too.
+    Args and returns: as for `delta`; the straight-through gradient is divided as well.
     Source: the release of Fayyaz et al., CVPR 2021.
     """
     return delta(offset, members, grad_scale) / _count(members)

@@ -1,7 +1,7 @@
-"""SGS on one clip by tensors alone, for torch.export: no step of it waits for the host, and B' is a symbol.
+"""SGS on one clip with tensors only, for torch.export: no step needs the host, and B' is a symbol.
 
-Pure functions of the T frames of a clip, cut into N blocks; B' is the number of groups that have a member. The layers
-use them while they are exported. What they compute is what `plan_bins` and `AddUp` compute for a batch on the host.
+Pure functions of the T frames of a clip, cut into N blocks; B' is the number of groups with a member. The results are
+those of `plan_bins` and `AddUp`, which group a batch on the host.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def in_blocks(values: Tensor, block_size: int, label: str) -> tuple[Tensor, Tens
     Args:
         values: (T, L).
         block_size: frames of a block; 0 is the whole clip.
-        label: what errors call the layer.
+        label: of the layer, for errors.
     Returns:
         (N, T', L), zero where the last block has ended; (N, T') bool, which frames exist.
     Raises:
@@ -42,7 +42,7 @@ def in_blocks(values: Tensor, block_size: int, label: str) -> tuple[Tensor, Tens
     if isinstance(length, torch.SymInt):
         raise ConfigError(
             f"{label} cuts clips into blocks of {block_size} maps after another SGS layer, whose number of output maps "
-            "is known in a run only: that cannot be exported. Export with SGS.BLOCK_SIZE [0], or with one stage in "
+            "is only known at run time: that cannot be exported. Export with SGS.BLOCK_SIZE [0], or with one stage in "
             "SGS.STAGES"
         )
     blocks = -(-length // block_size)
@@ -71,7 +71,7 @@ def members_of(block: Tensor, cells: Sequence[Tensor], order: str) -> Tensor:
     """Find the groups of a clip: frames of one block and one cell are a group.
 
     Args:
-        block: (T,) block of each frame, not falling.
+        block: (T,) block of each frame, non-decreasing.
         cells: K vectors (T,), the coordinates of each frame's cell.
         order: of the groups of a block: "bin" by cell, "time" by the mean time of the members, then by cell.
     Returns:

@@ -1,4 +1,4 @@
-"""Segments of one block of frames by tensors alone, for torch.export: what `segments.py` computes on the host.
+"""Segments of one block of frames with tensors only, for torch.export: the counterpart of `segments.py`.
 
 T is a number here, the frames of a clip that no SGS layer has shortened. Sums are in float64, as on the host.
 """
@@ -33,11 +33,11 @@ def mean_squared_distances(features: Tensor) -> Tensor:
 
 
 def segment_losses(distances: Tensor, spread: Tensor) -> Tensor:
-    """What each segment would lose, as a share of the average training block's variance.
+    """Loss of each segment, as a share of the average training block's variance.
 
     Args:
         distances: (T, T) mean squared distances.
-        spread: () that variance; 0: not known, and the block's own is taken.
+        spread: () that variance; 0: not known, use the block's own.
     Returns:
         (T + 1, T + 1) float64, entry [a, b] for frames a to b - 1.
     """
@@ -54,7 +54,7 @@ def segment_losses(distances: Tensor, spread: Tensor) -> Tensor:
 
 
 def best_cuts(losses: Tensor, penalty: float, most: int) -> tuple[Tensor, list[Tensor]]:
-    """The best cuts of a block into 1 .. K segments, K = min(most, T), as `Cuts` has them.
+    """The best cuts of a block into 1 .. K segments, K = min(most, T), as in `Cuts`.
 
     Args:
         losses: (T + 1, T + 1), from segment_losses.
@@ -76,7 +76,7 @@ def best_cuts(losses: Tensor, penalty: float, most: int) -> tuple[Tensor, list[T
 
 
 def gains(curve: Tensor) -> Tensor:
-    """(K,) losses at 1 .. K segments -> (K - 1,) what each further one saves, evened out; see `segments.gains`."""
+    """(K,) losses at 1 .. K segments -> (K - 1,) what each further one saves, smoothed; see `segments.gains`."""
     number = torch.arange(curve.shape[0], dtype=torch.float64)
     span = (number[None, :] - number[:, None]).clamp(min=1)
     saved = (curve[:, None] - curve[None, :]) / span
@@ -85,11 +85,11 @@ def gains(curve: Tensor) -> Tensor:
 
 
 def count_of(saved: Tensor, target: float, quantiles: Tensor) -> Tensor:
-    """() segments: one more for each cut that saves more than the quantile that goes with target maps.
+    """() segments: 1 + the cuts that save more than the quantile for target.
 
     Args:
         saved: (T - 1,) from `gains`.
-        quantiles: (LEVELS,) of what cuts save in training; all zero: not known, and the target is taken.
+        quantiles: (LEVELS,) of what cuts save in training; all zero: not known, use the target.
     """
     length, last = saved.shape[0] + 1, quantiles.shape[0] - 1
     level = min(max(1 - (target - 1) / (length - 1), 0), 1) * last
@@ -124,5 +124,5 @@ def finer(members: Tensor, ratio: int) -> Tensor:
 
 
 def with_means(members: Tensor) -> tuple[Tensor, Tensor]:
-    """(B', T) bool -> the same, and weights by which each group becomes the mean of its frames."""
+    """(B', T) bool -> the same, and weights that take the mean of each group."""
     return members, members / members.sum(1, keepdim=True)

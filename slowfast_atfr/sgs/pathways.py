@@ -2,8 +2,9 @@
 
 from torch import nn
 
+from slowfast_atfr.packed import Clips
 from slowfast_atfr.sgs.segment_sampler import sample_aligned
-from slowfast_atfr.sgs.temporal_sampler import Clips, TemporalSampler, sample_together
+from slowfast_atfr.sgs.temporal_sampler import TemporalSampler, sample_together
 
 
 class PathwaySGS(nn.Module):
@@ -11,7 +12,7 @@ class PathwaySGS(nn.Module):
 
     Args:
         samplers: by pathway.
-        label: what errors call the layer.
+        label: of the layer, for errors.
         aligned: whether the slow and the fast pathway (0 and 1) are cut at the same times, see `sample_aligned`.
     """
 

@@ -1,4 +1,4 @@
-"""What was merged with what: watch the SGS layers of a model while it runs."""
+"""Record which frames the SGS layers of a model merge."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ class ClipRecord:
 
 @dataclass
 class Record:
-    """Clips that each SGS layer has seen, by the layer's name, in the order in which they came."""
+    """Clips that each SGS layer has seen, by the layer's name, in input order."""
 
     layers: dict[str, list[ClipRecord]] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class Record:
 
 
 def active_name(layer: str, *, single: bool) -> str:
-    """What figures call the active bins of an SGS layer: s2_sgs.pathway1 is active_bins_s2_fast.
+    """Name of the active bins of an SGS layer in logs: s2_sgs.pathway1 is active_bins_s2_fast.
 
     Args:
         layer: name of the module in the network, or in it under DDP.
@@ -78,14 +78,14 @@ def count_active(model: nn.Module) -> Iterator[ActiveBins]:
 
 @contextmanager
 def record(model: nn.Module) -> Iterator[Record]:
-    """Note what every SGS layer of the model does to every clip.
+    """Record what every SGS layer of the model does to every clip.
 
     >>> with record(model) as log:                                   # doctest: +SKIP
     ...     model(inputs)
     >>> log["s2_sgs.pathway0"][0].bin                                # doctest: +SKIP
 
-    Similarities are copied to the host, one wait for the device per layer and forward: leave it out of timings. A layer
-    that activation checkpointing runs twice is noted twice.
+    Similarities are copied to the host, one wait for the device per layer and forward: do not use it in timings. A
+    layer that activation checkpointing runs twice is recorded twice.
     """
     log = Record({name: [] for name, module in model.named_modules() if isinstance(module, TemporalSampler)})
     with observed(model, lambda name, sampled: log.layers[name].extend(_clips_of(sampled))):
@@ -94,7 +94,7 @@ def record(model: nn.Module) -> Iterator[Record]:
 
 @contextmanager
 def observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[None]:
-    """Have `see` called with the name of each SGS layer and what it did, while the context lasts."""
+    """Call `see` with the name of each SGS layer and what it did, within the context."""
     names = {module: name for name, module in model.named_modules() if isinstance(module, TemporalSampler)}
 
     def observe(layer: TemporalSampler, sampled: Sampled) -> None:

@@ -20,14 +20,14 @@ INIT_STD = 0.01  # of the embedding's linear layers
 
 
 class ExactLinear(nn.Linear):
-    """A linear layer that dynamic quantisation, which goes by types, leaves alone: frames would change their bins."""
+    """A linear layer that dynamic quantisation, which selects by type, skips: rounding would change bins."""
 
 
 class Embedding(nn.Module):
     """Embedding of each frame from its spatial mean: Linear C -> C/2, ReLU, Linear -> L, norm over all frames.
 
-    Weights start at N(0, 0.01^2) and the bias at zero, as in the release. The norm divides their scale out, but a step
-    of the optimizer turns weights that start small further than those of torch's default.
+    Weights start at N(0, 0.01^2) and the bias at zero, as in the release. The norm removes their scale, but an
+    optimizer step changes the direction of small weights more than that of torch's default.
     """
 
     def __init__(self, channels: int, embed_dim: int, norm: Callable[[int], nn.Module]) -> None:
@@ -35,7 +35,7 @@ class Embedding(nn.Module):
         hidden = max(1, channels // 2)
         self.fc1 = ExactLinear(channels, hidden)
         self.relu = nn.ReLU(inplace=True)
-        self.fc2 = ExactLinear(hidden, embed_dim, bias=False)  # the norm behind it has one
+        self.fc2 = ExactLinear(hidden, embed_dim, bias=False)  # the norm after it has one
         self.bn = norm(embed_dim)
         for layer in (self.fc1, self.fc2):
             nn.init.normal_(layer.weight, std=INIT_STD)
@@ -46,7 +46,7 @@ class Embedding(nn.Module):
         embeddings = self.fc2(self.relu(self.fc1(means.to(self.fc1.weight.dtype))))
         norm = self.bn
         tracks = isinstance(norm, _BatchNorm) and norm.running_mean is not None and getattr(norm, "group_size", 1) == 1
-        if self.training and len(means) == 1 and tracks:  # one frame has no variance: it takes the running statistics
+        if self.training and len(means) == 1 and tracks:  # one frame has no variance: use the running statistics
             return F.batch_norm(embeddings, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         return norm(embeddings, lengths) if getattr(norm, "num_splits", 1) > 1 else norm(embeddings)
 
@@ -54,14 +54,14 @@ class Embedding(nn.Module):
 class SGS(TemporalSampler):
     """Group similar frames of each clip into bins, add up each bin, drop the empty ones.
 
-    Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. A clip's result does not depend on
-    its neighbours, batch statistics of the embedding's norm in training excepted. Embeddings and bins are computed in
-    float32 or better, outside of autocast: bfloat16 would move frames into other bins, and does where the layer itself
-    is converted to it.
+    Takes (N, C, T, H, W) or packed clips; returns packed clips of B' <= T frames each. A clip's result does not depend
+    on its neighbours, except for batch statistics of the embedding's norm in training. Embeddings and bins are computed
+    in float32 or better, outside of autocast: bfloat16 would move frames into other bins, and does so if the layer
+    itself is converted to it.
 
     Args:
         channels: C.
-        num_bins: B, bins of each block; -1 is as many as the block has frames.
+        num_bins: B, bins of each block; -1 is the number of frames of the block.
         block_size: frames that are sampled together; 0 is the whole clip. A clip's last block may be shorter.
         similarity: name in SIMILARITY_REGISTRY.
         coordinates: of the similarity "spherical": all, angular or radial.
@@ -71,13 +71,13 @@ class SGS(TemporalSampler):
         test_num_bins: B outside training; None is as in training.
         grad_scale: factor of a kernel's straight-through gradient.
         norm: norm over (S, L) embeddings, of the same kind as the network's.
-        batching: "packed"; or "padded" for a dense (N, C, max B', H, W) with zero frames behind the shorter clips, as
-            in the paper's release: what follows mixes the padding in, and a clip then depends on its batch.
+        batching: "packed"; or "padded" for a dense (N, C, max B', H, W) with zero frames after the shorter clips, as in
+            the paper's release: later layers mix the padding in, and a clip then depends on its batch.
         pack_multiple: temporal buffers of the packed clips are rounded up to a multiple of it.
     Raises:
-        ConfigError: for a name that is not registered, or a number that cannot be.
+        ConfigError: for a name that is not registered, or a number out of range.
         FloatingPointError: in forward, when frames or embeddings are not finite; it names the layer and the clip.
-        TypeError, ValueError: in forward, when what comes in is not floating point, empty, or of other channels.
+        TypeError, ValueError: in forward, for an input that is not floating point, empty, or of other channels.
     Source: Fayyaz et al., CVPR 2021.
     """
 
@@ -108,19 +108,18 @@ class SGS(TemporalSampler):
             pack_multiple=pack_multiple,
         )
         if embed_dim < 1 + (similarity == "spherical" and coordinates != "radial"):
-            raise ConfigError(f"SGS has embed_dim {embed_dim}; it takes at least 1, and 2 where there are angles")
+            raise ConfigError(f"SGS has embed_dim {embed_dim}; it takes at least 1, and 2 for angles")
         self.similarity, self.kernel = similarity_named(similarity, coordinates), kernel_named(kernel)
         self.names = f"similarity={similarity}, coordinates={coordinates}, kernel={kernel}"
         self.grad_scale = grad_scale
         self.embed = Embedding(channels, embed_dim, norm)
 
     def measure_frames(self, batch: Frames) -> Measured:
-        """Embed the frames, measure them and put them into bins."""
+        """Embed the frames, measure them and assign bins."""
         layout, finite = batch.block_layout, batch.finite
         wanted = self.num_bins if self.training else self.test_num_bins
         num_bins = [length if wanted == -1 else wanted for length in layout.lengths]
-        own = isinstance(self.embed, Embedding)  # another in its place takes means alone
-        embeddings = self.embed(batch.means, batch.lengths) if own else self.embed(batch.means)
+        embeddings = self.embed(batch.means, batch.lengths)
         embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         rows = as_rows(embeddings.masked_fill(~finite[:, None], torch.nan), layout)
         if layout.is_even:
@@ -133,7 +132,7 @@ class SGS(TemporalSampler):
         return Measured(batch, coordinates.values, bins, offset)
 
     def _in_bins(self, rows: Tensor, real: Tensor, num_bins: Tensor) -> tuple[Coordinates, Tensor, Tensor]:
-        """(N, T, L) embeddings of blocks, which frames exist (N, T), B (N,) -> coordinates, and as `assign_bins`."""
+        """Embeddings (N, T, L), real frames (N, T), B (N,) -> coordinates, and the result of `assign_bins`."""
         coordinates = self.similarity(rows, real)
         return coordinates, *assign_bins(coordinates, real, num_bins)
 
@@ -152,7 +151,7 @@ class SGS(TemporalSampler):
         return self.kernel(measured.offset, members, self.grad_scale)
 
     def macs(self, lengths: Sequence[int]) -> float:
-        """Those of the embedding."""
+        """Multiply-adds of the embedding."""
         return sum(lengths) * (self.embed.fc1.weight.numel() + self.embed.fc2.weight.numel())
 
     def extra_repr(self) -> str:

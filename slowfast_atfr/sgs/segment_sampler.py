@@ -1,4 +1,4 @@
-"""SGS by segments: neighbouring frames are merged where that loses least, and cost follows what happens in a clip."""
+"""SGS by segments: merge neighbouring frames where that loses least, so that cost depends on the change in a clip."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
+from slowfast_atfr.packed import Clips
 from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.one_clip import block_of_length, members_of
@@ -21,7 +22,6 @@ from slowfast_atfr.sgs.segments import (
     update_quantiles,
 )
 from slowfast_atfr.sgs.temporal_sampler import (
-    Clips,
     Frames,
     Measured,
     TemporalSampler,
@@ -33,7 +33,7 @@ from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.upload import upload
 
 FEATURES = ("mean", "grid")
-THRESHOLDS = ("spread", "gain_quantiles")  # buffers that are learnt from training clips; zero before any
+THRESHOLDS = ("spread", "gain_quantiles")  # buffers learnt from training clips; zero at first
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
@@ -42,28 +42,28 @@ MOMENTUM = 0.05  # of running values
 class SegmentSGS(TemporalSampler):
     """Cut each clip into segments of neighbouring frames and output the mean of each.
 
-    The cuts are those that lose least: the variance of features within segments, in units of the average training
-    clip's, plus size_penalty times the sum of squared shares of the block's frames (without limit: uniform pooling).
-    Features are not learnt, and no gradient reaches them. With target_maps a clip is cut as long as a cut saves more
-    than a threshold, the same for all clips: a clip without change becomes one map, a busy one many. The threshold is
-    a running quantile of what cuts save in training clips, the one at which a block has target_maps maps on average.
-    All quantiles are kept, so test_target_maps may be any other number.
+    The cuts minimise the variance of features within segments, in units of the average training
+    clip's, plus size_penalty times the sum of squared shares of the block's frames (a large one: uniform pooling).
+    Features are not learnt and get no gradient. With target_maps a clip is cut as long as a cut saves more than a
+    threshold, the same for all clips: a static clip becomes one map, a busy one many. The threshold is a running
+    quantile of what cuts save in training clips, at which a block has target_maps maps on average. All quantiles are
+    kept, so test_target_maps may be any other number.
 
-    Takes (N, C, T, H, W) or packed clips; gives packed clips of B' <= T frames each. The running values stay in
-    float32 where the layer is converted. In evaluation a clip's result does
-    not depend on its neighbours; in training the two running values do.
+    Takes (N, C, T, H, W) or packed clips; returns packed clips of B' <= T frames each. The running values stay in
+    float32 if the layer is converted. In evaluation a clip's result does not depend on its neighbours; in training the
+    two running values do.
 
     Args:
         channels: C.
-        num_bins: segments of each block, at most its frames; -1 is as many as those.
+        num_bins: segments of each block, at most its frames; -1 is their number.
         block_size: frames that are cut together; 0 is the whole clip. A clip's last block may be shorter.
         target_maps: segments of a block on average, > 0; None: num_bins of each block.
         size_penalty: >= 0.
-        features: "mean", the frame's mean over space; "grid", its means over a grid of 4 x 4 cells.
+        features: "mean" over space; "grid", means over 4 x 4 cells.
         test_num_bins, test_target_maps: the same outside training; None is as in training.
         batching, pack_multiple: see SGS.
     Raises:
-        ConfigError: for a number or a name that cannot be.
+        ConfigError: for a number out of range or an unknown name.
         FloatingPointError, TypeError, ValueError: in forward, as SGS.
     Source: ours. Merging of adjacent segments at least cost is Ward, 1963; exact segmentation by dynamic programming is
         Bellman, 1961; size-weighted merging of tokens is Bolya et al., ICLR 2023.
@@ -120,10 +120,10 @@ class SegmentSGS(TemporalSampler):
         return self.cut(*self.losses(measured, host), measured.batch.block_layout.lengths, host)
 
     def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """What each segment would lose, as a share of the average training block's variance, and which blocks are bad.
+        """Loss of each segment, as a share of the average training block's variance, and which blocks are bad.
 
         Returns:
-            (N, T + 1, T + 1) as segment_losses has them, (N,) whether features of the block are not finite, and the
+            (N, T + 1, T + 1) as in `segment_losses`, (N,) whether features of the block are not finite, and the
             variance of the average training block, 1 if none has been seen.
         """
         batch = measured.batch
@@ -147,7 +147,7 @@ class SegmentSGS(TemporalSampler):
     def cut(
         self, losses: np.ndarray, bad: np.ndarray, spread: float, lengths: Sequence[int], host: np.ndarray
     ) -> np.ndarray:
-        """(N, T, 1) the segment of each frame, NON_FINITE throughout bad blocks; the first three as from `losses`."""
+        """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; the first three are those of `losses`."""
         lengths, longest = np.asarray(lengths), losses.shape[1] - 1
         target = self.target_maps if self.training else self.test_target_maps
         wanted = self.num_bins if self.training else self.test_num_bins
@@ -167,7 +167,7 @@ class SegmentSGS(TemporalSampler):
         return np.where(bad[:, None], NON_FINITE, segments)[..., None]
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:
-        """Means of the frames of the video."""
+        """Weights of means over the frames of the video."""
         batch, dtype = measured.batch, measured.batch.means.dtype
         shares = members.to(dtype)
         if batch.sizes is not None:
@@ -206,7 +206,7 @@ class SegmentSGS(TemporalSampler):
         return members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
 
     def macs(self, lengths: Sequence[int]) -> float:
-        """Those of the distances."""
+        """Multiply-adds of the distances."""
         features = self.channels * (GRID**2 if self.features == "grid" else 1)
         return features * sum(length**2 for length in lengths)
 
@@ -228,13 +228,13 @@ class SegmentSGS(TemporalSampler):
 
 
 def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_clips: Clips) -> list[Clips]:
-    """Cut both pathways of a network at the same times, so that they stay aligned: one wait for the device.
+    """Cut both pathways of a network at the same times, with one wait for the device.
 
-    `slow` decides, on the sum of what both would lose. A segment of n slow frames is alpha n fast frames, which become
-    alpha maps of n frames each.
+    `slow` cuts by the mean of both losses. A segment of n slow frames is alpha n fast frames, which become alpha
+    maps of n frames each.
 
     Returns:
-        packed clips, slow and fast; a clip has alpha times as many maps in the fast one.
+        packed clips, slow and fast; a fast clip has alpha times as many maps.
     Raises:
         ValueError: if the fast pathway's blocks are not a multiple of the slow one's.
     """
@@ -260,7 +260,7 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
 
 
 def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, fast_clip: Tensor) -> list[Tensor]:
-    """`sample_aligned` of one clip by tensors alone."""
+    """`sample_aligned` of one clip with tensors only."""
     ratio = fast_clip.shape[2] // slow_clip.shape[2]
     losses, fast_losses = slow.losses_of_clip(slow_clip), fast.losses_of_clip(fast_clip)
     both = [(block + other[::ratio, ::ratio]) / 2 for block, other in zip(losses, fast_losses, strict=True)]
@@ -284,9 +284,9 @@ def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:
 
 
 def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray) -> np.ndarray:
-    """(N,) segments of blocks: one, and one more for each cut that saves more than the quantile that goes with target.
+    """(N,) segments of blocks: 1 + the cuts that save more than the quantile for target.
 
-    Where no quantiles are known yet it is the target for every block.
+    Without known quantiles it is the target for every block.
     """
     if not quantiles.any():
         return np.clip(round(target), 1, lengths)
@@ -297,5 +297,5 @@ def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np
 
 
 def is_threshold(name: str) -> bool:
-    """Whether a name in a state dict is that of a threshold of segments."""
+    """Whether a name in a state dict is a threshold of segments."""
     return name.rpartition(".")[2] in THRESHOLDS

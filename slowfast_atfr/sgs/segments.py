@@ -1,29 +1,29 @@
 """Cut blocks of frames into segments of neighbours that lose least when each becomes its mean: pure functions.
 
-What a segment loses is its variance: the sum of squared distances of its frames' features from their mean, which is
-what Ward's rule adds up when it merges neighbours. The cuts that lose least in total are found exactly, by dynamic
-programming, as in change-point detection. Feature distances come from the device; the rest is on the host, in float64,
-for all blocks at once. N blocks of at most T frames; a block's own length is given beside.
+The loss of a segment is the sum of squared distances of its frames' features from their mean, as in Ward's rule. The
+cuts of least total loss are found exactly, by dynamic programming, as in change-point detection. Feature distances come
+from the device; the rest is on the host, in float64, for all blocks at once. N blocks of at most T frames; lengths are
+given separately.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-LEAST_PENALTY = 1e-6  # settles ties: frames that do not differ are cut into segments of equal size
+LEAST_PENALTY = 1e-6  # breaks ties: equal frames are cut into segments of equal size
 
 
 def squared_distances(features: Tensor) -> Tensor:
-    """(N, T, F) -> (N, T, T) between the frames of each block; each is computed alone, so none depends on the batch."""
+    """(N, T, F) -> (N, T, T) between the frames of each block; each computed by itself, independent of the batch."""
     return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def segment_losses(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """What every segment of every block would lose.
+    """Loss of every segment of every block.
 
     Args:
         distances: (N, T, T) squared distances.
-        sizes: (N, T) frames that each map stands for, 0 where a block has ended.
+        sizes: (N, T) frames that each map represents, 0 where a block has ended.
     Returns:
         (N, T + 1, T + 1), entry [a, b] for the segment of maps a to b - 1: the size-weighted sum of squared distances
         from its mean; 0 where b <= a.
@@ -39,7 +39,7 @@ def segment_losses(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def size_penalty(lengths: np.ndarray, longest: int) -> np.ndarray:
-    """(N, T + 1, T + 1) squared share of its block's maps that each segment has: least in total for equal segments."""
+    """(N, T + 1, T + 1) squared share of each segment in its block's maps: least in total for equal segments."""
     place = np.arange(longest + 1)
     maps = (place[None, :] - place[:, None]).clip(min=0)
     return (maps / np.asarray(lengths)[:, None, None]) ** 2
@@ -49,10 +49,10 @@ class Cuts:
     """The best cuts of N blocks into 1, 2, .. segments.
 
     Args:
-        costs: (N, T + 1, T + 1), as segment_losses has them, to be least in total.
-        losses: of the same shape, added up along the cuts that are best by the costs.
+        costs: (N, T + 1, T + 1), as in segment_losses, to minimise.
+        losses: of the same shape, summed along the cuts of least cost.
         lengths: (N,) maps of each block.
-        most: segments to go up to; K below is this or T, whichever is less.
+        most: largest number of segments; K = min(most, T).
     Attributes:
         curve: (N, K) losses in total at 1 .. K segments, 0 for more segments than maps.
     """
@@ -91,12 +91,12 @@ class Cuts:
 
 
 def gains(curve: np.ndarray) -> np.ndarray:
-    """What each further segment saves, evened out so that none saves more than the one before it.
+    """What each further segment saves, smoothed so that none saves more than the one before.
 
     Args:
         curve: (N, K) losses at 1 .. K segments.
     Returns:
-        (N, K - 1) steps of the curve's lower convex hull, from its first one on: cutting as long as a step is above a
+        (N, K - 1) steps of the curve's lower convex hull: cutting as long as a step is above a
         threshold gives the number of segments at which loss + threshold x segments is least.
     """
     count = curve.shape[1]

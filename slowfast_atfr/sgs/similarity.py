@@ -1,12 +1,12 @@
-"""Delta: where each frame lies on the axes that bins divide, pure functions of a block's embeddings.
+"""Delta: the position of each frame on the axes that bins divide, pure functions of a block's embeddings.
 
 Every entry of SIMILARITY_REGISTRY is a function (embeddings (N, T, L) float, real (N, T) bool) -> Coordinates. `real`
 marks the frames of blocks that are shorter than T; the embeddings of the others are zero. All gradients are finite,
-at zero vectors, poles and static clips too. Scaling all embeddings of a block scales lengths, which bins divide out
-again, and leaves angles alone, as long as vectors stay longer than sqrt(TINY) = 1e-6: shorter ones have no direction.
+at zero vectors, poles and static clips too. Scaling all embeddings of a block scales lengths, which cancels in the
+bins, and does not change angles, as long as vectors stay longer than sqrt(TINY) = 1e-6: shorter ones have no direction.
 
-Z_t is the embedding of frame t and m the mean embedding of its block. Differences that are rounding noise beside the
-embeddings they come from (ROUNDING) are zero: a static clip has no differences, however its maps and mean were rounded.
+Z_t is the embedding of frame t and m the mean embedding of its block. Differences below the rounding error of the
+embeddings (ROUNDING) are zero: a static clip has none, however its maps and mean were rounded.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from torch import Tensor
 
 SIMILARITY_REGISTRY = Registry("SIMILARITY")
 
-ROUNDING = 64  # a difference of so many units in the last place of the largest value is none
-SHRINKAGE = 0.1  # of mean_mahalanobis: share of the round covariance that is mixed in
+ROUNDING = 64  # units in the last place of the largest value up to which a difference counts as zero
+SHRINKAGE = 0.1  # share of the isotropic covariance in mean_mahalanobis
 TINY = 1e-12  # squared length below which a vector has no direction
 
 
@@ -64,7 +64,7 @@ def magnitude(embeddings: Tensor, real: Tensor) -> Coordinates:
 def mean_l2(embeddings: Tensor, real: Tensor) -> Coordinates:
     """Euclidean distance to the block's mean embedding, |Z_t - m|_2, in [0, max_t].
 
-    Two frames are always at one distance from their mean: in blocks of 2 every distance to the mean makes one bin.
+    Two frames always have the same distance from their mean: with blocks of 2 every distance to the mean gives one bin.
 
     Args: as for `magnitude`; the mean is over real frames.
     Returns:
@@ -84,7 +84,7 @@ def mean_l1(embeddings: Tensor, real: Tensor) -> Coordinates:
 def mean_cosine(embeddings: Tensor, real: Tensor) -> Coordinates:
     """Cosine distance to the block's mean embedding, 1 - cos(Z_t, m), in [0, 2]; bins divide [0, max_t].
 
-    Computed as |Z_t / |Z_t| - m / |m||^2 / 2, which does not lose the digits of small angles. A vector shorter than
+    Computed as |Z_t / |Z_t| - m / |m||^2 / 2, which is accurate for small angles. A vector shorter than
     sqrt(TINY) has no direction: it is at distance 1 from everything, with gradient zero.
 
     Args: as for `magnitude`; the mean is over real frames.
@@ -94,43 +94,43 @@ def mean_cosine(embeddings: Tensor, real: Tensor) -> Coordinates:
     """
     mean = _mean(embeddings, real)
     (unit, has_direction), (mean_unit, mean_has_direction) = _unit(embeddings), _unit(mean)
-    apart = _without_noise(unit - mean_unit, torch.ones_like(mean)).square().sum(dim=-1, keepdim=True) / 2
-    return Coordinates(torch.where(has_direction & mean_has_direction, apart, 1))
+    difference = _without_noise(unit - mean_unit, torch.ones_like(mean)).square().sum(dim=-1, keepdim=True) / 2
+    return Coordinates(torch.where(has_direction & mean_has_direction, difference, 1))
 
 
 @SIMILARITY_REGISTRY.register()
 def mean_mahalanobis(embeddings: Tensor, real: Tensor) -> Coordinates:
     """Mahalanobis distance to the block's mean embedding, sqrt((Z_t - m)^T C^-1 (Z_t - m)), in [0, max_t].
 
-    The covariance of T <= L frames is singular, and its pseudo-inverse puts all of them at one distance. So it is
-    shrunk towards a round one: C = (1 - s) S + s tr(S) / L, with S the covariance of the block's frames (divided by
-    their number) and s = SHRINKAGE. That bounds its condition and keeps the distance independent of scale.
+    The covariance of T <= L frames is singular, and its pseudo-inverse gives all of them one distance. So it is shrunk
+    towards an isotropic one: C = (1 - s) S + s tr(S) / L, with S the covariance of the block's frames (divided by
+    their number) and s = SHRINKAGE. That bounds its condition number and keeps the distance independent of scale.
 
     Args: as for `magnitude`; mean and covariance are over real frames.
     Returns:
         K = 1; a static block is at distance zero throughout.
     Source: the release of Fayyaz et al., CVPR 2021; shrinkage after Ledoit and Wolf, 2004.
     """
-    apart = _from_mean(embeddings, real)
-    unit = apart.detach().abs().amax(dim=(1, 2), keepdim=True)
-    apart = apart / torch.where(unit > 0, unit, 1)  # the distance has no unit, so this changes neither it nor its slope
-    num_dims = apart.shape[-1]
-    covariance = apart.mT @ apart / real.sum(1)[:, None, None]  # (N, L, L)
+    difference = _from_mean(embeddings, real)
+    unit = difference.detach().abs().amax(dim=(1, 2), keepdim=True)
+    difference = difference / torch.where(unit > 0, unit, 1)  # changes neither the distance nor its gradient
+    num_dims = difference.shape[-1]
+    covariance = difference.mT @ difference / real.sum(1)[:, None, None]  # (N, L, L)
     spread = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     identity = torch.eye(num_dims, dtype=spread.dtype, device=spread.device)
     shrunk = (1 - SHRINKAGE) * covariance + torch.where(spread > 0, SHRINKAGE * spread, 1) * identity
     factor, _ = torch.linalg.cholesky_ex(shrunk)
-    white = torch.linalg.solve_triangular(factor, apart.mT, upper=False)  # (N, L, T)
+    white = torch.linalg.solve_triangular(factor, difference.mT, upper=False)  # (N, L, T)
     return Coordinates(white.mT.norm(dim=-1, keepdim=True))
 
 
 @SIMILARITY_REGISTRY.register()
 def path(embeddings: Tensor, real: Tensor) -> Coordinates:
-    """Share of the way that the embedding goes through its block: (|Z_1 - Z_0| / 2 + sum_{s<t} |Z_{s+1} - Z_s|) / all.
+    """Share of the embedding's path length in its block: (|Z_1 - Z_0| / 2 + sum_{s<t} |Z_{s+1} - Z_s|) / total.
 
-    Half a step is added at either end, so that each frame is in the middle of its own stretch. The way never falls, so
-    a bin is a stretch of neighbouring frames, shorter where more changes, and the bins are in the order of time. Where
-    as much changes everywhere, they are as long: average pooling along time, with a kernel that takes means.
+    Half a step is added at each end, so that each frame is in the middle of its own interval. Path length never
+    decreases, so a bin is a run of neighbouring frames, shorter where more changes, and bins are in order of time. With
+    constant change bins are equally long: average pooling along time, with a kernel that takes means.
 
     Args: as for `magnitude`.
     Returns:
@@ -143,17 +143,17 @@ def path(embeddings: Tensor, real: Tensor) -> Coordinates:
     steps = steps.masked_fill(~real[:, 1:, None], 0)
     way = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(dim=1)], dim=1)
     last_step = (real.sum(dim=1) - 2).clamp(min=0)[:, None, None]
-    before, behind = steps[:, :1] / 2, steps.gather(1, last_step) / 2
-    total = before + way[:, -1:] + behind
+    before, after = steps[:, :1] / 2, steps.gather(1, last_step) / 2
+    total = before + way[:, -1:] + after
     return Coordinates((before + way) / total.masked_fill(total == 0, 1), (1.0,))
 
 
 @SIMILARITY_REGISTRY.register()
 def uniform_time(embeddings: Tensor, real: Tensor) -> Coordinates:
-    """The frame's time in its block, so that bins are stretches of equal length: average pooling along time.
+    """The frame's time in its block, so that bins are runs of equal length: average pooling along time.
 
     Args:
-        embeddings: (N, T, L); only whether they are finite counts, and their gradient is zero.
+        embeddings: (N, T, L); used only to detect values that are not finite; their gradient is zero.
         real: (N, T) which frames exist.
     Returns:
         K = 1, the middle of each frame's time in [0, 1].
@@ -183,7 +183,7 @@ def spherical(embeddings: Tensor, real: Tensor, *, coordinates: str = "all") -> 
 
     With t_i = |(Z_{i+1}, .., Z_L)|: r = |Z|, phi_i = atan2(t_i, Z_i) in [0, pi] for i = 1 .. L-2, and
     phi_{L-1} = atan2(Z_L, Z_{L-1}) in [0, 2 pi]. Bins divide [0, max_t r] and the full ranges of the angles. An angle
-    of a vector (nearly) without length is 0, with gradient zero; the last one jumps from 2 pi to 0, so frames to either
+    of a vector of (nearly) zero length is 0, with gradient zero; the last one jumps from 2 pi to 0, so frames to either
     side of that seam fall into different bins.
 
     Args:
@@ -209,13 +209,13 @@ def spherical(embeddings: Tensor, real: Tensor, *, coordinates: str = "all") -> 
 
 
 def in_equal_bins(places: Tensor, embeddings: Tensor, real: Tensor) -> Coordinates:
-    """Places 0, 1, .. of a block's frames as shares of its length; what is not finite stays so."""
+    """Indices 0, 1, .. of a block's frames as shares of its length; NaN where an embedding is not finite."""
     share = (places + 0.5) / real.sum(dim=1, keepdim=True)
     return Coordinates(share.clamp(max=1)[..., None] + 0 * embeddings.sum(dim=-1, keepdim=True), (1.0,))
 
 
 def _angle(opposite: Tensor, adjacent: Tensor) -> Tensor:
-    """atan2, and 0 with a gradient of zero where both are all but zero."""
+    """atan2; 0 with a gradient of zero where both arguments are nearly zero."""
     small = opposite.square() + adjacent.square() <= TINY
     return torch.atan2(opposite.masked_fill(small, 0), adjacent.masked_fill(small, 1))
 
@@ -226,9 +226,9 @@ def _mean(embeddings: Tensor, real: Tensor) -> Tensor:
 
 
 def _from_mean(embeddings: Tensor, real: Tensor) -> Tensor:
-    """(N, T, L) difference from the mean, zero where no frame is."""
-    apart = _without_noise(embeddings - _mean(embeddings, real), _largest(embeddings))
-    return apart.masked_fill(~real[..., None], 0)
+    """(N, T, L) difference from the mean, zero where the block has ended."""
+    difference = _without_noise(embeddings - _mean(embeddings, real), _largest(embeddings))
+    return difference.masked_fill(~real[..., None], 0)
 
 
 def _largest(embeddings: Tensor) -> Tensor:
@@ -237,12 +237,12 @@ def _largest(embeddings: Tensor) -> Tensor:
 
 
 def _without_noise(difference: Tensor, size: Tensor) -> Tensor:
-    """Zero for differences that rounding explains, between values that are as large as `size`."""
+    """Set differences to zero that are within the rounding error of values as large as `size`."""
     return difference.masked_fill(difference.detach().abs() <= ROUNDING * torch.finfo(size.dtype).eps * size, 0)
 
 
 def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., L) -> vectors of length 1, zero for those without a direction, and which have one (..., 1)."""
+    """(..., L) -> unit vectors, zero for those without a direction; (..., 1) whether it has one."""
     square = vectors.square().sum(dim=-1, keepdim=True)
     has_direction = square > TINY
     return vectors * torch.where(has_direction, square, 1).rsqrt() * has_direction, has_direction

@@ -8,8 +8,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from slowfast_atfr.config import MAX_BINS, ConfigError
-from slowfast_atfr.packed import PackedClips, from_frames, pad_lengths, sizes_of, to_dense, to_frames, with_sizes
-from slowfast_atfr.packed.gather_scatter import place
+from slowfast_atfr.packed import (
+    Clips,
+    from_frames,
+    pad_lengths,
+    sizes_of,
+    to_dense,
+    to_frames,
+    with_sizes,
+)
+from slowfast_atfr.packed.gather_scatter import scatter_clips
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
 from slowfast_atfr.sgs.one_clip import Grouped, add_up
@@ -17,20 +25,19 @@ from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.precision import full_precision_matmul
 from slowfast_atfr.utils.upload import upload
 
-Clips = Tensor | PackedClips
 NO_JIT = (
-    "torch.jit.trace and torch.jit.script take no network with SGS, whose clips get shorter by what is in them; "
-    "compile the stages before it, or run the model as it is"
+    "torch.jit.trace and torch.jit.script take no network with SGS, whose clips change length with their content; "
+    "compile the stages before it, or run the model without torch.jit"
 )
 
 
 @dataclass(frozen=True)
 class Frames:
-    """A batch as samplers see it. N blocks of at most T frames."""
+    """The input of samplers. N blocks of at most T frames."""
 
     frames: Tensor  # (S, H, W, C), all clips end to end
     means: Tensor  # (S, C) over space
-    sizes: np.ndarray | None  # (S,) frames of the video that each stands for; None: one each
+    sizes: np.ndarray | None  # (S,) frames of the video that each represents; None: one each
     lengths: tuple[int, ...]  # frames of each clip
     blocks: tuple[tuple[int, ...], ...]  # frames of each block of each clip
     block_layout: Layout  # of all blocks end to end
@@ -39,7 +46,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a sampler knows of a batch before it reaches the host. N blocks of at most T frames."""
+    """Measurements of a batch on the device. N blocks of at most T frames."""
 
     batch: Frames
     similarity: Tensor  # (N, T, K) Delta
@@ -57,7 +64,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What one layer did to a batch, for those who watch it; see `record`."""
+    """What one layer did to a batch, for observers; see `record`."""
 
     measured: Measured
     host_bins: np.ndarray = field(repr=False)  # (N, T, K)
@@ -65,9 +72,9 @@ class Sampled:
 
 
 class TemporalSampler(nn.Module):
-    """What samplers share: blocks of frames, grouped on the host, each group added up, in packed clips.
+    """The common part of samplers: group the frames of each block on the host, add up each group, return packed clips.
 
-    A subclass says how: `measure_frames`, `bins_of`, `weigh` and `macs`, and `group_clip` for torch.export.
+    A subclass defines `measure_frames`, `bins_of`, `weigh` and `macs`, and `group_clip` for torch.export.
 
     Args:
         channels: C of the frames.
@@ -106,11 +113,11 @@ class TemporalSampler(nn.Module):
     measures = "embeddings"  # what errors call the result of measure_frames
 
     def measure_frames(self, batch: Frames) -> Measured:
-        """Measure the frames on the device, in full precision and outside of autocast; nothing waits for it."""
+        """Measure the frames on the device, in full precision and outside of autocast, without waiting for it."""
         raise NotImplementedError
 
     def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
-        """(N, T, K) the group of each frame, as K numbers; NON_FINITE throughout a block that cannot be grouped.
+        """(N, T, K) the group of each frame, as K numbers; NON_FINITE in all of a block that cannot be grouped.
 
         Args:
             host: (for_host.numel(),) measured.for_host on the host.
@@ -118,7 +125,7 @@ class TemporalSampler(nn.Module):
         raise NotImplementedError
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:
-        """(N, B', T) weights of the frames in each group; members says which are in it."""
+        """(N, B', T) weights of the frames in each group; members: (N, B', T) bool."""
         raise NotImplementedError
 
     def macs(self, lengths: Sequence[int]) -> float:
@@ -126,7 +133,7 @@ class TemporalSampler(nn.Module):
         raise NotImplementedError
 
     def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Group the maps of one clip by tensors alone, see `one_clip`.
+        """Group the maps of one clip with tensors only, see `one_clip`.
 
         Args:
             clip: (1, C, T, H, W).
@@ -140,7 +147,7 @@ class TemporalSampler(nn.Module):
         return self.add_up_clip(clip, *self.group_clip(clip))
 
     def add_up_clip(self, clip: Tensor, members: Tensor, weights: Tensor) -> Tensor:
-        """Add up the groups of one clip; members and weights as `group_clip` gives them."""
+        """Add up the groups of one clip; members and weights are those of `group_clip`."""
         if clip.shape[0] != 1:
             raise ConfigError(f"{self.label}: a network with SGS is exported for one clip, got a batch of {len(clip)}")
         for observe in self.observers:
@@ -148,7 +155,7 @@ class TemporalSampler(nn.Module):
         return add_up(weights, clip)
 
     def forward(self, x: Clips) -> Clips:
-        if isinstance(x, fx.Proxy):  # for torch.fx a layer as those of torch.nn are
+        if isinstance(x, fx.Proxy):  # a leaf for torch.fx, as layers of torch.nn
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         return sample_together([self], [x])[0]
 
@@ -156,7 +163,7 @@ class TemporalSampler(nn.Module):
         raise NotImplementedError(f"{self.label}: {NO_JIT}")
 
     def measure(self, x: Clips) -> Measured:
-        """Measure a batch; nothing waits for the device."""
+        """Measure a batch, without waiting for the device."""
         frames, lengths = to_frames(x)
         self._check_input(frames)
         blocks = block_lengths(lengths, self.block_size)
@@ -185,33 +192,33 @@ class TemporalSampler(nn.Module):
             weights = self.weigh(measured, members).to(frames.dtype)
             active = Layout(plan.counts).stacked()
             added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, plan.output)
-        clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, multiple=self.pack_multiple)
+        clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, round_to=self.pack_multiple)
         if self.batching == "packed":
             return with_sizes(clips, group_sizes(plan, batch.block_layout.lengths, batch.sizes))
         return to_dense(pad_lengths(clips, [max(plan.lengths)] * len(plan.lengths), where="end"))
 
     def __getstate__(self) -> dict:
-        """Copies of the layer are watched by nobody."""
+        """Copies of the layer have no observers."""
         return {**self.__dict__, "observers": []}
 
     def _check_input(self, frames: Tensor) -> None:
         channels = self.channels
         if not frames.is_floating_point():
-            raise TypeError(f"{self.label}: frames are to be floating point, got {frames.dtype}; convert them before")
+            raise TypeError(f"{self.label}: frames must be floating point, got {frames.dtype}; convert them first")
         if frames.numel() == 0 or frames.shape[-1] != channels:
             raise ValueError(
-                f"{self.label}: frames are to be (S, H, W, {channels}) and at least one, got {tuple(frames.shape)}"
+                f"{self.label}: frames must be (S, H, W, {channels}), at least one, got {tuple(frames.shape)}"
             )
 
     def _check_finite(self, batch: Frames, bins: np.ndarray) -> None:
-        """A clip whose own frames are not finite is to blame before others, whose embeddings it has spoilt."""
+        """Report clips with frames that are not finite first: batch statistics spread them to embeddings of others."""
         bad_blocks = (bins == NON_FINITE).any(axis=(1, 2))
         if not bad_blocks.any():
             return
         bad_frames = np.flatnonzero(~batch.finite.cpu().numpy())
         if len(bad_frames):
             clip = int(np.searchsorted(np.cumsum(batch.lengths), bad_frames[0], side="right"))
-            what, remedy = "frames that come in", "the input is not finite, or what is before has diverged"
+            what, remedy = "input frames", "the input is not finite, or layers before have diverged"
         else:
             ends = np.cumsum([len(blocks) for blocks in batch.blocks])
             clip = int(np.searchsorted(ends, np.flatnonzero(bad_blocks)[0], side="right"))
@@ -222,7 +229,7 @@ class TemporalSampler(nn.Module):
 
 
 def sample_together(samplers: Sequence[TemporalSampler], inputs: Sequence[Clips]) -> list[Clips]:
-    """Run several samplers with a single wait for the device: what the host needs of all of them comes in one copy."""
+    """Run several samplers with one copy to the host, and so one wait for the device."""
     if torch.jit.is_tracing():
         raise NotImplementedError(f"{samplers[0].label}: {NO_JIT}")
     if is_exporting():
@@ -233,13 +240,13 @@ def sample_together(samplers: Sequence[TemporalSampler], inputs: Sequence[Clips]
 
 
 def on_host(measured: Sequence[Measured]) -> list[np.ndarray]:
-    """What the host needs of each, flat; one copy, and one wait for the device."""
+    """The `for_host` of each, flattened; one copy, and one wait for the device."""
     host = torch.cat([seen.for_host.detach().flatten() for seen in measured]).cpu().numpy()
     return np.split(host, np.cumsum([seen.for_host.numel() for seen in measured])[:-1])
 
 
 def group_sizes(plan: BinPlan, block_lengths: Sequence[int], sizes: np.ndarray | None) -> tuple[float, ...]:
-    """How many frames of the video each group stands for, all groups end to end."""
+    """Frames of the video that each group represents, all groups end to end."""
     block = np.repeat(np.arange(len(block_lengths)), block_lengths)
     first = np.cumsum(plan.counts) - plan.counts
     own = plan.output[plan.output >= 0] + first[block]
@@ -247,8 +254,8 @@ def group_sizes(plan: BinPlan, block_lengths: Sequence[int], sizes: np.ndarray |
 
 
 def as_rows(values: Tensor, layout: Layout) -> Tensor:
-    """(S, L) of blocks end to end -> (N, T, L), zero where no frame is; a free view for equal lengths."""
-    return place(values, layout.stacked()).view(len(layout.lengths), max(layout.lengths), -1)
+    """(S, L) of blocks end to end -> (N, T, L), zero where a block has ended; a view for equal lengths."""
+    return scatter_clips(values, layout.stacked()).view(len(layout.lengths), max(layout.lengths), -1)
 
 
 def real_frames(layout: Layout) -> np.ndarray:

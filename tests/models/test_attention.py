@@ -1,6 +1,6 @@
 """Temporal attention: a softmax over time gathers, a softmax over descriptors distributes, and a clip is on its own.
 
-The gate multiplies by what is distributed, the residual adds it.
+The gate multiplies by the mixture, the residual adds it.
 """
 
 import pytest
@@ -128,8 +128,8 @@ def test_frames_in_another_order_come_out_in_that_order(layer):
 @pytest.mark.parametrize("lengths", [(5, 1, 5, 8), (4, 4), (3,)])
 def test_a_clip_does_not_feel_its_neighbours(layer, lengths):
     clips = [torch.randn(8, frames, 3, 3, dtype=torch.float64, requires_grad=True) for frames in lengths]
-    together = assert_each_as_alone(layer, clips, multiple=2)
-    assert lengths_of(together) == lengths and together.multiple == 2
+    together = assert_each_as_alone(layer, clips, round_to=2)
+    assert lengths_of(together) == lengths and together.round_to == 2
 
 
 def test_in_training_packed_clips_of_one_length_are_the_dense_batch(layer):
@@ -187,7 +187,7 @@ def test_a_training_step(thin_cfg, to_pathways, moving_clips, config, sgs, zero,
     torch.nn.functional.cross_entropy(scores, torch.tensor([0, 3, 6])).backward()
     without = {name for name, parameter in model.named_parameters() if not parameter.grad.any()}
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
-    # what stands before a norm or a gate whose weight is zero gets its gradient from the second step on
+    # what comes before a norm or a gate whose weight is zero gets its gradient from the second step on
     waits = {name for name, _ in model.named_parameters() if "_attention." in name and ".conv_" in name}
     waits = {name for name in waits if ".conv_gate." not in name} if kind == "gate" or zero else set()
     assert {name for name in without if "_attention." in name or not zero} == waits
@@ -204,7 +204,7 @@ def test_beside_sgs_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, moving_clips, 
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
-def test_behind_one_stage_attention_stands_before_sgs(thin_cfg, moving_clips):
+def test_after_one_stage_attention_comes_before_sgs(thin_cfg, moving_clips):
     model, seen = build_model(thin_cfg(ATTENTION, "SGS.ENABLE", "True")).eval(), []
     model.s2_attention.register_forward_hook(lambda _, __, out: seen.append(lengths_of(out[0])))
     model.s2_sgs.register_forward_hook(lambda _, __, out: seen.append(lengths_of(out[0])))

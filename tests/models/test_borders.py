@@ -11,7 +11,8 @@ from torch import nn
 from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.models.borders import ReplicateConv3d, replicate_in_time
+from slowfast_atfr.models.borders import replicate_in_time
+from slowfast_atfr.models.convolution import TemporalConv3d
 from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.sgs import record
@@ -73,7 +74,7 @@ def test_names_copies_and_half_precision_stay():
     net = nn.Sequential(StemConv3d(3, 8, (3, 3, 3), padding=1), nn.Conv3d(8, 8, (1, 3, 3), padding=(0, 1, 1)))
     keys = list(net.state_dict())
     assert replicate_in_time(replicate_in_time(net)) is net and list(net.state_dict()) == keys
-    assert isinstance(net[0], StemConv3d) and isinstance(net[0], ReplicateConv3d) and type(net[1]) is nn.Conv3d
+    assert type(net[0]) is StemConv3d and net[0].repeats_ends and type(net[1]) is nn.Conv3d
     x = torch.randn(1, 3, 8, 6, 6)
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert torch.equal(other(x), net(x))
@@ -84,7 +85,7 @@ def test_names_copies_and_half_precision_stay():
 
 @pytest.mark.parametrize("options", [{"padding": 1, "padding_mode": "circular"}, {"padding": "same"}])
 def test_other_paddings_are_refused_by_name(options):
-    with pytest.raises(TypeError, match=r"^1: Conv3d\(.*is not an nn.Conv3d with a padding of so many zeros"):
+    with pytest.raises(TypeError, match=r"^1: Conv3d\(.*is not an nn.Conv3d padded with a number of zeros"):
         replicate_in_time(nn.Sequential(nn.ReLU(), nn.Conv3d(1, 1, 3, **options)))
     replicate_in_time(nn.Conv3d(1, 1, 3, padding="valid"))
 
@@ -97,7 +98,7 @@ COPIES = ("MODEL.REPLICATE_PAD_STAGES", "[conv1, res2]")
 
 @pytest.fixture
 def still(thin_cfg, golden_fill, to_pathways):
-    """Maps that leave each SGS layer, and its blocks, where a clip stands still."""
+    """Maps that leave each SGS layer, and its blocks, of a static clip."""
 
     def maps(config, *changes):
         cfg = thin_cfg(f"{config}.yaml", *changes)
@@ -114,14 +115,14 @@ def still(thin_cfg, golden_fill, to_pathways):
 @pytest.mark.parametrize("config", NETWORKS)
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("half", [False, True])
-def test_a_still_clip_goes_on_with_one_map_of_each_block(still, config, similarity, half):
+def test_a_static_clip_leaves_with_one_map_of_each_block(still, config, similarity, half):
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         layers = still(config, *COPIES, "SGS.SIMILARITY", similarity)
     assert layers and all(maps == blocks for maps, blocks in layers)
 
 
 @pytest.mark.parametrize("config", NETWORKS)
-def test_behind_zeros_it_goes_on_with_more(still, config):
+def test_after_zeros_it_leaves_with_more_maps(still, config):
     assert all(maps > blocks for maps, blocks in still(config, "SGS.SIMILARITY", "path"))
 
 
@@ -129,7 +130,9 @@ def test_behind_zeros_it_goes_on_with_more(still, config):
     ("config", "stage"), [("SLOW_8x8_R50", "conv1"), ("SLOW_8x8_R50", "res2"), ("C2D_8x8_R50", "res5")]
 )
 def test_a_stage_on_which_it_has_no_effect_is_refused(thin_cfg, config, stage):
-    with pytest.raises(ConfigError, match=f"MODEL.REPLICATE_PAD_STAGES has '{stage}', of which no convolution looks"):
+    with pytest.raises(
+        ConfigError, match=f"MODEL.REPLICATE_PAD_STAGES has '{stage}', which has no convolution that pads"
+    ):
         build_model(thin_cfg(f"Kinetics/{config}.yaml", "MODEL.REPLICATE_PAD_STAGES", f"[{stage}]"))
 
 
@@ -148,3 +151,14 @@ def test_norms_fold_and_every_multiply_add_is_counted(thin_cfg, golden_fill, to_
             network(clips)
         counted.append(counter.take().tolist())
     assert counted[0] == counted[1]
+
+
+def test_a_plain_convolution_is_replaced_wherever_it_is_used():
+    conv = nn.Conv3d(2, 2, 3, padding=1)
+    seen = []
+    conv.register_forward_hook(lambda *_: seen.append(1))
+    net = nn.ModuleDict({"a": conv, "b": nn.Sequential(conv)})
+    replicate_in_time(net)
+    assert type(net["a"]) is TemporalConv3d and net["a"] is net["b"][0] and net["a"].weight is conv.weight
+    net["a"](torch.randn(1, 2, 3, 4, 4))
+    assert seen and "repeats_ends=True" in repr(net["a"]) and not hasattr(conv, "repeats_ends")

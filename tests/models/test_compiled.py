@@ -102,13 +102,13 @@ def stages_that_ran_compiled(model, inputs, monkeypatch):
         pytest.param(CONFIGS[0], ["s1", "s2"], marks=pytest.mark.slow),
     ],
 )
-def test_stages_behind_sgs_are_not_compiled_as_a_whole(pairs, monkeypatch, config, stages):
+def test_stages_after_sgs_are_not_compiled_as_a_whole(pairs, monkeypatch, config, stages):
     _, compiled, inputs = pairs(config)
     assert stages_that_ran_compiled(compiled, inputs, monkeypatch) == stages
 
 
 @pytest.mark.parametrize("config", [RESNET18, pytest.param(CONFIGS[1], marks=pytest.mark.slow)])
-def test_new_lengths_behind_sgs_compile_nothing(pairs, moving_clips, config):
+def test_new_lengths_after_sgs_compile_nothing(pairs, moving_clips, config):
     _, network, inputs = pairs(config)
     network.eval()
     runs, made = [], []

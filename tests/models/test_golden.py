@@ -148,7 +148,7 @@ def nonlocal_keys(name, dim):
 
 
 @pytest.mark.parametrize("network", ["C2D", "I3D", "SLOW", "SLOWFAST"])
-def test_non_local_blocks_add_their_keys_behind_their_residual_blocks(repo, network):
+def test_non_local_blocks_add_their_keys_after_their_residual_blocks(repo, network):
     pairs = ["SLOWFAST.FUSION_KERNEL_SZ", "5"]  # the base's is 7
     base, nln = (
         state_of(load_cfg(str(repo / f"configs/Kinetics/{network}{infix}_8x8_R50.yaml"), pairs))

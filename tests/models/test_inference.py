@@ -60,13 +60,13 @@ def test_a_norm_in_training_is_refused_alone_too(make):
         fold_norms(model)
 
 
-@pytest.mark.parametrize("behind", ["0", "1"])
+@pytest.mark.parametrize("after", ["0", "1"])
 @torch.no_grad()
-def test_sampling_behind_a_convolution_or_its_norm_stays(behind):
+def test_sampling_after_a_convolution_or_its_norm_stays(after):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.Conv3d(4, 4, 3, padding=1), nn.AdaptiveAvgPool3d(1))
     net(torch.randn(4, 3, 8, 6, 6) + 1)
-    net = insert_sgs(net, after=behind, channels=4).eval()
+    net = insert_sgs(net, after=after, channels=4).eval()
     x = torch.randn(2, 3, 8, 6, 6)
     expected = net(x)
     torch.testing.assert_close(fold_norms(net)(x), expected)

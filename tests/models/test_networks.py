@@ -215,7 +215,7 @@ def test_padded_batches_run_and_their_clips_feel_each_other(thin_cfg, to_pathway
 
 
 @pytest.mark.parametrize("config", ["Kinetics/C2D_8x8_R50_ATFR.yaml", "Kinetics/I3D_NLN_8x8_R50_ATFR.yaml"])
-def test_sgs_behind_res2_takes_what_the_pool_has_left(thin_cfg, moving_clips, config):
+def test_sgs_after_res2_takes_what_the_pool_has_left(thin_cfg, moving_clips, config):
     model, seen = build_model(thin_cfg(config, "DATA.NUM_FRAMES", "11")).eval(), {}
     assert [name for name, _ in model.named_children()][1:4] == ["s2", "pathway0_pool", "s2_sgs"]
     model.pathway0_pool.register_forward_hook(lambda _, args, out: seen.update(before=args[0], after=out))
@@ -290,7 +290,7 @@ def test_depths_and_transforms_run(thin_cfg, to_pathways, depth, transform):
 
 
 @pytest.mark.parametrize("transform", ["bottleneck_transform", "basic_transform"])
-def test_dilation_reaches_the_convolutions_over_space_behind_the_stride(thin_cfg, transform):
+def test_dilation_reaches_the_convolutions_over_space_after_the_stride(thin_cfg, transform):
     dilations = ("RESNET.SPATIAL_DILATIONS", "[[1], [1], [2], [3]]")
     model = build_model(thin_cfg("Kinetics/SLOW_8x8_R50.yaml", "RESNET.TRANS_FUNC", transform, *dilations))
     for stage, dilation in ((model.s3, 1), (model.s4, 2), (model.s5, 3)):
@@ -319,13 +319,11 @@ def test_in_half_precision_a_kernel_longer_than_the_clip_has_the_whole_gradient(
     model = golden_fill(build_model(thin_cfg(config))).eval()
     conv, clips = model.s1.pathway0_stem.conv, moving_clips(3, 4)
     assert conv.kernel_size[0] > clips.shape[2]
-    found, seen = [], []
-    conv.register_forward_hook(lambda module, args, output: seen.append(isinstance(args[0], PackedClips)))
+    found = []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scores = model([clips])
         found.append(torch.autograd.grad(scores.float()[:, 0].log().sum(), conv.weight)[0])
-    assert seen == [False, True]  # packed clips know a way round
     assert torch.cosine_similarity(*(grad.flatten() for grad in found), dim=0) > 0.95
 
 

@@ -151,9 +151,9 @@ def test_a_clip_that_does_not_fit_is_named(pool, group, words):
 
 
 @pytest.mark.parametrize("pool", [(1, 5, 1), (1, 1, 4)])
-def test_maps_that_are_smaller_than_the_pool_are_told(pool):
+def test_maps_that_are_smaller_than_the_pool_are_reported(pool):
     block = make(pool=pool, dtype=torch.float32)
-    words = f"s3.pathway0_nonlocal1: maps are 4x3, and NONLOCAL.POOL makes one position of {pool[1]}x{pool[2]}; choose"
+    words = f"s3.pathway0_nonlocal1: maps are 4x3, too small for NONLOCAL.POOL, {pool[1]}x{pool[2]}; choose"
     for clips in (torch.randn(2, 6, 2, 4, 3), pack([torch.randn(6, frames, 4, 3) for frames in (2, 1)])):
         with pytest.raises(ValueError, match=words):
             block(clips)

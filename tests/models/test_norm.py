@@ -28,7 +28,7 @@ def test_the_plain_norm_is_torchs(dims, kind):
     assert isinstance(norm, kind) and (norm.num_features, norm.eps, norm.momentum) == (5, 1e-3, 0.3)
 
 
-def test_an_unknown_norm_is_told_with_the_choices():
+def test_an_unknown_norm_is_reported_with_the_choices():
     with pytest.raises(
         ConfigError, match="BN.NORM_TYPE is 'layernorm'; choose one of batchnorm, sync_batchnorm, sub_batchnorm"
     ):
@@ -127,7 +127,7 @@ def _unequal_counts(rank):
         norm_from(make_cfg("sync_batchnorm", 3))
 
     _packed(rank, norm(CHANNELS).double())
-    _eval_speaks_to_nobody(rank, norm(CHANNELS).eval())
+    _eval_needs_no_other_process(rank, norm(CHANNELS).eval())
     with pytest.raises(ValueError, match=r"this norm takes \(N, 3, ...\), got \(2, 4, 1\)"):
         norm(CHANNELS)(torch.zeros(2, 4, 1))
     with pytest.raises(ValueError, match="empty input"):
@@ -151,7 +151,7 @@ def _packed(rank, norm):
     assert out.joined.stride() == grad.stride() == packed_strides(data.shape)
 
 
-def _eval_speaks_to_nobody(rank, norm):
+def _eval_needs_no_other_process(rank, norm):
     if rank == 0:  # a collective would wait for the others, until the group's timeout fails the test
         torch.testing.assert_close(norm(torch.ones(1, CHANNELS)), torch.ones(1, CHANNELS), rtol=1e-2, atol=1e-2)
 

@@ -50,7 +50,7 @@ def test_i3d_alternates_its_temporal_kernels(repo):
 @pytest.mark.parametrize(
     ("arch", "kernel", "pool"), [("c2d", 1, 2), ("i3d", 3, 2), ("slow_c2d", 1, 1), ("slow_i3d", 3, 1), ("2d", 1, 1)]
 )
-def test_c2d_and_i3d_pool_time_behind_res2_and_their_slow_kin_do_not(repo, arch, kernel, pool):
+def test_c2d_and_i3d_pool_time_after_res2_and_their_slow_kin_do_not(repo, arch, kernel, pool):
     stages = stage_specs(load_cfg(str(repo / "configs/Kinetics/I3D_8x8_R50.yaml"), ["MODEL.ARCH", arch]))
     assert [spec.temporal_pool for spec in stages] == [pool, 1, 1, 1]
     assert stages[0].temporal_kernels == ((kernel,) * 3,)

@@ -53,9 +53,7 @@ def test_only_where_lanes_are_idle(vectors):
     assert not StemConv3d(3, 8, (5, 7, 7)).makes_pairs(x)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"stride": (2, 1, 1)}, {"dilation": (2, 1, 1)}, {"padding_mode": "replicate"}, {"padding": "same"}]
-)
+@pytest.mark.parametrize("changes", [{"stride": (2, 1, 1)}, {"dilation": (2, 1, 1)}])
 def test_other_convolutions_are_torchs_own(vectors, changes):
     conv = StemConv3d(3, 8, (3, 3, 3), **{"padding": 1} | changes)
     x = torch.randn(1, 3, 9, 8, 8)

@@ -1,4 +1,4 @@
-"""X3D: widths and depths, squeeze-and-excitation clip by clip, and a head that widens before and behind its pool."""
+"""X3D: widths and depths, squeeze-and-excitation clip by clip, and a head that widens before and after its pool."""
 
 import pytest
 import torch
@@ -124,7 +124,7 @@ def test_in_training_the_head_gives_logits_of_whole_maps():
     torch.testing.assert_close(head([x]), head.projection(hidden))
 
 
-def test_a_norm_behind_lin_5(x3d_cfg):
+def test_a_norm_after_lin_5(x3d_cfg):
     keys = set(build_model(x3d_cfg("X3D.BN_LIN5", "True")).state_dict())
     assert "head.lin_5_bn.running_var" in keys and len(keys - set(build_model(x3d_cfg()).state_dict())) == 5
 

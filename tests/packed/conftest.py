@@ -29,17 +29,17 @@ def make_clips():
 def check_alone(make_clips):
     """Results (and their strides) and gradients of `op` on clips together against those on each clip alone."""
 
-    def check(op, lengths, channels=4, size=5, multiple=1, alone_op=None):
+    def check(op, lengths, channels=4, size=5, round_to=1, alone_op=None):
         parameters = list(op.parameters()) if isinstance(op, nn.Module) else []
         clips = make_clips(lengths, channels, size)
         data = pack(clips).joined.requires_grad_()
-        together = op(PackedClips(data, tuple(lengths), multiple=multiple))
+        together = op(PackedClips(data, tuple(lengths), round_to=round_to))
         clips = [clip.requires_grad_() for clip in clips]
         alone = [(alone_op or op)(clip[None]) for clip in clips]
 
         packed = isinstance(together, PackedClips)
         if packed:
-            assert together.multiple == multiple
+            assert together.round_to == round_to
             assert together.joined.stride() == packed_strides(together.joined.shape)
         results = [result[None] for result in unpack(together)] if packed else together.split(1)
         assert len(results) == len(alone)

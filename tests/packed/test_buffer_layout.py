@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowfast_atfr.packed.buffer_layout import Window, slots, triple
+from slowfast_atfr.packed.buffer_layout import Window, lay_out_buffer, triple
 
 WINDOWS = st.builds(
     Window,
@@ -15,13 +15,13 @@ WINDOWS = st.builds(
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), WINDOWS, st.integers(1, 8))
-def test_windows_of_a_clip_see_that_clip_and_padding_only(lengths, window, multiple):
+def test_windows_of_a_clip_see_that_clip_and_padding_only(lengths, window, round_to):
     lengths = tuple(lengths)
     if min(lengths) + window.before + window.after < window.reach:
         with pytest.raises(ValueError):
-            slots(lengths, window, "op", multiple)
+            lay_out_buffer(lengths, window, "op", round_to)
         return
-    where = slots(lengths, window, "op", multiple)
+    where = lay_out_buffer(lengths, window, "op", round_to)
 
     owner = ["gap"] * where.total
     for clip, (start, length) in enumerate(zip(where.starts, lengths, strict=True)):
@@ -42,30 +42,30 @@ def test_windows_of_a_clip_see_that_clip_and_padding_only(lengths, window, multi
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), WINDOWS, st.integers(2, 8))
-def test_multiple_rounds_the_buffer_up_and_moves_nothing(lengths, window, multiple):
+def test_multiple_rounds_the_buffer_up_and_moves_nothing(lengths, window, round_to):
     lengths = tuple(lengths)
     if min(lengths) + window.before + window.after < window.reach:
         return
-    tight, rounded = slots(lengths, window, "op"), slots(lengths, window, "op", multiple)
-    assert rounded.total % multiple == 0
-    assert tight.total <= rounded.total < tight.total + multiple
+    tight, rounded = lay_out_buffer(lengths, window, "op"), lay_out_buffer(lengths, window, "op", round_to)
+    assert rounded.total % round_to == 0
+    assert tight.total <= rounded.total < tight.total + round_to
     assert (rounded.starts, rounded.starts_out) == (tight.starts, tight.starts_out)
 
 
 def test_the_drawing_in_the_docstring():
-    where = slots((3, 2), Window(kernel=3, stride=2, before=1, after=1), "conv3d")
+    where = lay_out_buffer((3, 2), Window(kernel=3, stride=2, before=1, after=1), "conv3d")
     assert (where.starts, where.total) == ((1, 5), 7)
     assert (where.starts_out, where.lengths_out) == ((0, 2), (2, 1))
 
 
 def test_a_gap_is_shared_and_no_wider_than_the_padding():
-    assert slots((4, 4, 4), Window(kernel=3, before=1, after=1), "conv3d").total == 3 * 4 + 4
-    assert slots((4, 4, 4), Window(kernel=3), "conv3d").total == 3 * 4
+    assert lay_out_buffer((4, 4, 4), Window(kernel=3, before=1, after=1), "conv3d").total == 3 * 4 + 4
+    assert lay_out_buffer((4, 4, 4), Window(kernel=3), "conv3d").total == 3 * 4
 
 
 def test_a_short_clip_is_named_with_op_and_length():
     with pytest.raises(ValueError, match=r"max_pool3d: clip 1 of 3 has length 2, but a kernel of 3 .* needs 3 frames"):
-        slots((5, 2, 4), Window(kernel=3), "max_pool3d")
+        lay_out_buffer((5, 2, 4), Window(kernel=3), "max_pool3d")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def between(op):
 
 
 def test_a_block_between_two_permutes(check_alone):
-    check_alone(ConvNeXtBlock(4).double(), LENGTHS, multiple=2)
+    check_alone(ConvNeXtBlock(4).double(), LENGTHS, round_to=2)
     check_alone(ConvNeXtBlock(4).double(), (3, 3))
 
 
@@ -50,7 +50,7 @@ def test_a_block_between_two_permutes(check_alone):
     ],
 )
 def test_what_may_stand_between_them(check_alone, op):
-    check_alone(between(op), LENGTHS, multiple=2)
+    check_alone(between(op), LENGTHS, round_to=2)
     check_alone(lambda x: torch.permute(op(torch.permute(x, (0, -3, -2, -1, 1))), [0, -1, 1, 2, 3]), LENGTHS)
 
 
@@ -83,7 +83,7 @@ def test_no_memory_moves(make_clips):
         (lambda x: nn.LayerNorm([2, 5, 5, 4]).double()(x), "over the last dimension of View.* mixes frames"),
         (lambda x: x.softmax(0), "softmax over dimension 0 of View.* mixes clips"),
         (lambda x: x.mean(0, keepdim=True), "mixes clips"),
-        (lambda x: x + x.permute(0, 4, 1, 2, 3), "got packed clips beside View"),
+        (lambda x: x + x.permute(0, 4, 1, 2, 3), "got packed clips together with View"),
         (lambda x: x * torch.ones(5, 1).double(), ""),
         (lambda x: x * torch.ones(5, 1, 1, 1).double(), "got a tensor of shape"),
     ],

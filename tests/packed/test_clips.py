@@ -66,13 +66,13 @@ def test_strides_are_exact(x):
     assert trap.is_contiguous(memory_format=torch.channels_last_3d)
     with pytest.raises(ValueError, match="strides"):
         PackedClips(trap, x.lengths)
-    assert x.like(trap).joined.stride() == x.joined.stride()
+    assert x.with_rows(trap).joined.stride() == x.joined.stride()
 
 
-@pytest.mark.parametrize("multiple", [0, 1.5])
-def test_multiple_is_a_positive_int(x, multiple):
-    with pytest.raises(ValueError, match="multiple"):
-        PackedClips(x.joined, x.lengths, multiple=multiple)
+@pytest.mark.parametrize("round_to", [0, 1.5])
+def test_multiple_is_a_positive_int(x, round_to):
+    with pytest.raises(ValueError, match="round_to"):
+        PackedClips(x.joined, x.lengths, round_to=round_to)
 
 
 def test_attributes(x):
@@ -139,14 +139,14 @@ def test_copies(x):
         assert torch.equal(other.joined, x.joined) and other.lengths == x.lengths
         assert other.joined.stride() == x.joined.stride()
     assert copy.deepcopy(x).joined.data_ptr() != x.joined.data_ptr()
-    carried = PackedClips(x.joined, x.lengths, multiple=4)
-    assert pickle.loads(pickle.dumps(carried)).multiple == copy.deepcopy(carried).multiple == 4
+    carried = PackedClips(x.joined, x.lengths, round_to=4)
+    assert pickle.loads(pickle.dumps(carried)).round_to == copy.deepcopy(carried).round_to == 4
 
 
 def test_pytree_finds_the_tensor(x):
     assert pytree.tree_leaves({"inputs": [x]})[0] is x.joined
-    doubled = pytree.tree_map(lambda data: data * 2, PackedClips(x.joined, x.lengths, multiple=4))
-    assert torch.equal(doubled.joined, x.joined * 2) and (doubled.lengths, doubled.multiple) == (x.lengths, 4)
+    doubled = pytree.tree_map(lambda data: data * 2, PackedClips(x.joined, x.lengths, round_to=4))
+    assert torch.equal(doubled.joined, x.joined * 2) and (doubled.lengths, doubled.round_to) == (x.lengths, 4)
 
 
 def test_ddp_finds_the_tensor(x):
@@ -158,8 +158,8 @@ def test_ddp_finds_the_tensor(x):
 def test_frames_are_views(x):
     frames, lengths = to_frames(x)
     assert frames.data_ptr() == x.joined.data_ptr() and frames.is_contiguous() and lengths == x.lengths
-    back = from_frames(frames, list(lengths), multiple=2)
-    assert back.joined.data_ptr() == x.joined.data_ptr() and back.multiple == 2
+    back = from_frames(frames, list(lengths), round_to=2)
+    assert back.joined.data_ptr() == x.joined.data_ptr() and back.round_to == 2
 
 
 def test_frames_of_dense_clips():

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 
 from slowfast_atfr.packed import (
     PackedClips,
+    apply_framewise,
     lengths_of,
-    native,
     pack,
     pack_dense,
     pad_lengths,
@@ -23,8 +23,8 @@ def dense():
 
 def test_dense_and_back(dense):
     for clips in (dense, dense.contiguous(memory_format=torch.channels_last_3d)):
-        x = pack_dense(clips, multiple=4)
-        assert lengths_of(x) == lengths_of(clips) == (6, 6, 6) and x.multiple == 4
+        x = pack_dense(clips, round_to=4)
+        assert lengths_of(x) == lengths_of(clips) == (6, 6, 6) and x.round_to == 4
         back = to_dense(x)
         assert torch.equal(back, dense) and back.is_contiguous(memory_format=torch.channels_last_3d)
         assert back.data_ptr() == x.joined.data_ptr()
@@ -43,10 +43,10 @@ def test_one_clip_has_the_strides_of_its_layout(make_clips):
 
 def test_native_runs_on_both(dense, make_clips):
     x = pack(make_clips((2, 3)))
-    assert torch.equal(native(torch.exp, dense), dense.exp())
-    assert torch.equal(native(torch.clamp, x, 0, max=1).joined, x.joined.clamp(0, 1))
+    assert torch.equal(apply_framewise(torch.exp, dense), dense.exp())
+    assert torch.equal(apply_framewise(torch.clamp, x, 0, max=1).joined, x.joined.clamp(0, 1))
     with pytest.raises(ValueError, match="tile"):
-        native(lambda data: data[:, :, 1:], x)
+        apply_framewise(lambda data: data[:, :, 1:], x)
 
 
 class Double(torch.autograd.Function):
@@ -61,16 +61,16 @@ class Double(torch.autograd.Function):
 
 def test_native_carries_the_gradient_of_an_autograd_function(make_clips):
     x = pack(make_clips((2, 3))).requires_grad_()
-    native(Double.apply, x).sum().backward()
+    apply_framewise(Double.apply, x).sum().backward()
     assert x.joined.grad.eq(2).all()
 
 
 @pytest.mark.parametrize("where, before", [("center", (1, 0, 1)), ("end", (0, 0, 0))])
 def test_pad_lengths(make_clips, where, before):
     clips = make_clips((2, 3, 1))
-    x = PackedClips(pack(clips).joined.requires_grad_(), (2, 3, 1), multiple=2)
+    x = PackedClips(pack(clips).joined.requires_grad_(), (2, 3, 1), round_to=2)
     padded = pad_lengths(x, [5, 3, 3], where)
-    assert padded.lengths == (5, 3, 3) and padded.multiple == 2
+    assert padded.lengths == (5, 3, 3) and padded.round_to == 2
     for clip, result, start in zip(clips, unpack(padded), before, strict=True):
         expected = F.pad(clip, (0, 0, 0, 0, start, result.shape[1] - clip.shape[1] - start))
         assert torch.equal(result, expected)
@@ -111,7 +111,7 @@ def test_per_length_calls_once_per_length_and_keeps_the_order(check_alone):
         calls.append(tuple(clips.shape[:3:2]))
         return torch.einsum("ncthw,ncshw->ncthw", clips, clips.tanh())
 
-    check_alone(lambda x: per_length(x, attend), (3, 5, 3, 1, 5, 3), multiple=2)
+    check_alone(lambda x: per_length(x, attend), (3, 5, 3, 1, 5, 3), round_to=2)
     assert calls[:3] == [(3, 3), (2, 5), (1, 1)]
 
 

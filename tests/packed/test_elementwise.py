@@ -27,7 +27,7 @@ def x(make_clips):
     ids=lambda module: type(module).__name__,
 )  # fmt: skip
 def test_activations(check_alone, module):
-    check_alone(module, LENGTHS, multiple=2)
+    check_alone(module, LENGTHS, round_to=2)
 
 
 UNARY = """relu relu6 hardtanh silu hardswish hardsigmoid leaky_relu elu selu celu gelu mish softplus softsign
@@ -105,7 +105,7 @@ def test_every_function_in_every_place_where_torch_has_it():
     ],
 )
 def test_arithmetic(check_alone, op):
-    check_alone(op, LENGTHS, multiple=3)
+    check_alone(op, LENGTHS, round_to=3)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_other_operands_are_refused(x, shape):
     operand = torch.ones(shape, dtype=torch.float64)
     for op in (lambda: x * operand, lambda: operand + x, lambda: torch.maximum(x, operand)):
         with pytest.raises(
-            TypeError, match=r"got a dense tensor of shape \(.* beside 4 packed clips of \(2, 5, 1, 5\)"
+            TypeError, match=r"got a dense tensor of shape \(.* together with 4 packed clips of \(2, 5, 1, 5\)"
         ):
             op()
 

@@ -40,7 +40,7 @@ def test_one_frame_of_each_clip_is_an_ordinary_tensor(x):
 
 
 def test_a_clip_without_frames_is_named(x):
-    with pytest.raises(ValueError, match="leaves no frame of clip 1, which has 2. Keep more of them"):
+    with pytest.raises(ValueError, match="leaves no frame of clip 1, which has 2. Keep more frames"):
         x[:, :, 2:]
     with pytest.raises(IndexError, match="clip 0 of 3 frames has no such frame"):
         x[:, :, 3]

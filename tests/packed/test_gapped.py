@@ -1,4 +1,4 @@
-"""Clips that keep gaps between them: what stands in a gap reaches nobody, and every function takes them."""
+"""Clips that keep gaps between them: the values in gaps change no result, and every function takes them."""
 
 import pytest
 import torch
@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from slowfast_atfr.packed import PackedClips, keep_apart, native, pack, unpack
+from slowfast_atfr.packed import PackedClips, apply_framewise, pack, unpack, with_gaps_if_faster
 from slowfast_atfr.packed.clips import packed_strides
-from slowfast_atfr.packed.gapped import SpacedClips, apart, flat, frames_in_place
+from slowfast_atfr.packed.gapped import GappedClips, frames_with_gaps, with_gaps, without_gaps
 from tests.packed.test_layout import OPS
 
 LENGTHS = (3, 7, 2, 4)
@@ -22,7 +22,7 @@ MORE = {
     "pool of clips": lambda x: F.adaptive_avg_pool3d(x, (1, None, None)),
     "factor of each clip": lambda x: x * torch.arange(4.0).view(4, 1, 1, 1, 1),
     "parameter of each channel": lambda x: x + torch.arange(4.0).view(1, 4, 1, 1, 1),
-    "a function of one's own": lambda x: native(torch.tanh, x),
+    "a function of one's own": lambda x: apply_framewise(torch.tanh, x),
     "channels last": lambda x: F.layer_norm(x.permute(0, 2, 3, 4, 1), (4,)).permute(0, 4, 1, 2, 3),
     "batch norm, statistics": lambda x: F.batch_norm(x, None, None, training=True),
     "comparison": lambda x: (x > 0).float(),
@@ -31,13 +31,13 @@ MORE = {
 
 
 @pytest.fixture
-def spaced():
+def gapped():
     """Clips end to end, and the same ones with gaps of NaN."""
 
     def make(gap=1, size=6):
         x = pack([torch.randn(4, length, size, size) for length in LENGTHS])
-        other = apart(x, gap)
-        frames, where = frames_in_place(other)
+        other = with_gaps(x, gap)
+        frames, where = frames_with_gaps(other)
         frames[where.on(frames.device)[2]] = torch.nan
         assert torch.isnan(other.rows).any() and other.rows.shape[2] == sum(LENGTHS) + 3 * gap
         return x, other
@@ -48,8 +48,8 @@ def spaced():
 @pytest.mark.parametrize("gap", [1, 2])
 @pytest.mark.parametrize("name", [*OPS, *MORE])
 @torch.no_grad()
-def test_every_function_takes_them_as_it_takes_clips_end_to_end(spaced, name, gap):
-    x, other = spaced(gap)
+def test_every_function_takes_them_as_it_takes_clips_end_to_end(gapped, name, gap):
+    x, other = gapped(gap)
     torch.manual_seed(1)
     with torch.enable_grad():  # end to end throughout
         expected = (OPS | MORE)[name](x)
@@ -71,16 +71,16 @@ def test_what_is_not_finite_in_one_clip_reaches_no_other():
     expected = unpack(net(pack(clips)))
     clips[1] = torch.full_like(clips[1], torch.nan)
     got = unpack(net(pack(clips)))
-    assert isinstance(net(pack(clips)), SpacedClips) and torch.isnan(got[1]).all()
+    assert isinstance(net(pack(clips)), GappedClips) and torch.isnan(got[1]).all()
     for index in (0, 2, 3):
         assert torch.equal(got[index], expected[index])
         torch.testing.assert_close(got[index], net(clips[index][None])[0])
 
 
 @torch.no_grad()
-def test_in_place_functions_write_into_the_first_operand_however_the_others_stand(spaced):
+def test_in_place_functions_write_into_the_first_operand_however_the_others_stand(gapped):
     for first, second in ((0, 1), (1, 0), (1, 1)):
-        pair, others = spaced(), spaced()
+        pair, others = gapped(), gapped()
         expected = pair[0].joined + others[0].joined
         got = pair[first].add_(others[second])
         assert got is pair[first]
@@ -89,11 +89,11 @@ def test_in_place_functions_write_into_the_first_operand_however_the_others_stan
 
 
 @torch.no_grad()
-def test_operands_that_stand_otherwise_are_brought_to_gaps(spaced):
-    (x, one), (_, two) = spaced(1), spaced(2)
+def test_operands_that_stand_otherwise_are_brought_to_gaps(gapped):
+    (x, one), (_, two) = gapped(1), gapped(2)
     for a, b in ((x, one), (one, x), (one, two), (two, one)):
         total = a + b
-        assert isinstance(total, SpacedClips) and total.gap == max(getattr(a, "gap", 0), getattr(b, "gap", 0))
+        assert isinstance(total, GappedClips) and total.gap == max(getattr(a, "gap", 0), getattr(b, "gap", 0))
         torch.testing.assert_close(total.joined, a.joined + b.joined)
 
 
@@ -101,29 +101,29 @@ def test_channelwise_convolutions_keep_gaps_in_inference_only():
     conv, x = nn.Conv3d(4, 4, 3, padding=1, groups=4), pack([torch.randn(4, n, 5, 5) for n in LENGTHS])
     assert type(conv(x)) is PackedClips
     with torch.no_grad():
-        spaced = conv(x)
-        assert isinstance(spaced, SpacedClips) and spaced.gap == 1
-        assert conv(spaced).rows.shape == spaced.rows.shape
+        gapped = conv(x)
+        assert isinstance(gapped, GappedClips) and gapped.gap == 1
+        assert conv(gapped).rows.shape == gapped.rows.shape
         assert type(nn.Conv3d(4, 4, 3, padding=1)(x)) is PackedClips  # it costs more than copies do
         assert type(nn.Conv3d(4, 4, 3, (2, 1, 1), 1, groups=4)(x)) is PackedClips
         for lengths in ((1, 1, 2, 1), (4, 4), (5,)):  # most frames would be gaps, or there is another way
             assert type(conv(pack([torch.randn(4, n, 5, 5) for n in lengths]))) is PackedClips
-        assert type(conv(pack(unpack(x), multiple=8))) is PackedClips
+        assert type(conv(pack(unpack(x), round_to=8))) is PackedClips
 
 
 def test_clips_are_laid_out_ahead_where_gaps_will_be_kept():
     x = pack([torch.randn(4, n, 5, 5) for n in LENGTHS])
     dense = torch.randn(2, 4, 3, 5, 5)
-    assert keep_apart(x, 1) is x  # gradients
+    assert with_gaps_if_faster(x, 1) is x  # gradients
     with torch.no_grad():
-        assert keep_apart(x, 0) is x and keep_apart(dense, 1) is dense
-        spaced = keep_apart(x, 1)
-        assert spaced.gap == 1 and keep_apart(spaced, 1) is spaced and torch.equal(spaced.joined, x.joined)
-        assert flat(x) is x and torch.equal(flat(spaced).joined, x.joined)
+        assert with_gaps_if_faster(x, 0) is x and with_gaps_if_faster(dense, 1) is dense
+        gapped = with_gaps_if_faster(x, 1)
+        assert gapped.gap == 1 and with_gaps_if_faster(gapped, 1) is gapped and torch.equal(gapped.joined, x.joined)
+        assert without_gaps(x) is x and torch.equal(without_gaps(gapped).joined, x.joined)
 
 
-def test_a_gradient_taken_later_is_that_of_clips_end_to_end(spaced):
-    x, other = spaced()
+def test_a_gradient_taken_later_is_that_of_clips_end_to_end(gapped):
+    x, other = gapped()
     grads = []
     for clips in (x, other):
         conv = nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4)
@@ -137,9 +137,9 @@ def test_a_gradient_taken_later_is_that_of_clips_end_to_end(spaced):
 def test_what_may_not_be_cleared_in_place_is_laid_end_to_end():
     conv, x = nn.Conv3d(4, 4, 3, padding=1, groups=4), pack([torch.randn(4, n, 5, 5) for n in LENGTHS])
     with torch.inference_mode():
-        spaced = conv(x * 1)
+        gapped = conv(x * 1)
     with torch.no_grad():
-        assert type(conv(spaced)) is PackedClips
+        assert type(conv(gapped)) is PackedClips
         other = conv(x)
     weighed = other * torch.ones(1, requires_grad=True)
     squares = weighed * weighed
@@ -149,16 +149,16 @@ def test_what_may_not_be_cleared_in_place_is_laid_end_to_end():
 
 
 @torch.no_grad()
-def test_rows_of_another_length_are_clips_end_to_end_or_an_error(spaced):
-    x, other = spaced()
-    assert type(other.like(other.joined * 2)) is PackedClips
+def test_rows_of_another_length_are_clips_end_to_end_or_an_error(gapped):
+    x, other = gapped()
+    assert type(other.with_rows(other.joined * 2)) is PackedClips
     with pytest.raises(ValueError, match="do not tile"):
-        other.like(other.rows[:, :, 1:])
+        other.with_rows(other.rows[:, :, 1:])
 
 
 @torch.no_grad()
-def test_trees_of_tensors_hold_the_clips_end_to_end(spaced):
-    x, other = spaced()
+def test_trees_of_tensors_hold_the_clips_end_to_end(gapped):
+    x, other = gapped()
     leaves, tree = pytree.tree_flatten({"clips": other})
     assert torch.equal(leaves[0], x.joined)
     assert type(pytree.tree_unflatten(leaves, tree)["clips"]) is PackedClips

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from slowfast_atfr.packed import PackedClips, pack, unpack
-from slowfast_atfr.packed.gapped import apart
+from slowfast_atfr.packed.gapped import with_gaps
 from tests.packed.sweep import outcome, run
 
 LENGTHS = (2, 5, 1, 5)
@@ -79,7 +79,7 @@ def test_each_clip_as_alone(check_alone, name):
 def test_a_write_is_to_the_clips_themselves_with_gaps_too():
     clips = [torch.randn(4, length, 5, 5) for length in (3, 7, 2)]
     with torch.no_grad():
-        for x in (pack(clips), apart(pack(clips), 1)):
+        for x in (pack(clips), with_gaps(pack(clips), 1)):
             x[:, :2, :, 1:] = x[:, 2:, :, 1:]
             x[:, 0, :, 0, 0] = 7
             for clip, got in zip(clips, unpack(x), strict=True):

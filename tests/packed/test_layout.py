@@ -58,8 +58,8 @@ REFUSE_ONE_PIXEL = ("batch norm", "max pool in space", "avg pool", "avg pool in 
 def test_results_and_gradients_keep_the_layout(name, size):
     for lengths in ((3, 5, 4), (4, 4), (5,), (1,), (1, 1)):
         data = pack([torch.randn(4, length, size, size) for length in lengths]).joined.requires_grad_()
-        y = OPS[name](PackedClips(data, lengths, multiple=2))
-        assert y.joined.stride() == packed_strides(y.joined.shape) and y.multiple == 2, lengths
+        y = OPS[name](PackedClips(data, lengths, round_to=2))
+        assert y.joined.stride() == packed_strides(y.joined.shape) and y.round_to == 2, lengths
         (grad,) = torch.autograd.grad(y.joined, data, torch.randn_like(y.joined))
         # torch's own kernels for a small batch of one, and its degenerate strides, may return another layout
         if len(lengths) > 1 and size > 1:

@@ -23,7 +23,7 @@ def batch_norms(training):
 
 
 def test_batch_norm_in_eval(check_alone):
-    check_alone(batch_norms(training=False), LENGTHS, multiple=2)
+    check_alone(batch_norms(training=False), LENGTHS, round_to=2)
 
 
 def test_batch_norm_in_training_is_that_of_all_real_frames(make_clips):
@@ -66,7 +66,7 @@ def test_batch_norm_in_training_is_that_of_all_real_frames(make_clips):
     ids=repr,
 )
 def test_modules_that_treat_clips_alone(check_alone, module):
-    check_alone(module.double(), LENGTHS, multiple=2)
+    check_alone(module.double(), LENGTHS, round_to=2)
     check_alone(module.double(), (3, 3))
 
 
@@ -104,7 +104,7 @@ def test_other_names_of_the_same_functions(check_alone, op):
     ],
 )
 def test_channels_and_crops(check_alone, op):
-    check_alone(op, LENGTHS, multiple=2)
+    check_alone(op, LENGTHS, round_to=2)
 
 
 def test_new_tensors_are_ordinary_ones_of_the_same_type(x):
@@ -144,15 +144,15 @@ def test_dropout3d_in_place_changes_the_clips(x):
     [
         (lambda x: nn.Linear(5, 5)(x.view(4, 4, -1)), "linear over the last dim.*Reduce over time before"),
         (lambda x: nn.Linear(5, 5)(nn.Flatten()(x)), "linear over the last dim.*Reduce over time before"),
-        (lambda x: x.view(-1, 100), "view of .* does not keep frames apart.*Reduce over time before.*per_length"),
+        (lambda x: x.view(-1, 100), "view of .* would mix frames.*Reduce over time before.*per_length"),
         (lambda x: x.view(4, 4, 1, -1, 5, 2), "view of .* for every clip"),
-        (lambda x: x.view(4, 2, x.size(2), 2, 5, 5), "view of .* does not keep frames apart"),
-        (lambda x: x.squeeze(2), r"squeeze of dimension 2 would take it from some clips only"),
+        (lambda x: x.view(4, 2, x.size(2), 2, 5, 5), "view of .* would mix frames"),
+        (lambda x: x.squeeze(2), r"squeeze of dimension 2 would drop it for some clips only"),
         (lambda x: x.softmax(0), "softmax over dimension 0 of View.* mixes clips"),
         (lambda x: x.transpose(0, 1).mean(1), r"mean over dimensions 1 of View.* mixes clips"),
-        (lambda x: x.transpose(1, 2) + x, "got packed clips beside View"),
+        (lambda x: x.transpose(1, 2) + x, "got packed clips together with View"),
         (lambda x: x.transpose(1, 2).flatten(1) + x.flatten(1), "of views View.* and View.* has no rule"),
-        (lambda x: x.transpose(1, 2) + torch.ones(5, 4, 1, 1), "got a tensor of shape .* beside View"),
+        (lambda x: x.transpose(1, 2) + torch.ones(5, 4, 1, 1), "got a tensor of shape .* together with View"),
         (lambda x: x.flatten(2).transpose(1, 2) @ x.flatten(2), "matmul has no rule for a view of packed clips"),
         (lambda x: torch.cat([torch.ones(4, 1, 4), x.flatten(2).mT], 1), r"of a tensor of shape \(4, 1, 4\) and View"),
         (lambda x: nn.Conv2d(4, 4, 1)(x.transpose(1, 2)), "conv2d has no rule for a view of packed clips"),

@@ -19,7 +19,7 @@ def test_reduction_over_time_is_per_clip(check_alone, op, keepdim, dims):
 
 @pytest.mark.parametrize("dims", [(3, 4), 1, (1, 3), -1])
 def test_reduction_of_frames_stays_packed(check_alone, dims):
-    check_alone(lambda x: torch.mean(x * x, dims, keepdim=True), LENGTHS, multiple=2)
+    check_alone(lambda x: torch.mean(x * x, dims, keepdim=True), LENGTHS, round_to=2)
     check_alone(lambda x: x.sum(dims, keepdim=True).exp() / 10, LENGTHS)
 
 
@@ -35,7 +35,7 @@ def test_spatial_attention_as_cbam_has_it(check_alone):
         maps = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
         return x * maps.sum(1, keepdim=True).sigmoid()
 
-    check_alone(attend, LENGTHS, multiple=2)
+    check_alone(attend, LENGTHS, round_to=2)
     assert pack([torch.randn(2, 3, 4, 4).half()]).amax((2, 3, 4)).dtype == torch.float16
 
 

@@ -13,12 +13,16 @@ LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
 def way(request, monkeypatch):
     """The ways of running a function that looks across time; the size of the clips decides."""
     settings = {
-        "buffer": {"temporal.LARGE_CLIP": 2**40, "cpu_quirks.SLOWNESS": 0},
-        "dense batch": {"temporal.LARGE_CLIP": 2**40, "cpu_quirks.SLOWNESS": 2**40, "cpu_quirks.ONEDNN_FROM": 2**40},
-        "one clip after the other": {"temporal.LARGE_CLIP": 0, "cpu_quirks.ONEDNN_FROM": 0, "temporal.FEW_CHANNELS": 0},
+        "buffer": {"LARGE_CLIP": 2**40, "SLOWNESS": 0},
+        "dense batch": {"LARGE_CLIP": 2**40, "SLOWNESS": 2**40, "ONEDNN_FROM": 2**40},
+        "one clip after the other": {
+            "LARGE_CLIP": 0,
+            "ONEDNN_FROM": 0,
+            "FEW_CHANNELS": 0,
+        },
     }[request.param]
     for name, value in settings.items():
-        monkeypatch.setattr(f"slowfast_atfr.packed.{name}", value)
+        monkeypatch.setattr(f"slowfast_atfr.packed.cpu_quirks.{name}", value)
     return request.param
 
 
@@ -177,9 +181,9 @@ def test_small_clips_share_a_call_and_neighbours_of_one_length_do(make_clips, wa
     assert calls == ways[way]
 
 
-@pytest.mark.parametrize("multiple", [1, 4, 16])
+@pytest.mark.parametrize("round_to", [1, 4, 16])
 @pytest.mark.parametrize("way", ["buffer"], indirect=True)
-def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monkeypatch):
+def test_a_multiple_changes_the_buffer_and_no_result(check_alone, round_to, monkeypatch):
     buffers = []
 
     def spy(dense, *args):
@@ -188,15 +192,15 @@ def test_a_multiple_changes_the_buffer_and_no_result(check_alone, multiple, monk
 
     monkeypatch.setattr("slowfast_atfr.packed.temporal.F.conv3d", spy)
     conv = nn.Conv3d(4, 4, 3, padding=1).double()
-    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).joined, (3, 1, 5), multiple=multiple)
-    assert conv3d(x, conv.weight, padding=1).multiple == multiple
-    assert buffers == [-(-13 // multiple) * multiple]
+    x = PackedClips(pack([torch.randn(4, t, 5, 5).double() for t in (3, 1, 5)]).joined, (3, 1, 5), round_to=round_to)
+    assert conv3d(x, conv.weight, padding=1).round_to == round_to
+    assert buffers == [-(-13 // round_to) * round_to]
     monkeypatch.undo()
-    check_alone(conv, (3, 1, 5), multiple=multiple)
+    check_alone(conv, (3, 1, 5), round_to=round_to)
 
 
 @pytest.mark.parametrize("frames", [5, 6, 7, 8])
-def test_a_kernel_that_hangs_over_the_clips_everywhere_has_the_right_gradient(frames):
+def test_a_kernel_longer_than_the_clips_has_the_right_gradient(frames):
     """oneDNN's own is wrong for six and seven frames, and overwrites memory for five; from eight on a window fits."""
     clips, kernel = torch.randn(2, 32, frames, 3, 3), torch.randn(64, 32, 7, 1, 1)
     gradients = []
@@ -225,7 +229,7 @@ def test_a_kernel_of_one_pixel_that_steps_has_the_right_gradient(channels):
 
 @pytest.mark.parametrize("frames", [1, 2])
 @pytest.mark.parametrize("way", ["autocast", "bfloat16"])
-def test_a_kernel_that_hangs_over_clips_of_half_precision_has_the_whole_gradient(frames, way):
+def test_a_kernel_longer_than_clips_of_half_precision_has_the_whole_gradient(frames, way):
     """oneDNN leaves parts of its own as they were in memory."""
     clips, kernel = torch.randn(10, 64, frames, 4, 4), torch.randn(16, 64, 3, 1, 1)
     x = pack(list(clips if way == "autocast" else clips.bfloat16()))

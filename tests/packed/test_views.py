@@ -125,7 +125,7 @@ def test_clips_of_one_frame_become_an_ordinary_tensor(check_alone, make_clips, h
     "move",
     [lambda x: x.flatten(1, 5), lambda x: x.transpose(1, 6), lambda x: x.squeeze(7), lambda x: x.mean(1).amax(4)],
 )
-def test_dimensions_that_are_none_are_told_as_torch_does(make_clips, move):
+def test_dimensions_that_are_none_are_reported_as_torch_does(make_clips, move):
     with pytest.raises(IndexError):
         move(pack(make_clips(LENGTHS)))
 

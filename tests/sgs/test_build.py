@@ -47,6 +47,6 @@ def test_the_embedding_starts_as_the_releases(repo, config):
         ("TEMPORAL_SAMPLING.DROP_ZERO_BINS True", "SGS.BATCHING.*padded"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_built(pairs, message):
+def test_what_does_not_fit_is_reported_before_anything_is_built(pairs, message):
     with pytest.raises(ConfigError, match=message):
         load_cfg(None, pairs.split())

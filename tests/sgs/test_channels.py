@@ -1,4 +1,4 @@
-"""The channels of what SGS is put behind, where the order of a module's layers would mislead."""
+"""The channels of the submodule before SGS, where the order of a module's layers would mislead."""
 
 import pytest
 import torch

@@ -20,7 +20,7 @@ from tests.foreign import VideoResNet, conv
         ("layer1", "segments", True, None),
     ],
 )
-def test_zeros_before_segments_are_told(after, grouping, repeats, expected, caplog):
+def test_zeros_before_segments_are_reported(after, grouping, repeats, expected, caplog):
     net = VideoResNet(conv)
     if repeats:
         replicate_in_time(net.stem)

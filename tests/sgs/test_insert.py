@@ -104,7 +104,7 @@ def test_keys_of_the_network_stay_and_its_checkpoint_loads(name):
 
 
 def test_a_framewise_function_has_its_gradient():
-    """A network whose swish is a Function nobody sees, against the same one with torch's own."""
+    """A network whose swish is a Function that bypasses the table, against the same one with torch's own."""
     hidden = insert_sgs(x3d(Swish).double(), "blocks.1", framewise=[Swish])
     seen = insert_sgs(x3d(nn.SiLU).double(), "blocks.1")
     seen.load_state_dict(hidden.state_dict())
@@ -124,7 +124,7 @@ def test_pytorchvideo_s_swish_is_known(monkeypatch):
     assert model[1] is model[2][0] and type(model[1].module) is Swish
 
 
-def test_it_is_the_layer_behind_that_module():
+def test_it_is_the_layer_after_that_module():
     clips, options = make_clips(), {"num_bins": 5, "kernel": "linear_mean", "block_size": 6}
     for target in (conv(3, 6), nn.Conv3d(3, 6, 3)):  # a Sequential runs it as its last, others by a hook
         plain = copy.deepcopy(target).double()
@@ -178,18 +178,16 @@ def test_what_needs_the_number_of_frames_is_refused_and_runs_once_per_length():
     torch.testing.assert_close(model(clips), torch.cat([model(clip[None]) for clip in clips]))
 
 
-def test_wrong_channels_are_told_at_the_first_forward():
+def test_wrong_channels_are_reported_at_the_first_forward():
     for after in ("layer1", "layer1.0"):
         model = insert_sgs(VideoResNet(conv), after, channels=64)
-        with pytest.raises(
-            ValueError, match=rf"behind '{after}' was built for 64 channels and gets 8: pass channels=8"
-        ):
+        with pytest.raises(ValueError, match=rf"after '{after}' was built for 64 channels and gets 8: pass channels=8"):
             model(make_clips().float())
 
 
-def test_an_output_that_is_no_clip_is_told_at_the_first_forward():
+def test_an_output_that_is_no_clip_is_reported_at_the_first_forward():
     clips = make_clips().float()
-    with pytest.raises(ValueError, match=r"behind 'fc' takes \(N, C, T, H, W\), but gets \(4, 5\): name a module"):
+    with pytest.raises(ValueError, match=r"after 'fc' takes \(N, C, T, H, W\), but gets \(4, 5\): name a module"):
         insert_sgs(VideoResNet(conv), "fc", channels=5)(clips)
 
     class Pathways(nn.Module):
@@ -201,7 +199,7 @@ def test_an_output_that_is_no_clip_is_told_at_the_first_forward():
             return [self.stage(x), x]
 
     model = insert_sgs(nn.Sequential(Pathways()), "0", channels=4)
-    with pytest.raises(TypeError, match=r"behind '0' takes .*, but its output is a list of 2: name a module within"):
+    with pytest.raises(TypeError, match=r"after '0' takes .*, but its output is a list of 2: name a module within"):
         model(clips)
 
 
@@ -228,7 +226,7 @@ class WithParameter(nn.Module):
         ),
         ("layer3", {}, "'layer3' has SGS already"),
         ("layer3.sgs", {}, "'layer3.sgs' has SGS already"),
-        ("layer2", {}, "'layer2' has a sgs of its own, a Identity"),
+        ("layer2", {}, "'layer2' already has a child 'sgs', a Identity"),
         ("parts", {}, "'parts' is a ModuleList, .*; name one of its entries, parts.0, parts.1, or"),
         ("dense", {}, "'dense' is a Dense, in which SGS would be one more entry; name one of its entries, dense.0, or"),
         (
@@ -239,7 +237,7 @@ class WithParameter(nn.Module):
         ("layer1", {"kernel": "cubic"}, "SGS.KERNEL is 'cubic'"),
     ],
 )
-def test_what_cannot_be_inserted_is_told_and_changes_nothing(after, options, message):
+def test_what_cannot_be_inserted_is_reported_and_changes_nothing(after, options, message):
     model = VideoResNet(conv)
     model.parts = nn.ModuleList([nn.Identity(), WithParameter()])
     model.dense = Dense(nn.Identity())
@@ -251,7 +249,7 @@ def test_what_cannot_be_inserted_is_told_and_changes_nothing(after, options, mes
     assert str(model) == before
 
 
-def test_behind_a_framewise_module_it_stands_behind_its_wrapper():
+def test_after_a_framewise_module_it_follows_its_wrapper():
     def make():
         parts = nn.Conv3d(3, 4, 1), Swish(), nn.Conv3d(4, 4, 1), Swish(), nn.AdaptiveAvgPool3d(1)
         return insert_sgs(insert_sgs(nn.Sequential(*parts), "0"), "1", framewise=[Swish], channels=4).eval()
@@ -291,10 +289,13 @@ class TwoPathways(nn.Module):
     "after, message",
     [
         (["fast"], "cat got packed and dense clips together.*for a skip that begins before SGS, put SGS before it"),
-        (["slow", "fast"], "cat got clips of .* frames.*or of another pathway, put SGS before both or after their fus"),
+        (
+            ["slow", "fast"],
+            "cat got clips of .* frames.*or from another pathway, put SGS before both or after their fus",
+        ),
     ],
 )
-def test_two_pathways_before_their_fusion_are_told_where_sgs_may_stand(after, message):
+def test_two_pathways_before_their_fusion_are_an_error_with_its_remedy(after, message):
     model = TwoPathways().double()
     for name in after:
         insert_sgs(model, name)
@@ -302,7 +303,7 @@ def test_two_pathways_before_their_fusion_are_told_where_sgs_may_stand(after, me
         model(make_clips(size=8))
 
 
-def test_a_skip_around_sgs_is_told_where_sgs_may_stand():
+def test_a_skip_around_sgs_is_an_error_with_its_remedy():
     class Skip(nn.Module):
         def __init__(self):
             super().__init__()

@@ -40,7 +40,7 @@ def test_active_bins_are_counted_per_clip_and_layer():
         assert counter.take() == {}
 
 
-def test_a_copy_made_meanwhile_is_watched_by_nobody():
+def test_a_copy_made_meanwhile_is_without_observers():
     model = torch.nn.Sequential(SGS(4)).eval()
     x = torch.randn(2, 4, 8, 2, 2)
     with record(model) as log:

@@ -1,4 +1,4 @@
-"""The layer: it equals a plain reference, clip by clip, whatever stands beside a clip."""
+"""The layer: it equals a plain reference, clip by clip, whatever the other clips."""
 
 import pytest
 import torch
@@ -152,14 +152,14 @@ def test_a_single_frame_can_train():
         ({"order": "tme"}, "order 'tme'; choose one of bin, time"),
         ({"batching": "ragged"}, "batching 'ragged'; choose one of packed, padded"),
         ({"embed_dim": 0}, "embed_dim 0; it takes at least 1"),
-        ({"similarity": "spherical", "embed_dim": 1}, "embed_dim 1; .* 2 where there are angles"),
+        ({"similarity": "spherical", "embed_dim": 1}, "embed_dim 1; .* 2 for angles"),
         ({"similarity": "magnitud"}, "SGS.SIMILARITY is 'magnitud'; choose one of cartesian, .*spherical"),
         ({"kernel": "cubic"}, "SGS.KERNEL is 'cubic'; choose one of delta, .*linear_normalized"),
         ({"coordinates": "polar", "similarity": "spherical"}, "SGS.COORDINATES is 'polar'; choose one of all, angular"),
         ({"coordinates": "radial"}, "SGS.SIMILARITY magnitude has neither angles nor a radius"),
     ],
 )
-def test_wrong_arguments_are_told(wrong, message):
+def test_wrong_arguments_are_reported(wrong, message):
     with pytest.raises(ConfigError, match=message):
         SGS(4, **wrong)
 
@@ -169,7 +169,7 @@ def test_one_dimension_has_a_radius():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_padded_is_packed_with_zero_frames_behind_the_shorter_clips(kernel):
+def test_padded_is_packed_with_zero_frames_after_the_shorter_clips(kernel):
     packed, padded = make_sgs(kernel=kernel), make_sgs(kernel=kernel, batching="padded")
     padded.load_state_dict(packed.state_dict())
     clips = [make_clip(frames) for frames in (9, 2, 5)]
@@ -191,9 +191,7 @@ def test_frames_that_are_not_finite_name_the_layer_and_the_clip(similarity, bad,
     slow, fast = torch.randn(3, 6, 4, 2, 2).double(), torch.randn(3, 6, 8, 2, 2).double()
     fast[1, 0, 5, 1, 1] = bad
     for x in (fast, pack(list(fast))):
-        with pytest.raises(
-            FloatingPointError, match=r"s2_sgs.pathway1: the frames that come in of clip 1 of the batch"
-        ):
+        with pytest.raises(FloatingPointError, match=r"s2_sgs.pathway1: the input frames of clip 1 of the batch"):
             layer([slow, x])
 
 
@@ -264,18 +262,18 @@ def test_a_gpu_gives_what_the_cpu_gives_under_autocast_too(similarity, dtype):
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (torch.zeros(2, 6, 4, 3, 3, dtype=torch.uint8), TypeError, "SGS: frames are to be floating point, got .*uint8"),
+        (torch.zeros(2, 6, 4, 3, 3, dtype=torch.uint8), TypeError, "SGS: frames must be floating point, got .*uint8"),
         (
             torch.zeros(2, 5, 4, 3, 3),
             ValueError,
-            r"frames are to be \(S, H, W, 6\) and at least one, got \(8, 3, 3, 5\)",
+            r"frames must be \(S, H, W, 6\), at least one, got \(8, 3, 3, 5\)",
         ),
         (torch.zeros(0, 6, 4, 3, 3), ValueError, "at least one, got"),
         (torch.zeros(2, 6, 0, 3, 3), ValueError, "at least one, got"),
         (torch.zeros(2, 6, 4, 3), ValueError, "a dense .N, C, T, H, W., got a tensor of shape"),
     ],
 )
-def test_what_cannot_be_sampled_is_told(x, error, message):
+def test_what_cannot_be_sampled_is_reported(x, error, message):
     with pytest.raises(error, match=message):
         SGS(6)(x)
 
@@ -303,7 +301,7 @@ def test_the_factor_of_the_straight_through_gradient_reaches_the_kernel():
 
 
 def test_the_multiple_leaves_with_the_clips():
-    assert SGS(6, pack_multiple=4)(torch.randn(2, 6, 8, 3, 3)).multiple == 4
+    assert SGS(6, pack_multiple=4)(torch.randn(2, 6, 8, 3, 3)).round_to == 4
 
 
 def test_products_run_in_full_precision(monkeypatch):

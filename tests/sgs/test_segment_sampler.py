@@ -24,7 +24,7 @@ def moving_clip(frames=16, moves=0.5, noise=0.02, seed=0):
 
 
 def trained(layer, batches=40, batch=8):
-    """The layer with thresholds from clips of which some stand still, some move now and then, some throughout."""
+    """The layer with thresholds from clips some static, some moving now and then, some throughout."""
     layer.train()
     with torch.no_grad():
         for number in range(batches):
@@ -176,7 +176,7 @@ def test_frames_that_are_not_finite_name_the_clip(bad):
         ({"test_num_bins": 4, "test_target_maps": 4}, "choose one"),
     ],
 )
-def test_wrong_arguments_are_told(wrong, message):
+def test_wrong_arguments_are_reported(wrong, message):
     with pytest.raises(ConfigError, match=message):
         SegmentSGS(C, **wrong)
 
@@ -195,7 +195,7 @@ SMALL += ["MODEL.NUM_CLASSES", "5", "NUM_GPUS", "0", "SGS.GROUPING", "segments"]
 
 
 def test_the_head_weighs_maps_by_their_sizes(repo):
-    """A clip that stands still after its second frame, to two maps: the weighted head averages as over all frames."""
+    """A clip that is static after its second frame, to two maps: the weighted head averages as over all frames."""
     pairs = [*SMALL, "SGS.NUM_BINS", "[2]", "SGS.WEIGHTED_HEAD"]
     config = str(repo / "configs/Mini_Kinetics/3DRESNET18_ATFR.yaml")
     torch.manual_seed(0)
@@ -254,7 +254,7 @@ def test_any_network_takes_segments():
         (["SGS.WEIGHTED_HEAD", "True", "SGS.BATCHING", "padded"], "SGS.WEIGHTED_HEAD"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_built(repo, pairs, message):
+def test_what_does_not_fit_is_reported_before_anything_is_built(repo, pairs, message):
     with pytest.raises(ConfigError, match=message):
         load_cfg(str(repo / "configs/Mini_Kinetics/3DRESNET18_ATFR.yaml"), [*SMALL, *pairs])
 

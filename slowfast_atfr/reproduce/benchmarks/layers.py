@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio, seconds_of
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import PackedClips, pack, pack_dense
+from slowfast_atfr.packed import Clips, PackedClips, pack, pack_dense
 from slowfast_atfr.reproduce.benchmarks.force_bins import ragged_lengths
 from slowfast_atfr.reproduce.benchmarks.models import random_inputs
 from slowfast_atfr.sgs import SGS
 
-Clips = Tensor | PackedClips
 NETWORKS = {  # name: (config, clips of a batch in evaluation, in training, target of half the frames over all)
     "X3D-S": ("Kinetics/X3D_S.yaml", 8, 4, 0.6),
     "Slow-8x8-R50": ("Kinetics/SLOW_8x8_R50.yaml", 8, 4, 0.6),
