@@ -31,7 +31,9 @@ COMMANDS = {
     "train": Command("engine.cli", "train the network of a config, then test it (tools/run_net.py)", is_run=True),
     "test": Command("engine.cli", "test the network of a config, without training", "test_only", is_run=True),
     "predict": Command("engine.inference.predict_cli", "classify videos of your own (tools/predict.py)"),
-    "export": Command("engine.inference.export_cli", "write a trained network as a file that needs no Python (tools/export.py)"),
+    "export": Command(
+        "engine.inference.export_cli", "write a trained network as ONNX or a torch.export program (tools/export.py)"
+    ),
     "visualize": Command("engine.inference.visualize_cli", "draw what SGS merges in a video (tools/visualize_sgs.py)"),
     "prepare": Command("prepare.cli", "make a downloaded data set ready to train on (tools/prepare_data.py)"),
     "reproduce": Command(
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROG,
         usage=f"{PROG} COMMAND ...",
         description="Video networks with Similarity Guided Sampling.",
-        epilog="\n".join(["commands:", *lines, "", f"{PROG} COMMAND --help tells the options of each."]),
+        epilog="\n".join(["commands:", *lines, "", f"{PROG} COMMAND --help shows its options."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")

@@ -17,6 +17,7 @@ from slowfast_atfr.engine.launch.stops import note_stop
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo, is_initialized
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.lock import OutputLock
 from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped
 
@@ -90,7 +91,14 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
         last: pairs that win over those of the command line.
     """
     args, pairs = parse_args(argv, prog=prog, description=description)
-    return exit_status(lambda: launch(fn, load_cfg(args.cfg_file, [*pairs, *last]), args.init_method))
+
+    def command() -> None:
+        cfg = load_cfg(args.cfg_file, [*pairs, *last])
+        if not cfg.NUM_GPUS:
+            keep_freed_memory()
+        launch(fn, cfg, args.init_method)
+
+    return exit_status(command)
 
 
 def exit_status(command: Callable[[], None]) -> int:

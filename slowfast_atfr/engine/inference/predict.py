@@ -17,7 +17,6 @@ from slowfast_atfr.engine.run import build_for_test, watch_cost
 from slowfast_atfr.engine.step import autocast
 from slowfast_atfr.utils.ahead import made_ahead
 from slowfast_atfr.utils.distributed import RankInfo
-from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.precision import allow_tf32
 
 
@@ -61,8 +60,6 @@ class Predictor:
 
     def __init__(self, cfg: CfgNode) -> None:
         device = torch.device("cuda" if cfg.NUM_GPUS else "cpu")
-        if device.type == "cpu":
-            keep_freed_memory()
         allow_tf32(cfg.ALLOW_TF32, device)
         self.cfg, self.device = cfg, device
         self.network, _ = build_for_test(cfg, RankInfo(0, 1, 0, 1, device))

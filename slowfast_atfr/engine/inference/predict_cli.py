@@ -24,6 +24,7 @@ from slowfast_atfr.engine.launch.preflight import check_files
 from slowfast_atfr.engine.launch.processes import TOLD
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.files import write_whole
 from slowfast_atfr.utils.logging import say
 
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
         check_files(cfg)
         stored = None if file is None or args.classes else file.classes
         names, videos = stored or read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
+        if file is None and not cfg.NUM_GPUS:
+            keep_freed_memory()
         predictor = Predictor(cfg) if file is None else OnnxPredictor(file, cfg)
         predictions, failed, start = [], set(), time.perf_counter()
         with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:

@@ -15,6 +15,7 @@ from slowfast_atfr.engine.launch.preflight import check_files
 from slowfast_atfr.engine.launch.processes import TOLD
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.files import write_whole
 from slowfast_atfr.utils.logging import say
 
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "visualize_sgs.py") -
         cfg = load_cfg(args.cfg, pairs_of(args))
         check_files(cfg)
         names = read_class_names(args.classes, cfg.MODEL.NUM_CLASSES)
+        if not cfg.NUM_GPUS:
+            keep_freed_memory()
         predictor = Predictor(cfg)
         clip = see_merging(predictor, args.video, names, args.start)
         page, picture = (output.with_name(f"{output.name}{ending}") for ending in (".html", ".png"))

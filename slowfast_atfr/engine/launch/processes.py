@@ -19,7 +19,6 @@ from slowfast_atfr.engine.launch.rendezvous import GO_ON, join_group, leave_grou
 from slowfast_atfr.engine.launch.slurm import is_slurm_task, meeting_point, place_in_slurm
 from slowfast_atfr.engine.launch.stops import note_stop
 from slowfast_atfr.utils.distributed import RankInfo
-from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
 from slowfast_atfr.utils.stop import Stopped, pass_signals_to
@@ -145,8 +144,6 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
         raise ConfigError(f"OUTPUT_DIR is {cfg.OUTPUT_DIR!r}, which cannot be written: {error.strerror}") from None
     if rank.device.type == "cuda":
         torch.cuda.set_device(rank.device)
-    else:
-        keep_freed_memory()
     with rank.stop.on_signals():
         if rank.world_size == 1:
             fn(cfg, rank)

@@ -25,6 +25,7 @@ from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import last_stats, setup_logging
 
@@ -65,6 +66,8 @@ def _study(configs: Path, args: argparse.Namespace) -> None:
         first = _config(configs, data, args.out, runs[0], args.pairs)
         if first.NUM_GPUS > 1 or first.NUM_SHARDS > 1 or "RANK" in os.environ:
             raise ConfigError("the study runs in one process, NUM_GPUS 0 or 1; start others with other --seeds")
+        if not first.NUM_GPUS:
+            keep_freed_memory()
         launch(partial(_run_all, configs, data, args.out, runs, args.pairs), first)
     print(study_table(read_results(args.out / "results.jsonl")))
 

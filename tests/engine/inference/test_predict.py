@@ -81,6 +81,11 @@ def test_scores_are_those_of_a_test(make_cfg, folder, tmp_path, method):
     assert [prediction.end for prediction in found] == [0.9, 1.9, 1.2]  # of the second window; 10 frames a second
 
 
+def test_the_command_sets_malloc_and_a_predictor_does_not(make_cfg, argv, folder, malloc_settings):
+    assert list(Predictor(make_cfg())([str(folder / "a.mp4")])) and not malloc_settings
+    assert main([str(folder / "a.mp4"), *argv]) == 0 and malloc_settings
+
+
 def test_windows_go_along_a_video_and_each_is_as_alone(make_cfg, folder):
     predictor = Predictor(make_cfg(TEST__DATASET="kinetics"))  # clips of 8 frames
     windows = list(predictor([str(folder / "b.mp4")], stride=0.4))
