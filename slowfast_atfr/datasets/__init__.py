@@ -7,7 +7,6 @@ from slowfast_atfr.datasets.items import Batch, Clip, Skip, Views
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.datasets.ssv2 import Ssv2
-from slowfast_atfr.datasets.transform import normalize, pathways
 from slowfast_atfr.datasets.ucf101 import Ucf101
 
 __all__ = [
@@ -24,9 +23,7 @@ __all__ = [
     "Views",
     "build_dataset",
     "build_loader",
-    "normalize",
     "open_video",
-    "pathways",
     "probe",
     "read_frames",
 ]

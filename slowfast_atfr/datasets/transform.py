@@ -1,4 +1,4 @@
-"""From decoded pictures to network input: which part of a frame, at which size (CPU, uint8), and normalisation.
+"""Which part of a frame is taken, and at which size (CPU, uint8).
 
 A `Window` or a `ResizedCrop` says what to take of a frame of any size. It is found in the coordinates of the source, so
 a frame is cut first and resized once, where PySlowFast resizes all of it for a window and then cuts. The square of a
@@ -11,12 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor
-
-from slowfast_atfr.config import num_pathways
-from slowfast_atfr.utils.upload import to_device
 
 CROP_TRIALS = 10  # shapes that a ResizedCrop tries
 
@@ -142,57 +137,3 @@ def cut_into(out: np.ndarray, frame: np.ndarray, window: Window | ResizedCrop) -
     cv2.resize(source, (window.size, window.size), dst=out, interpolation=cv2.INTER_LINEAR)
     if window.flip:
         cv2.flip(out, 1, dst=out)
-
-
-def normalize(
-    frames: Tensor,
-    mean: Sequence[float],
-    std: Sequence[float],
-    *,
-    reverse_channels: bool = False,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Pixels as network input: (x / 255 - mean) / std, on the device that they are on.
-
-    Args:
-        frames: (N, T, H, W, 3) uint8 RGB.
-        mean, std: of the three channels R, G, B, for pixels between 0 and 1.
-        reverse_channels: give B, G, R.
-        dtype: of the result; the arithmetic is float32.
-    Returns:
-        (N, 3, T, H, W), whose memory is still (N, T, H, W, 3), which is channels_last_3d.
-    """
-    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
-        raise ValueError(f"frames are uint8 in (N, T, H, W, 3), got {frames.dtype} in {tuple(frames.shape)}")
-    if reverse_channels:
-        frames, mean, std = frames.flip(-1), mean[::-1], std[::-1]
-    pixels = frames.to(torch.float32).div_(255)
-    centre, scale = to_device(torch.tensor([mean, std], dtype=torch.float32), frames.device)
-    pixels.sub_(centre).div_(scale)
-    return pixels.to(dtype).permute(0, 4, 1, 2, 3)
-
-
-def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """The inputs of the network's pathways, normalised: slow takes every SLOWFAST.ALPHA-th frame, fast takes all.
-
-    Args:
-        frames: (N, T, H, W, 3) uint8 RGB.
-    Returns:
-        (N, 3, T_p, H, W) in channels_last_3d for each pathway p (slow, fast); one of them for networks with one.
-    """
-
-    def prepare(pixels: Tensor) -> Tensor:
-        return normalize(pixels, cfg.DATA.MEAN, cfg.DATA.STD, reverse_channels=cfg.DATA.BGR_INPUT, dtype=dtype)
-
-    if num_pathways(cfg) == 1:
-        return [prepare(frames)]
-    slow = to_device(slow_frames(frames.shape[1], cfg), frames.device)
-    return [prepare(frames.index_select(1, slow)), prepare(frames)]
-
-
-def slow_frames(length: int, cfg: CfgNode) -> Tensor:
-    """(T // SLOWFAST.ALPHA,) the frames of a clip of T that the slow pathway takes.
-
-    Source: PySlowFast, `pack_pathway_output`: linspace(0, T - 1, T // ALPHA), truncated.
-    """
-    return torch.linspace(0, length - 1, length // cfg.SLOWFAST.ALPHA).long()

@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from slowfast_atfr.analysis import count_macs, model_summary
 from slowfast_atfr.config import num_pathways, per_pathway
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
-from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.checkpoint.save import load_for_test
 from slowfast_atfr.engine.ema import Ema
 from slowfast_atfr.engine.launch.consistency import check_videos
@@ -27,6 +26,7 @@ from slowfast_atfr.engine.step import GradientSteps, warn_of_slow_precision
 from slowfast_atfr.models import build_model, fold_norms
 from slowfast_atfr.models.borders import zero_padded_before_sgs
 from slowfast_atfr.models.compiled import check_compiler
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
 from slowfast_atfr.sgs.record import active_name

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.datasets import pathways
 from slowfast_atfr.datasets.own_videos import OwnVideos
 from slowfast_atfr.engine.inference.visualize_cli import main
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.sgs import record
 from tests.tiny_sets import small_pairs, write_clip
 

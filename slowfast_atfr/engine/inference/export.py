@@ -17,8 +17,8 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from slowfast_atfr.config import ConfigError, num_pathways
-from slowfast_atfr.datasets.transform import slow_frames
 from slowfast_atfr.engine.inference.onnx_file import SCORES, OnnxFile, metadata, needed
+from slowfast_atfr.models.inputs import slow_frames
 from slowfast_atfr.sgs.one_clip import Grouped
 from slowfast_atfr.sgs.record import active_name, count_active, observed
 from slowfast_atfr.utils.errors import RunError

@@ -12,9 +12,9 @@ from torch import Tensor
 from slowfast_atfr.datasets.decoder import DecodeError
 from slowfast_atfr.datasets.loader import num_workers
 from slowfast_atfr.datasets.own_videos import Look, OwnVideos
-from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.run import build_for_test, watch_cost
 from slowfast_atfr.engine.step import autocast
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.utils.ahead import made_ahead
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.precision import allow_tf32

@@ -7,10 +7,10 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.inference.export import input_shapes
 from slowfast_atfr.engine.inference.onnx_file import SCORES, OnnxFile
 from slowfast_atfr.engine.inference.predict import Predictor
+from slowfast_atfr.models.inputs import pathways
 
 
 class OnnxPredictor(Predictor):

@@ -11,9 +11,9 @@ from slowfast_atfr.analysis.merging import ClipMerging, LayerMerging
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.decoder import DecodeError, use_video
 from slowfast_atfr.datasets.own_videos import OwnVideos
-from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.inference.predict import Predictor
 from slowfast_atfr.engine.run import watch_cost
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.packed import unpack
 from slowfast_atfr.sgs import SGS, TemporalSampler, record
 from slowfast_atfr.sgs.pathways import PathwaySGS

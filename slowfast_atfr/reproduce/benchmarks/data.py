@@ -20,10 +20,11 @@ from torch.nn.functional import interpolate
 
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
 from slowfast_atfr.config import get_cfg
-from slowfast_atfr.datasets import build_dataset, build_loader, normalize
+from slowfast_atfr.datasets import build_dataset, build_loader
 from slowfast_atfr.datasets.decoder import open_video
 from slowfast_atfr.datasets.transform import cut, view_windows
 from slowfast_atfr.datasets.video_dataset import VideoDataset
+from slowfast_atfr.models.inputs import normalize
 from slowfast_atfr.reproduce.benchmarks.drawn_videos import FPS, write_drawn_video
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.env import private_memory

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from slowfast_atfr.analysis.figures import ClipPicture, draw_merging
 from slowfast_atfr.analysis.timing import in_turn
-from slowfast_atfr.datasets import build_dataset, pathways
+from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.datasets.demo_scene import TEMPLATES
 from slowfast_atfr.datasets.own_videos import OwnVideos
 from slowfast_atfr.engine.inference.predict import Predictor
 from slowfast_atfr.engine.run import watch_cost
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.sgs import ClipRecord, record
 
 LAYER = "s2_sgs.pathway0"
