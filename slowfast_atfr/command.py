@@ -1,4 +1,4 @@
-"""The command slowfast-atfr: what tools/*.py do, wherever the package is installed."""
+"""The command slowfast-atfr: the scripts of tools/ for an installed package."""
 
 import argparse
 import sys
@@ -14,10 +14,10 @@ PROG = "slowfast-atfr"
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the module and the function that run it, and what it does in a line.
+    """A command: module, function, and a line of help.
 
-    is_run: SIGTERM saves its progress, so it is held until the command handles it.
-    reads_configs: the function takes the folder of the configs first.
+    is_run: SIGTERM saves its progress, so SIGTERM is blocked until the command handles it.
+    reads_configs: the function's first argument is the folder of configs.
     """
 
     module: str
@@ -55,9 +55,9 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status; argparse ends the program, with status 2, where there is none.
+    """Run a command and return its exit status; without one argparse exits with status 2.
 
-    Nothing but the chosen command's modules is imported, so --help is there at once.
+    Only the chosen command's modules are imported, so --help is fast.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = _parser().parse_args(words[:1]).command

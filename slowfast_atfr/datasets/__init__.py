@@ -1,4 +1,4 @@
-"""Videos in, batches of uint8 clips out: `build_loader` and what it is made of."""
+"""Data sets and loaders: from video files to batches of uint8 clips."""
 
 from slowfast_atfr.datasets.build import DATASET_REGISTRY, build_dataset
 from slowfast_atfr.datasets.decoder import DecodeError, VideoInfo, open_video, probe, read_frames

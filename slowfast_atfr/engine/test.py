@@ -1,4 +1,4 @@
-"""Testing: every view of every video, brought together per video; what it costs, and how fast it goes."""
+"""Testing: scores of every view averaged per video, cost and speed."""
 
 import logging
 import os
@@ -12,7 +12,8 @@ from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.datasets.loader import build_view_loader
 from slowfast_atfr.datasets.prefetch import prefetch
 from slowfast_atfr.engine.launch.consistency import check_videos
-from slowfast_atfr.engine.metrics.meters import TestMeter, progress
+from slowfast_atfr.engine.metrics.meters import progress
+from slowfast_atfr.engine.metrics.video_meter import TestMeter
 from slowfast_atfr.engine.run import build_for_test, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
@@ -26,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 @torch.inference_mode()
 def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
-    """Test the weights that cfg names, or the newest checkpoint of OUTPUT_DIR. Every process of the run calls it.
+    """Test the weights that cfg names, or the newest checkpoint of OUTPUT_DIR. A collective.
 
     Returns:
         the `test_final` figures: top1_acc and top5_acc in percent; gflops_per_clip and active_bins_*, means over all
-        views; clips_per_second, views that all processes together take through the network, data loading left out.
+        views; clips_per_second, views per second through the network over all processes, without data loading.
     Raises:
         Stopped: after SIGTERM or Ctrl-C; a test of the same weights resumes with the remaining videos.
     """
@@ -49,7 +50,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     meter.iter_tic()
     with watch_cost(network, cfg) as cost:
         for iteration, batch in enumerate(prefetch(progress(loader, "test"), rank.device)):
-            if rank.stop.here:
+            if rank.stop.requested:
                 break
             meter.data_toc()
             skips.add(batch.skipped)
@@ -64,12 +65,12 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
                     labels=batch.labels,
                     videos=batch.index.tolist(),
                     views=batch.view.tolist(),
-                    extra=cost.take(),
+                    extra=cost.of_last_batch(),
                 )
             meter.iter_toc()
             meter.log_iter_stats(iteration)
             meter.iter_tic()
-    if in_any_process(rank.stop.here):
+    if in_any_process(rank.stop.requested):
         videos = meter.merged()
         rank.stop.progress |= len(videos.whole) > (len(done.videos.whole) if done else 0)
         file.save(Tested(videos, meter.value_names()))
@@ -83,7 +84,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, when the device has done all that it was given."""
+    """Return the time in seconds after the device has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -18,15 +18,15 @@ def normalize(
     reverse_channels: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Pixels as network input: (x / 255 - mean) / std, on the device that they are on.
+    """Return (x / 255 - mean) / std, on the frames' device.
 
     Args:
         frames: (N, T, H, W, 3) uint8 RGB.
         mean, std: of the three channels R, G, B, for pixels between 0 and 1.
         reverse_channels: give B, G, R.
-        dtype: of the result; the arithmetic is float32.
+        dtype: of the result; computed in float32.
     Returns:
-        (N, 3, T, H, W), whose memory is still (N, T, H, W, 3), which is channels_last_3d.
+        (N, 3, T, H, W) in channels_last_3d.
     """
     if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
         raise ValueError(f"frames are uint8 in (N, T, H, W, 3), got {frames.dtype} in {tuple(frames.shape)}")
@@ -39,12 +39,12 @@ def normalize(
 
 
 def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """The inputs of the network's pathways, normalised: slow takes every SLOWFAST.ALPHA-th frame, fast takes all.
+    """Return the normalised inputs of the pathways: slow takes every SLOWFAST.ALPHA-th frame, fast takes all.
 
     Args:
         frames: (N, T, H, W, 3) uint8 RGB.
     Returns:
-        (N, 3, T_p, H, W) in channels_last_3d for each pathway p (slow, fast); one of them for networks with one.
+        (N, 3, T_p, H, W) in channels_last_3d for each pathway p (slow, fast, or only one).
     """
 
     def prepare(pixels: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -
 
 
 def slow_frames(length: int, cfg: CfgNode) -> Tensor:
-    """(T // SLOWFAST.ALPHA,) the frames of a clip of T that the slow pathway takes.
+    """Return (T // SLOWFAST.ALPHA,), the frames of a clip of T that the slow pathway takes.
 
     Source: PySlowFast, `pack_pathway_output`: linspace(0, T - 1, T // ALPHA), truncated.
     """

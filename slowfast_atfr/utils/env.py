@@ -50,7 +50,7 @@ def gpu_memory() -> str:
     return f"{peak / 1024**3:.2f}G"
 
 
-def hand_back_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Return large blocks to the system as soon as this process frees them.
 
     By default the C library keeps up to 64 MiB of freed memory in every data loading process. glibc only.

@@ -211,7 +211,7 @@ def test_too_few_videos_for_a_batch_of_multigrid(video_list, cfg):
         build_loader(schedule.cfg_of(phase), "train", RankInfo())
     told = str(error.value)
     assert f"fewer than the {phase.batch_size} of one batch" in told and phase.batch_size > 7
-    assert f"MULTIGRID.LONG_CYCLE takes more clips where they are smaller: {phase.batch_size} of" in told
+    assert f"MULTIGRID.LONG_CYCLE has more clips in a batch if they are smaller: {phase.batch_size} of" in told
     assert f"{phase.num_frames} frames and {phase.crop_size} pixels" in told and "lower TRAIN.BATCH_SIZE (" not in told
 
 

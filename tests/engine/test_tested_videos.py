@@ -52,7 +52,7 @@ def test_a_damaged_file_is_reported_and_a_finished_test_leaves_none(cfg, weights
     assert file.load() is None and not caplog.text
     file.save(tested())
     path.write_bytes(path.read_bytes()[:50])
-    assert file.load() is None and "the test starts anew" in caplog.text
+    assert file.load() is None and "the test starts from the first video" in caplog.text
     file.clear()
     file.clear()
     assert not path.exists()

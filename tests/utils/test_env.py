@@ -60,9 +60,9 @@ def test_what_is_freed_is_handed_back(before):
     """Also in a process that has kept it, from which a forked data worker comes."""
     left = told_by(
         "import os, numpy as np\n"
-        "from slowfast_atfr.utils.env import hand_back_freed_memory, keep_freed_memory, private_memory\n"
+        "from slowfast_atfr.utils.env import return_freed_memory, keep_freed_memory, private_memory\n"
         f"{before}\n"
-        "hand_back_freed_memory()\n"
+        "return_freed_memory()\n"
         "before = private_memory(os.getpid())\n"
         "for _ in range(3):\n"
         "    blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(40)]\n"

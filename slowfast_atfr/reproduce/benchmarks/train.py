@@ -78,7 +78,7 @@ class TrainingStep:
 
     def __call__(self) -> None:
         """As the training loop does it: forward, loss, backward, step, gradients gone."""
-        self.steps.take(self.loss(), 0, 1)
+        self.steps.backward_and_step(self.loss(), 0, 1)
 
     def loss(self) -> Tensor:
         with autocast(self.cfg, self.device):

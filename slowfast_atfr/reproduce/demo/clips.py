@@ -67,14 +67,14 @@ def look_at_clips(base: Predictor, atfr: Predictor, paths: Mapping[str, Path]) -
 
 @torch.inference_mode()
 def _look_at(base: Predictor, atfr: Predictor, path: Path) -> ClipCost:
-    frames = OwnVideos(atfr.cfg, [str(path)]).look(0).views[:1]
+    frames = OwnVideos(atfr.cfg, [str(path)]).read_views(0).views[:1]
     inputs = pathways(frames.to(atfr.device), atfr.cfg)
     with record(atfr.network) as log, watch_cost(atfr.network, atfr.cfg) as cost:
         scores = atfr.network(inputs)
-        gflops = float(cost.take()["gflops_per_clip"][0])
+        gflops = float(cost.of_last_batch()["gflops_per_clip"][0])
     with watch_cost(base.network, base.cfg) as cost:
         base.network(inputs)
-        base_gflops = float(cost.take()["gflops_per_clip"][0])
+        base_gflops = float(cost.of_last_batch()["gflops_per_clip"][0])
     together = atfr.cfg.TEST.BATCH_SIZE
     batches = (frames.expand(together, *frames.shape[1:]),)
     seconds = _seconds({"base": (base, batches), "atfr": (atfr, batches)})

@@ -37,7 +37,7 @@ def test_processes_together_count_every_view_once(shares):
 def test_a_video_that_lacks_views_stays_in_parts():
     merged = merge([share("sum", (0,)), share("sum", (0, 2))])
     assert sorted(merged.parts[7]) == [0, 2] and not merged.whole
-    video = merged.bring_together(merged.parts[7])
+    video = merged.combine(merged.parts[7])
     assert video.num_views == 2 and video.values == [4.0]
 
 

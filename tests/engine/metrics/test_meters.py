@@ -8,7 +8,8 @@ import torch
 
 from slowfast_atfr.config import get_cfg
 from slowfast_atfr.engine.metrics.averages import ScalarMeter
-from slowfast_atfr.engine.metrics.meters import TestMeter, TrainMeter, ValMeter, progress
+from slowfast_atfr.engine.metrics.meters import TrainMeter, ValMeter, progress
+from slowfast_atfr.engine.metrics.video_meter import TestMeter
 from tests.processes import run_in_processes
 
 ONE_HOT = torch.eye(6)  # row i: the scores of a clip that is taken for class i
@@ -103,7 +104,7 @@ def test_validation_keeps_the_least_error(cfg, json_stats):
 
 
 def test_an_epoch_without_a_batch_is_an_error(cfg):
-    with pytest.raises(ValueError, match="not one video"):
+    with pytest.raises(ValueError, match="no video of this epoch"):
         ValMeter(0, cfg).log_epoch_stats(0)
 
 
@@ -152,7 +153,7 @@ def test_skipped_and_incomplete_videos_are_named(cfg, caplog):
     stats = meter.finalize(net_seconds=2.0)
     assert (stats["top1_acc"], stats["num_videos"], stats["num_skipped"]) == ("50.00", 2, 1)
     assert "1 of 3 videos could not be tested and are left out: b.mp4" in caplog.text
-    assert "1 of 3 videos lack some of their 2 views and are judged by the others: c.mp4" in caplog.text
+    assert "1 of 3 videos lack some of their 2 views and are tested on the others: c.mp4" in caplog.text
 
 
 def test_many_videos_are_counted_but_not_all_named(cfg, caplog):
