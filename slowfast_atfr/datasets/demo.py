@@ -100,13 +100,13 @@ def write_demo_clips(folder: str | os.PathLike) -> dict[str, Path]:
     return paths
 
 
-def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int = FPS) -> None:
+def write_video(path: str | os.PathLike, frames: np.ndarray) -> None:
     """Write (T, H, W, 3) uint8 RGB, even H and W, as H.264 in MP4 with a key frame every 30 frames."""
     options = {"crf": "24", "preset": "veryfast", "g": "30", "bf": "2", "threads": "1"}
     # x264's look-ahead reads uninitialised memory, which changes the bytes of the file each time.
     options |= {"rc-lookahead": "0", "x264-params": "mbtree=0:b-adapt=0:scenecut=0:weightp=0"}
     with av.open(os.fspath(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options=options)
+        stream = container.add_stream("libx264", rate=FPS, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in frames:

@@ -24,11 +24,10 @@ from slowfast_atfr.utils.stop import ignore_signals
 
 
 class Loader:
-    """Batches of clips. `len()` is the number of batches of an epoch, `num_videos` the size of the whole data set."""
+    """Batches of clips. `len()` is the number of batches of an epoch."""
 
     def __init__(self, dataset: VideoDataset, batches: DataLoader) -> None:
         self.dataset = dataset
-        self.num_videos = len(dataset)
         self._batches = batches
 
     def __len__(self) -> int:

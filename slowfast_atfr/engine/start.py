@@ -71,7 +71,7 @@ class Start:
         return restore_run(self.file, optimizer, state) + 1
 
 
-def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
+def find_start(cfg: CfgNode, *, max_epoch: int) -> Start:
     """Find what a run starts from. A collective; each process reads the file once.
 
     With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR, else TRAIN.CHECKPOINT_FILE_PATH. A training
@@ -80,7 +80,7 @@ def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
 
     Args:
         cfg: of the run.
-        max_epoch: epochs of the run; SOLVER.MAX_EPOCH if not given.
+        max_epoch: epochs of the run, which multigrid training changes.
     Raises:
         ConfigError: if a file cannot be read, or CHECKPOINT_FILE_PATH is already past the last epoch.
         RunError: if checkpoints cannot be moved.
@@ -93,7 +93,7 @@ def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
             remedy = "To start from scratch, choose another OUTPUT_DIR or remove the checkpoints"
             logger.warning(text, resumed.path, told(changes), remedy)
         return Start(resumed, resumes=True)
-    start = _given_start(cfg, max_epoch or cfg.SOLVER.MAX_EPOCH)
+    start = _given_start(cfg, max_epoch)
     if not cfg.TRAIN.AUTO_RESUME:
         on_main(lambda: _move_aside(cfg, start))
     return start

@@ -44,7 +44,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     file = TestedVideos(cfg, weights, names)
     done = file.load()
     loader = build_view_loader(dataset, cfg, rank, done=done.videos.whole if done else ())
-    meter, skips, seconds = TestMeter(len(names), dataset.num_views, len(loader), cfg, names=names), SkipLog(), 0.0
+    meter, skips, seconds = TestMeter(names, dataset.num_views, len(loader), cfg), SkipLog(), 0.0
     if done is not None and rank.rank == 0:
         meter.restore(*done)
     meter.iter_tic()

@@ -16,7 +16,6 @@ def normalize(
     std: Sequence[float],
     *,
     reverse_channels: bool = False,
-    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Return (x / 255 - mean) / std, on the frames' device.
 
@@ -24,9 +23,8 @@ def normalize(
         frames: (N, T, H, W, 3) uint8 RGB.
         mean, std: of the three channels R, G, B, for pixels between 0 and 1.
         reverse_channels: give B, G, R.
-        dtype: of the result; computed in float32.
     Returns:
-        (N, 3, T, H, W) in channels_last_3d.
+        (N, 3, T, H, W) float32 in channels_last_3d.
     """
     if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
         raise ValueError(f"frames are uint8 in (N, T, H, W, 3), got {frames.dtype} in {tuple(frames.shape)}")
@@ -35,10 +33,10 @@ def normalize(
     pixels = frames.to(torch.float32).div_(255)
     centre, scale = to_device(torch.tensor([mean, std], dtype=torch.float32), frames.device)
     pixels.sub_(centre).div_(scale)
-    return pixels.to(dtype).permute(0, 4, 1, 2, 3)
+    return pixels.permute(0, 4, 1, 2, 3)
 
 
-def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def pathways(frames: Tensor, cfg: CfgNode) -> list[Tensor]:
     """Return the normalised inputs of the pathways: slow takes every SLOWFAST.ALPHA-th frame, fast takes all.
 
     Args:
@@ -48,7 +46,7 @@ def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -
     """
 
     def prepare(pixels: Tensor) -> Tensor:
-        return normalize(pixels, cfg.DATA.MEAN, cfg.DATA.STD, reverse_channels=cfg.DATA.BGR_INPUT, dtype=dtype)
+        return normalize(pixels, cfg.DATA.MEAN, cfg.DATA.STD, reverse_channels=cfg.DATA.BGR_INPUT)
 
     if num_pathways(cfg) == 1:
         return [prepare(frames)]

@@ -12,6 +12,7 @@ import torch
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.checkpoint.save import save_checkpoint
 from slowfast_atfr.engine.inference.export_cli import main as export_main
+from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.models import build_model
 from slowfast_atfr.utils import env
 from tests.engine.foreign_weights import shuffled
@@ -156,7 +157,7 @@ def saved(cfg):
     """A run with a checkpoint after its first epoch, and the path of that."""
     net, optimizer = make_run()
     step(net, optimizer)
-    return net, optimizer, save_checkpoint(cfg, net, optimizer, 0)
+    return net, optimizer, save_checkpoint(cfg, net, optimizer, 0, RunState())
 
 
 @pytest.fixture

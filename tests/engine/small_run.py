@@ -50,6 +50,6 @@ def load_run(path, net, optimizer):
 
 def start_from(cfg, model, optimizer, state=None):
     """Load what a run of cfg starts from, as training does; the epoch that it starts with."""
-    start = find_start(cfg)
+    start = find_start(cfg, max_epoch=cfg.SOLVER.MAX_EPOCH)
     start.load_weights(model)
     return start.restore(optimizer, RunState() if state is None else state)

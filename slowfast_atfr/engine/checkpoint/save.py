@@ -45,9 +45,7 @@ def checkpoint_path(output_dir: str, epoch: int, clips: int = 0) -> str:
     return os.path.join(output_dir, "checkpoints", f"{name}.pyth")
 
 
-def save_checkpoint(
-    cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, epoch: int, state: RunState | None = None
-) -> str:
+def save_checkpoint(cfg: CfgNode, model: nn.Module, optimizer: optim.Optimizer, epoch: int, state: RunState) -> str:
     """Write a checkpoint below OUTPUT_DIR; return its path. A collective; one process writes.
 
     Args:
@@ -58,7 +56,6 @@ def save_checkpoint(
     Raises:
         RunError: on every process, if the file cannot be written; earlier files are kept.
     """
-    state = RunState() if state is None else state
     rng_states, fields = gather_objects(get_rng_state()), state.fields()
     path = checkpoint_path(cfg.OUTPUT_DIR, epoch, state.clips)
 

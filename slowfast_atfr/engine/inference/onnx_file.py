@@ -42,18 +42,19 @@ def import_extra(package: str) -> ModuleType:
 class OnnxFile:
     """A network of `slowfast-atfr export --format onnx`, run by ONNX Runtime on the CPU, one clip at a time.
 
+    It uses torch's number of threads.
+
     Args:
         path: of the file.
-        threads: of ONNX Runtime; None: as in torch.
     Raises:
         RunError: if onnxruntime is missing, the file cannot be read, or it was not written by this package.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         runtime = import_extra("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         if not os.path.isfile(self.path):
             raise RunError(f"there is no file {self.path!r}; `slowfast-atfr export --format onnx` writes one")
         try:

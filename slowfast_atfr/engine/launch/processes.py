@@ -16,7 +16,7 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.launch.consistency import check_config, check_folder
 from slowfast_atfr.engine.launch.preflight import check_files
 from slowfast_atfr.engine.launch.rendezvous import HOW_TO_RESUME, join_group, leave_group, lost_process
-from slowfast_atfr.engine.launch.slurm import is_slurm_task, meeting_point, place_in_slurm
+from slowfast_atfr.engine.launch.slurm import is_slurm_task, place_in_slurm, rendezvous_address
 from slowfast_atfr.engine.launch.stops import record_stop
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.errors import RunError
@@ -49,7 +49,7 @@ def launch(
         return
     if cfg.NUM_SHARDS == 1 and is_slurm_task(os.environ):  # with shards, srun starts one task for each machine
         rank = rank_from_slurm(cfg, os.environ)
-        _run(fn, cfg, rank, meeting_point(os.environ), rendezvous_seconds)
+        _run(fn, cfg, rank, rendezvous_address(os.environ), rendezvous_seconds)
         return
     ranks = ranks_of_shard(cfg)
     if len(ranks) == 1:

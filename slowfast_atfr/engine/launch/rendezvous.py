@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 import torch.distributed as dist
@@ -35,7 +36,7 @@ HOW_TO_RESUME = (
 LOST = re.compile(r"gloo/|nccl|connection (closed|reset|refused)|broken pipe", re.I)
 
 
-class _NotMet(RuntimeError):
+class _NotConnected(RuntimeError):
     """The processes did not connect in time."""
 
 
@@ -57,10 +58,13 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
     if backend == "nccl" and not dist.is_nccl_available():
         raise ConfigError("DIST_BACKEND is 'nccl', and this PyTorch comes without NCCL; choose gloo")
     deadline, later = time.monotonic() + seconds, timedelta(minutes=cfg.DIST_TIMEOUT)
+    message = partial(_not_connected, cfg, rank, init_method, seconds)
     try:
-        with _ended_at(deadline + GRACE, lambda: _not_met(cfg, rank, init_method, seconds, "they do not connect")):
+        with _ended_at(
+            deadline + GRACE, lambda: _not_connected(cfg, rank, init_method, seconds, "they do not connect")
+        ):
             _wait_for_listener(cfg, rank, init_method, deadline)
-            store, launch = _meet(rank, init_method, deadline)
+            store, launch = _agree_on_store(rank, init_method, deadline)
             store = dist.PrefixStore(f"launch/{launch}", store)
             dist.init_process_group(
                 backend,
@@ -76,7 +80,7 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
     except (ConfigError, Stopped):
         raise
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(_not_met(cfg, rank, init_method, seconds, str(error))) from None
+        raise ConfigError(message(str(error))) from None
 
 
 def leave_group() -> None:
@@ -104,7 +108,7 @@ def lost_process(error: Exception) -> str | None:
     )
 
 
-def _not_met(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float, reason: str) -> str:
+def _not_connected(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float, reason: str) -> str:
     reason, advice = reason.strip().splitlines()[0][:300], advice_for(cfg, init_method)
     if re.search(r"EADDRINUSE|already in use", reason):
         return (
@@ -137,7 +141,7 @@ def _ended_at(deadline: float, message: Callable[[], str]) -> Iterator[None]:
         timer.cancel()
 
 
-def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store, str]:
+def _agree_on_store(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store, str]:
     """Return a key-value store to which all processes of this launch are connected, and a unique name for the launch.
 
     A store may hold keys of earlier launches: a program launches twice (train, then test), torchrun restarts processes,
@@ -186,7 +190,7 @@ def _wait_for_listener(cfg: CfgNode, rank: RankInfo, init_method: str, deadline:
                 ) from None
         except OSError as error:
             if time.monotonic() + 1.0 > deadline:
-                raise _NotMet(f"nobody listens at {host}:{port}: {error.strerror or error}") from None
+                raise _NotConnected(f"nobody listens at {host}:{port}: {error.strerror or error}") from None
         time.sleep(0.5)
 
 
@@ -220,8 +224,8 @@ def _call(store: dist.Store, me: dict, deadline: float, place: RankInfo) -> str:
         if time.monotonic() > deadline:
             missing = [other for other in others if not store.check([f"{name}/answer/{other}"])]
             more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
-            raise _NotMet(f"no answer from process {', '.join(map(str, missing[:MAX_NAMED]))}{more}")
-    store.set(f"{name}/list", json.dumps({"met": [me, *(json.loads(store.get(answer)) for answer in answers)]}))
+            raise _NotConnected(f"no answer from process {', '.join(map(str, missing[:MAX_NAMED]))}{more}")
+    store.set(f"{name}/list", json.dumps({"connected": [me, *(json.loads(store.get(answer)) for answer in answers)]}))
     return name
 
 
@@ -247,17 +251,17 @@ def _answer(store: dist.Store, place: RankInfo, me: dict, deadline: float) -> st
                 listed = json.loads(store.get(f"{name}/list"))
                 if "problem" in listed:
                     raise ConfigError(problem if call["world"] != me["world"] else listed["problem"])
-                if rank < call["world"] and listed["met"][rank]["id"] == me["id"]:
+                if rank < call["world"] and listed["connected"][rank]["id"] == me["id"]:
                     return name
                 time.sleep(0.1)  # the list of an earlier launch, or with another process of this rank
         if time.monotonic() > deadline:
-            if rank < len(listed.get("met", ())):
-                first = listed["met"][rank]["who"]
+            if rank < len(listed.get("connected", ())):
+                first = listed["connected"][rank]["who"]
                 raise ConfigError(
                     f"this is process {rank} ({me['who']}), and the run has such a process already: {first}. "
                     "Give every machine its own --shard_id"
                 )
-            raise _NotMet(problem)
+            raise _NotConnected(problem)
 
 
 def _wait(store: dist.Store, keys: list[str], deadline: float) -> bool:

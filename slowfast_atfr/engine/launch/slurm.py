@@ -36,7 +36,7 @@ def place_in_slurm(env: Mapping[str, str]) -> tuple[int, int, int, int]:
     return int(env["SLURM_PROCID"]), int(env[TASKS]), int(env["SLURM_LOCALID"]), per_node[int(env["SLURM_NODEID"])]
 
 
-def meeting_point(env: Mapping[str, str]) -> str:
+def rendezvous_address(env: Mapping[str, str]) -> str:
     """Return tcp://HOST:PORT, equal for all tasks of a step: its first node, and a port from the job's number.
 
     MASTER_ADDR and MASTER_PORT take precedence.

@@ -30,11 +30,6 @@ class VideoScores:
     whole: dict[int, Result] = field(default_factory=dict)
     parts: dict[int, dict[int, Result]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.method not in ENSEMBLE_METHODS:
-            choices = ", ".join(ENSEMBLE_METHODS)
-            raise ValueError(f"DATA.ENSEMBLE_METHOD is {self.method!r}; choose one of {choices}")
-
     def add(self, video: int, view: int, label: int, result: Result) -> None:
         """Add the result of one view.
 

@@ -28,7 +28,7 @@ class TestResults:
     values: (V,) by name, means over views: gflops_per_clip, active_bins_s2_fast, ...
     """
 
-    __test__ = False  # not a test case, whatever pytest thinks of its name
+    __test__ = False  # not collected by pytest
 
     paths: list[str]
     videos: Tensor

@@ -26,22 +26,17 @@ class TestMeter(Stopwatch):
     """Reports of a test. Scores of views are combined per video over all processes, each view once.
 
     Args:
-        num_videos: of the test set; views of video i come with index i.
+        names: of the videos of the test set; views of video i come with index i.
         num_views: of each video, TEST.NUM_ENSEMBLE_VIEWS x TEST.NUM_SPATIAL_CROPS.
         num_iters: batches of this process.
-        names: of the videos, for warnings; None: their indices.
     """
 
-    __test__ = False  # not a test case, whatever pytest thinks of its name
+    __test__ = False  # not collected by pytest
 
-    def __init__(
-        self, num_videos: int, num_views: int, num_iters: int, cfg: CfgNode, *, names: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, names: Sequence[str], num_views: int, num_iters: int, cfg: CfgNode) -> None:
         super().__init__(cfg.LOG_PERIOD)
         self._log_period, self._num_iters = cfg.LOG_PERIOD, num_iters
-        self._names = [str(index) for index in range(num_videos)] if names is None else names
-        if len(self._names) != num_videos:
-            raise ValueError(f"{len(self._names)} names for {num_videos} videos")
+        self._names = names
         self._videos, self._num_clips = VideoScores(num_views, cfg.DATA.ENSEMBLE_METHOD), 0
         self._value_names: tuple[str, ...] = ()
 

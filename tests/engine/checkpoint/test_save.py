@@ -99,13 +99,13 @@ def test_an_optimizer_of_another_shape_is_told(saved):
 def test_the_last_checkpoint_is_last_by_number(cfg, saved):
     net, optimizer, _ = saved
     for epoch in (8, 99_999, 19_999):
-        save_checkpoint(cfg, net, optimizer, epoch)
+        save_checkpoint(cfg, net, optimizer, epoch, RunState())
     assert os.path.basename(last_checkpoint(cfg.OUTPUT_DIR).path) == "checkpoint_epoch_100000.pyth"
 
 
 def test_a_damaged_checkpoint_is_passed_over(cfg, saved, caplog):
     net, optimizer, first = saved
-    newest = save_checkpoint(cfg, net, optimizer, 1)
+    newest = save_checkpoint(cfg, net, optimizer, 1, RunState())
     with open(newest, "r+b") as file:
         file.truncate(os.path.getsize(newest) // 2)
     assert last_checkpoint(cfg.OUTPUT_DIR).path == first
@@ -156,9 +156,9 @@ def test_what_a_kill_leaves_behind_is_no_checkpoint(cfg, saved, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.os, "replace", die)
         patch.setattr(files, "_remove", lambda _: None)  # whoever is killed clears nothing away
-        save_checkpoint(cfg, net, optimizer, 1)
+        save_checkpoint(cfg, net, optimizer, 1, RunState())
     assert len(os.listdir(os.path.dirname(path))) == 2 and last_checkpoint(cfg.OUTPUT_DIR).path == path
-    later = save_checkpoint(cfg, net, optimizer, 1)
+    later = save_checkpoint(cfg, net, optimizer, 1, RunState())
     assert sorted(os.listdir(os.path.dirname(path))) == [os.path.basename(path), os.path.basename(later)]
 
 
@@ -201,7 +201,7 @@ def test_a_file_within_an_epoch_is_later_than_the_epoch_before_and_earlier_than_
     assert last_checkpoint(cfg.OUTPUT_DIR).path == within
     later = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=80))
     assert not os.path.exists(within) and last_checkpoint(cfg.OUTPUT_DIR).path == later  # the older one is gone
-    second = save_checkpoint(cfg, net, optimizer, 1)
+    second = save_checkpoint(cfg, net, optimizer, 1, RunState())
     assert sorted(os.listdir(os.path.dirname(first))) == [os.path.basename(path) for path in (first, second)]
     assert last_checkpoint(cfg.OUTPUT_DIR).path == second
 
@@ -219,7 +219,7 @@ def _share(rank, folder):
     torch.manual_seed(0)
     net, optimizer = make_run()
     torch.manual_seed(100 + rank)  # from here on every process draws its own
-    path = save_checkpoint(cfg, nn.parallel.DistributedDataParallel(net), optimizer, 0)
+    path = save_checkpoint(cfg, nn.parallel.DistributedDataParallel(net), optimizer, 0, RunState())
     assert os.path.exists(path) and len(torch.load(path, weights_only=True)["rng_state"]) == 2
     expected = torch.rand(())
     other, other_optimizer = make_run()
@@ -228,7 +228,7 @@ def _share(rank, folder):
 
     os.makedirs(checkpoint.checkpoint_path(folder, 1), exist_ok=True)  # a folder stands where the file would go
     with pytest.raises(RuntimeError, match="cannot write the checkpoint"):  # on both, though one has written
-        save_checkpoint(cfg, net, optimizer, 1)
+        save_checkpoint(cfg, net, optimizer, 1, RunState())
     with pytest.raises(ConfigError, match="nothing to test"):
         load_for_test(make_cfg(folder + "/empty"), net)
 

@@ -32,7 +32,7 @@ def outcomes(where, processes, seconds=20.0):
 
     def meet(rank, world):
         try:
-            return group._meet(RankInfo(rank, world), where, time.monotonic() + seconds)
+            return group._agree_on_store(RankInfo(rank, world), where, time.monotonic() + seconds)
         except (ConfigError, RuntimeError) as error:
             return error
 

@@ -47,5 +47,3 @@ def test_what_cannot_be_is_told():
         scores.add(7, 3, 1, VIEWS[0])
     with pytest.raises(ValueError, match="video 7 has label 0 in view 1, but 1"):
         scores.add(7, 1, 0, VIEWS[0])
-    with pytest.raises(ValueError, match="DATA.ENSEMBLE_METHOD is 'mean'; choose one of sum, max"):
-        VideoScores(3, "mean")
