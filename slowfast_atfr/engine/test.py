@@ -11,13 +11,13 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.datasets.loader import build_view_loader
 from slowfast_atfr.datasets.prefetch import prefetch
+from slowfast_atfr.engine.interrupted_test import FinishedVideos, InterruptedTest
 from slowfast_atfr.engine.launch.consistency import check_videos
 from slowfast_atfr.engine.metrics.meters import progress
 from slowfast_atfr.engine.metrics.video_meter import TestMeter
 from slowfast_atfr.engine.run import build_for_test, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
-from slowfast_atfr.engine.tested_videos import Tested, TestedVideos
 from slowfast_atfr.utils.distributed import RankInfo, in_any_process
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.precision import allow_tf32
@@ -41,7 +41,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     check_videos(dataset, cfg)
     network, weights = build_for_test(cfg, rank)
     names = [dataset.path(index) for index in range(len(dataset))]
-    file = TestedVideos(cfg, weights, names)
+    file = InterruptedTest(cfg, weights, names)
     done = file.load()
     loader = build_view_loader(dataset, cfg, rank, done=done.videos.whole if done else ())
     meter, skips, seconds = TestMeter(names, dataset.num_views, len(loader), cfg), SkipLog(), 0.0
@@ -73,7 +73,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     if in_any_process(rank.stop.requested):
         videos = meter.merged()
         rank.stop.progress |= len(videos.whole) > (len(done.videos.whole) if done else 0)
-        file.save(Tested(videos, meter.value_names()))
+        file.save(FinishedVideos(videos, meter.value_names()))
         kept = f"{len(videos.whole)} of {len(names)} videos are saved. Start it again by the same command to resume"
         raise rank.stop.stopped("in its test", kept)
     stats = meter.finalize(net_seconds=seconds)

@@ -29,7 +29,7 @@ def test_a_seed_repeats_and_ranks_differ():
 
 def test_a_state_survives_a_checkpoint_that_may_hold_plain_data_only():
     seed_everything(5, 0)
-    np.random.randn()  # leaves half of a pair behind, which is part of the state
+    np.random.randn()  # keeps the second of a pair of numbers in the state
     file = io.BytesIO()
     torch.save(get_rng_state(), file)
     expected = draw(), np.random.randn()

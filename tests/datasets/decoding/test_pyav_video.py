@@ -124,7 +124,7 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
 
 
 def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers):
-    """Frames are then counted; numbers that were chosen by the wrong count are refused, and chosen anew."""
+    """Frames are then counted; numbers chosen by the wrong count are refused, and chosen again."""
     with open_video(silent_packet) as video:
         assert video.num_frames == 61
         assert numbers(video.read([3, 20])).tolist() == [3, 20]

@@ -1,4 +1,4 @@
-"""torchcodec gives the frames of PyAV where it loads; where it does not, reason and remedy are told at once."""
+"""torchcodec gives the frames of PyAV if it loads, else an error with reason and remedy at once."""
 
 import io
 import sys

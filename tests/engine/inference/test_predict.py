@@ -1,4 +1,4 @@
-"""Predictions for video files: as a test has them, window by window, and what cannot be read is told."""
+"""Predictions for video files: as in a test, window by window, with errors for what cannot be read."""
 
 import csv
 import io

@@ -20,7 +20,7 @@ def test_two_stops_in_a_row_without_progress_are_one_too_many(tmp_path):
     stop(True), stop(False), stop(True), stop(False)  # as often as there is progress in between
     with pytest.raises(RunError, match=r"was interrupted. But this start and the previous one.* --time must be longer"):
         stop(False)
-    stop(False)  # somebody has started it again: the count begins anew
+    stop(False)  # the count has restarted
     with pytest.raises(RunError):
         stop(False)
 
@@ -45,7 +45,7 @@ def test_processes_share_the_request():
 
 
 class Cut:
-    """A store behind a network that is cut: no answer ever comes."""
+    """A store that never answers, as after a network failure."""
 
     def check(self, keys):
         time.sleep(1000)

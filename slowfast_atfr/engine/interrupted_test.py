@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 NAME = "test_stopped.pth"
 
 
-class Tested(NamedTuple):
+class FinishedVideos(NamedTuple):
     """Scores of the finished videos, and names of the values of each view."""
 
     videos: VideoScores
     value_names: tuple[str, ...]
 
 
-class TestedVideos:
+class InterruptedTest:
     """The finished videos of an interrupted test, in OUTPUT_DIR/test_stopped.pth.
 
     Args:
@@ -44,11 +44,11 @@ class TestedVideos:
             digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
         self._of = {"weights": [file.st_size, file.st_mtime_ns], "videos": digest.hexdigest()}
 
-    def load(self) -> Tested | None:
+    def load(self) -> FinishedVideos | None:
         """Return the finished videos, None if there are none or they belong to another test. A collective."""
         return on_main(self._load)
 
-    def save(self, tested: Tested) -> None:
+    def save(self, tested: FinishedVideos) -> None:
         """Save the videos with all views tested; a collective. Raises RunError."""
         on_main(lambda: self._save(tested))
 
@@ -56,7 +56,7 @@ class TestedVideos:
         """Remove the file, after a complete test. A collective."""
         on_main(self._clear)
 
-    def _load(self) -> Tested | None:
+    def _load(self) -> FinishedVideos | None:
         if not os.path.isfile(self._path):
             return None
         try:
@@ -74,9 +74,9 @@ class TestedVideos:
             logger.info("%s belongs to another test: this one starts from the first video", self._path)
             return None
         logger.info("the test resumes with %d videos done, from %s", len(videos.whole), self._path)
-        return Tested(videos, tuple(content["value_names"]))
+        return FinishedVideos(videos, tuple(content["value_names"]))
 
-    def _save(self, tested: Tested) -> None:
+    def _save(self, tested: FinishedVideos) -> None:
         videos, done = tested.videos, sorted(tested.videos.whole)
         content = {
             "of": self._of,
