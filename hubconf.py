@@ -1,4 +1,4 @@
-"""What torch.hub offers; of a folder: torch.hub.load(FOLDER, "create_model", "Kinetics/X3D_S_ATFR", source="local")."""
+"""Entry points of torch.hub, such as torch.hub.load(FOLDER, "create_model", "Kinetics/X3D_S_ATFR", source="local")."""
 
 from slowfast_atfr import SGS, Predictor, create_model, insert_sgs, load_cfg
 

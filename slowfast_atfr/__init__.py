@@ -1,6 +1,6 @@
 """3D CNNs with adaptive temporal feature resolution (Fayyaz et al., CVPR 2021), as a PySlowFast-style extension.
 
-The names below are imported when they are first used, so `import slowfast_atfr` takes no time and no torch.
+The names below are imported on first use, so `import slowfast_atfr` is fast and does not import torch.
 """
 
 from importlib import import_module
@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_ROOMS = {  # name: the module that has it
+_ROOMS = {  # name: its module
     "SGS": "slowfast_atfr.sgs",
     "Predictor": "slowfast_atfr.engine.inference.predict",
     "create_model": "slowfast_atfr.engine.create",

@@ -1,4 +1,4 @@
-"""The command slowfast-atfr: what tools/*.py do, wherever the package is installed."""
+"""The command slowfast-atfr: the scripts of tools/ for an installed package."""
 
 import argparse
 import sys
@@ -14,10 +14,10 @@ PROG = "slowfast-atfr"
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the module and the function that run it, and what it does in a line.
+    """A command: module, function, and a line of help.
 
-    is_run: SIGTERM saves its progress, so it is held until the command handles it.
-    reads_configs: the function takes the folder of the configs first.
+    is_run: SIGTERM saves its progress, so SIGTERM is blocked until the command handles it.
+    reads_configs: the function's first argument is the folder of configs.
     """
 
     module: str
@@ -32,7 +32,7 @@ COMMANDS = {
     "test": Command("engine.cli", "test the network of a config, without training", "test_only", is_run=True),
     "predict": Command("engine.inference.predict_cli", "classify videos of your own (tools/predict.py)"),
     "export": Command(
-        "engine.inference.export_cli", "write a network as a file that needs no Python (tools/export.py)"
+        "engine.inference.export_cli", "write a trained network as ONNX or a torch.export program (tools/export.py)"
     ),
     "visualize": Command("engine.inference.visualize_cli", "draw what SGS merges in a video (tools/visualize_sgs.py)"),
     "prepare": Command("prepare.cli", "make a downloaded data set ready to train on (tools/prepare_data.py)"),
@@ -55,9 +55,9 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status; argparse ends the program, with status 2, where there is none.
+    """Run a command and return its exit status; without one argparse exits with status 2.
 
-    Nothing but the chosen command's modules is imported, so --help is there at once.
+    Only the chosen command's modules are imported, so --help is fast.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = _parser().parse_args(words[:1]).command
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROG,
         usage=f"{PROG} COMMAND ...",
         description="Video networks with Similarity Guided Sampling.",
-        epilog="\n".join(["commands:", *lines, "", f"{PROG} COMMAND --help tells the options of each."]),
+        epilog="\n".join(["commands:", *lines, "", f"{PROG} COMMAND --help shows its options."]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")

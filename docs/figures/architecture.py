@@ -30,7 +30,7 @@ ROWS = {  # title: (height of the row, its color, boxes of (what happens, file b
         2.85,
         "#F9E3C8",
         (
-            ("normalise, one tensor\nfor each pathway", "datasets/transform.py"),
+            ("normalise, one tensor\nfor each pathway", "models/inputs.py"),
             ("stem s1 and stage s2\non all maps", "models/video_resnet.py"),
             ("SGS: embed, group,\nadd up, drop", "sgs/temporal_sampler.py"),
             ("stages s3 to s5 on\npacked clips", "models/, packed/"),

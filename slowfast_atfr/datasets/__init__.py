@@ -1,4 +1,4 @@
-"""Videos in, batches of uint8 clips out: `build_loader` and what it is made of."""
+"""Data sets and loaders: from video files to batches of uint8 clips."""
 
 from slowfast_atfr.datasets.build import DATASET_REGISTRY, build_dataset
 from slowfast_atfr.datasets.decoder import DecodeError, VideoInfo, open_video, probe, read_frames
@@ -7,7 +7,6 @@ from slowfast_atfr.datasets.items import Batch, Clip, Skip, Views
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.datasets.loader import build_loader
 from slowfast_atfr.datasets.ssv2 import Ssv2
-from slowfast_atfr.datasets.transform import normalize, pathways
 from slowfast_atfr.datasets.ucf101 import Ucf101
 
 __all__ = [
@@ -24,9 +23,7 @@ __all__ = [
     "Views",
     "build_dataset",
     "build_loader",
-    "normalize",
     "open_video",
-    "pathways",
     "probe",
     "read_frames",
 ]

@@ -10,15 +10,15 @@ from slowfast_atfr.datasets.video_dataset import VideoDataset
 
 DATASET_REGISTRY = Registry("DATASET")
 DATASET_REGISTRY.__doc__ = (
-    "Classes of data sets, made from (cfg, split). `num_splits`, if they have it, is the highest DATA.SPLIT."
+    "Classes of data sets, built from (cfg, split). Their optional `num_splits` is the highest DATA.SPLIT."
 )
 
 
 def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
-    """The data set that TRAIN.DATASET or TEST.DATASET names.
+    """Build the data set TRAIN.DATASET or TEST.DATASET.
 
     Args:
-        name: key of DATASET_REGISTRY, in capitals or not.
+        name: key of DATASET_REGISTRY, in any case.
         cfg: of the run.
         split: train, val or test.
     Raises:
@@ -30,7 +30,7 @@ def build_dataset(name: str, cfg: CfgNode, split: str) -> VideoDataset:
 
 
 def check_config(cfg: CfgNode) -> None:
-    """Raise ConfigError for a data set that does not exist, or has no split DATA.SPLIT; of what the run uses."""
+    """Raise ConfigError if a data set of the run does not exist, or has no split DATA.SPLIT."""
     for section in ("TRAIN", "TEST"):
         if cfg[section].ENABLE:
             _check_split(cfg, cfg[section].DATASET, f"{section}.DATASET")
@@ -44,7 +44,7 @@ def _check_split(cfg: CfgNode, name: str, key: str) -> None:
 
 
 def num_splits(name: str, key: str = "TRAIN.DATASET") -> int:
-    """How many official splits into training and testing a data set has; `key` is where its name stands.
+    """Return the number of official train/test splits of a data set; `key` of the config has its name.
 
     Raises:
         ConfigError: if there is no such data set.
@@ -53,7 +53,7 @@ def num_splits(name: str, key: str = "TRAIN.DATASET") -> int:
 
 
 def dataset_class(name: str, key: str = "TEST.DATASET") -> Callable[[CfgNode, str], VideoDataset]:
-    """What is registered under a name, in capitals or not; `key` is where the name stands. Raises ConfigError."""
+    """Return the data set registered under a name, in any case; `key` of the config has it. Raises ConfigError."""
     known = {entry.lower(): dataset for entry, dataset in DATASET_REGISTRY}
     if name.lower() not in known:
         raise ConfigError(f"{key} is {name!r}; choose one of {', '.join(sorted(known))}")

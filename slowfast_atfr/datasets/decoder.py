@@ -1,4 +1,4 @@
-"""Frames of a video file at given indices. The one way from a file to pictures for all data sets."""
+"""Frames of a video file by their numbers, for all data sets."""
 
 import functools
 import logging
@@ -47,7 +47,7 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) ->
 
 
 def use_video(path: str | os.PathLike, use: Callable[[Video], Result]) -> Result:
-    """What `use` makes of a video. One whose packets miscount its frames is opened again, counted, and used anew.
+    """Return use(video). If its packets miscount its frames, the video is opened again, counted, and `use` is repeated.
 
     Raises:
         DecodeError: if it cannot be opened, or `use` raises it.
@@ -61,19 +61,19 @@ def use_video(path: str | os.PathLike, use: Callable[[Video], Result]) -> Result
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:
-    """What a video file holds. Decodes its first frame. Raises DecodeError if it cannot."""
+    """Return frames, rate and size of a video file; decodes its first frame. Raises DecodeError if it cannot."""
     with open_video(path) as video:
         return video.info
 
 
 @contextmanager
 def open_video(path: str | os.PathLike, backend: str = "pyav", *, counts: bool = False) -> Iterator[Video]:
-    """A video, opened once for everything that is read of it.
+    """Open a video.
 
     Args:
         path: any file that FFmpeg reads; its first video stream is taken.
         backend: pyav, torchcodec.
-        counts: decode the whole video to count its frames, whatever its packets tell.
+        counts: decode the whole video to count its frames, instead of its packets.
     Raises:
         DecodeError: if it cannot be opened.
     """
@@ -85,7 +85,7 @@ def open_video(path: str | os.PathLike, backend: str = "pyav", *, counts: bool =
 
 
 class VideoOpener:
-    """`open_video` for a data set. It remembers videos that turned out to be miscounted: opened again, they count."""
+    """`open_video` for a data set. Videos found to be miscounted are counted when they are opened again."""
 
     def __init__(self, backend: str) -> None:
         self._backend = backend
@@ -93,7 +93,7 @@ class VideoOpener:
 
     @contextmanager
     def __call__(self, path: str) -> Iterator[Video]:
-        """The video, opened. Raises DecodeError; Miscounted where another try will do."""
+        """Open a video. Raises DecodeError; Miscounted if a second call will succeed."""
         try:
             with open_video(path, self._backend, counts=path in self._miscounted) as video:
                 yield video
@@ -103,15 +103,15 @@ class VideoOpener:
 
 
 def video_opener(cfg: CfgNode) -> VideoOpener:
-    """An opener by the backend that DATA.DECODING_BACKEND names. Raises ConfigError if that does not load."""
+    """Return an opener with the backend DATA.DECODING_BACKEND. Raises ConfigError if it does not load."""
     backend = cfg.DATA.DECODING_BACKEND
     if backend == "torchvision":
-        _tell_what_stands_for_torchvision()
+        _log_replacement_of_torchvision()
     if backend == "torchcodec":
         load_decoder()
     return VideoOpener(backend)
 
 
 @functools.cache  # once for all data sets of a run
-def _tell_what_stands_for_torchvision() -> None:
-    logger.info("DATA.DECODING_BACKEND is torchvision, which slowfast_atfr does without: pyav is taken")
+def _log_replacement_of_torchvision() -> None:
+    logger.info("DATA.DECODING_BACKEND is torchvision, which slowfast_atfr does not use: pyav is used")

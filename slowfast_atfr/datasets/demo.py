@@ -1,4 +1,4 @@
-"""A small data set of real video files in Something-Something's format, written in a minute: things that move."""
+"""A small synthetic data set of video files in Something-Something's format, written in a minute."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from tqdm import tqdm
 from slowfast_atfr.datasets.demo_scene import MOVING, TEMPLATES, draw_video
 
 FPS = 12  # as in Something-Something
-_MARKER = "demo.json"  # stands in a folder whose files are all written
+_MARKER = "demo.json"  # written last, so its folder is complete
 _VERSION = 1  # of the drawings
 _CLIPS_SEED = 2026
-_CLIPS = {  # what happens in the videos of write_demo_clips, and in which share of their frames
+_CLIPS = {  # videos of write_demo_clips: action, and share of frames with motion
     "still": ("still", MOVING),
     "now_and_then": ("right", MOVING),
     "throughout": ("right", (1.0, 1.0)),
@@ -30,15 +30,15 @@ def write_demo_dataset(
     videos_per_class_val: int = 8,
     seed: int = 0,
 ) -> Path:
-    """Write the data set, unless the folder has it already.
+    """Write the data set, unless the folder has it.
 
-    It is read with TRAIN.DATASET and TEST.DATASET ssv2, DATA.PATH_TO_DATA_DIR the folder, DATA.PATH_PREFIX its
-    subfolder `videos`, MODEL.NUM_CLASSES 8, and DATA.RANDOM_FLIP False, for a mirror swaps left and right.
+    To read it: TRAIN.DATASET and TEST.DATASET ssv2, DATA.PATH_TO_DATA_DIR the folder, DATA.PATH_PREFIX its
+    subfolder `videos`, MODEL.NUM_CLASSES 8, and DATA.RANDOM_FLIP False, since mirroring swaps left and right.
 
     Args:
         folder: receives something-something-v2-{labels,train,validation}.json and videos/{id}.mp4 (H.264).
         videos_per_class_train, videos_per_class_val: at least 1.
-        seed: of what the videos show.
+        seed: of the videos' content.
     Returns:
         the folder.
     Raises:
@@ -84,7 +84,7 @@ def write_demo_dataset(
 
 
 def write_demo_clips(folder: str | os.PathLike) -> dict[str, Path]:
-    """Write three videos that the data set has not: of a thing that is still, moves now and then, moves throughout.
+    """Write three videos that are not in the data set: one static, one that moves now and then, one throughout.
 
     Args:
         folder: receives still.mp4, now_and_then.mp4 and throughout.mp4.
@@ -100,13 +100,13 @@ def write_demo_clips(folder: str | os.PathLike) -> dict[str, Path]:
     return paths
 
 
-def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int = FPS) -> None:
-    """(T, H, W, 3) uint8 RGB, even H and W, as H.264 in MP4 with a key frame every 30 frames."""
+def write_video(path: str | os.PathLike, frames: np.ndarray) -> None:
+    """Write (T, H, W, 3) uint8 RGB, even H and W, as H.264 in MP4 with a key frame every 30 frames."""
     options = {"crf": "24", "preset": "veryfast", "g": "30", "bf": "2", "threads": "1"}
-    # x264's look-ahead reads memory that was never written: with it the files have other bytes each time.
+    # x264's look-ahead reads uninitialised memory, which changes the bytes of the file each time.
     options |= {"rc-lookahead": "0", "x264-params": "mbtree=0:b-adapt=0:scenecut=0:weightp=0"}
     with av.open(os.fspath(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options=options)
+        stream = container.add_stream("libx264", rate=FPS, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in frames:
@@ -115,7 +115,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: int = FPS) -> 
 
 
 def _write_entry(folder: Path, number: int, action: str, seed: int) -> dict[str, Any]:
-    """Write a video; its entry in the list."""
+    """Write a video; return its entry in the list."""
     frames, thing = draw_video(action, np.random.default_rng((seed, number)))
     write_video(folder / f"{number + 1}.mp4", frames)
     template = TEMPLATES[action]

@@ -1,7 +1,7 @@
-"""Drawn videos of one thing that moves or holds still: the pictures of the demo data set.
+"""Drawn videos of one object that moves or is static, for the demo data set.
 
-A scene has a textured background with things that never move, one textured thing that does what the class says, and a
-little camera noise. The motion is one stretch or two; before, between and after them nothing moves.
+A scene has a textured background with static objects, one textured object that does what the class says, and a little
+camera noise. The object moves in one or two stretches of the video.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# What happens to [something], as Something-Something would word it, by class.
+# Templates in the words of Something-Something, by class.
 TEMPLATES = {
     "left": "Moving [something] to the left",
     "right": "Moving [something] to the right",
@@ -20,14 +20,14 @@ TEMPLATES = {
     "turning": "Turning [something]",
     "still": "Holding [something] still",
 }
-MOVING = (0.25, 0.5)  # share of a video's frames in which its thing moves, at least and at most
-_PATCH = 80  # side, in pixels, of the picture of a thing before it is placed in the frame
-_SHIFT = 4  # cv2 takes coordinates in 1/16 pixels
+MOVING = (0.25, 0.5)  # smallest and largest share of frames in which the object moves
+_PATCH = 80  # side in pixels of an object's picture before it is placed in the frame
+_SHIFT = 4  # cv2's coordinates are in 1/16 pixels
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the thing is in each frame: (T,) arrays. x, y in fractions of the frame, radius in fractions of its short
+    """The object's pose in each frame: (T,) arrays. x, y in fractions of the frame, radius in fractions of its short
     side, angle in degrees."""
 
     x: np.ndarray
@@ -37,12 +37,13 @@ class Pose:
 
 
 def draw_video(action: str, rng: np.random.Generator, moving: tuple[float, float] = MOVING) -> tuple[np.ndarray, str]:
-    """A video of an action, a key of TEMPLATES.
+    """Draw a video of an action, a key of TEMPLATES.
 
     Args:
-        moving: least and largest share of its frames in which the thing moves.
+        moving: smallest and largest share of frames in which the object moves.
     Returns:
-        (T, H, W, 3) uint8 RGB of 40 to 70 frames, the short side 96 to 128 pixels, both sides even; and what moves.
+        (T, H, W, 3) uint8 RGB of 40 to 70 frames, the short side 96 to 128 pixels, both sides even; and the object's
+        name.
     """
     short, num_frames = 2 * int(rng.integers(48, 65)), int(rng.integers(40, 71))
     long = 2 * round(short * rng.uniform(1.0, 1.4) / 2)
@@ -58,7 +59,7 @@ def draw_video(action: str, rng: np.random.Generator, moving: tuple[float, float
 
 
 def draw_pose(action: str, num_frames: int, rng: np.random.Generator, moving: tuple[float, float] = MOVING) -> Pose:
-    """A random course of an action, a key of TEMPLATES, over (num_frames,) frames; moving: as for draw_video."""
+    """Draw a random motion of an action, a key of TEMPLATES; moving: as for draw_video."""
     progress = draw_progress(num_frames, rng, moving)
     centre, spin = rng.uniform(0.38, 0.62, 2), rng.uniform(0, 360)
     start = end = np.array([*centre, rng.uniform(0.13, 0.2), spin])  # x, y, radius, angle
@@ -73,15 +74,15 @@ def draw_pose(action: str, num_frames: int, rng: np.random.Generator, moving: tu
         start[2], end[2] = (small, large) if action == "closer" else (large, small)
     elif action == "turning":
         end = start + [0, 0, 0, rng.choice([-1, 1]) * rng.uniform(90, 200)]
-    if action != "still":  # no hand moves along one axis only
+    if action != "still":  # hands do not move along one axis only
         end = end + [*rng.uniform(-0.03, 0.03, 2), rng.uniform(-0.01, 0.01), rng.uniform(-10, 10)]
     return Pose(*(start[:, None] + (end - start)[:, None] * progress))
 
 
 def draw_progress(num_frames: int, rng: np.random.Generator, moving: tuple[float, float] = MOVING) -> np.ndarray:
-    """How much of the motion is done, (num_frames,) from 0 to 1, rising in one or two stretches between still ones.
+    """Draw the progress of a motion, (num_frames,) from 0 to 1, rising in one or two stretches between static ones.
 
-    moving: least and largest share of the video that these stretches take.
+    moving: smallest and largest share of frames in these stretches.
     """
     moves = int(rng.integers(1, 3))
     stretches = _split(round(num_frames * rng.uniform(*moving)), moves, rng)
@@ -94,14 +95,14 @@ def draw_progress(num_frames: int, rng: np.random.Generator, moving: tuple[float
 
 
 def _split(total: int, parts: int, rng: np.random.Generator) -> list[int]:
-    """`total` as a sum of `parts` numbers, none less than half of an equal share."""
+    """Split `total` into `parts` random numbers, each at least half of an equal share."""
     least = total // (2 * parts)
     cuts = np.sort(rng.integers(0, total - least * parts + 1, parts - 1))
     return [int(n) + least for n in np.diff([0, *cuts, total - least * parts])]
 
 
 def _background(height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """(H, W, 3) float32 RGB with a few small things on it, and its hue (0 to 180)."""
+    """Draw (H, W, 3) float32 RGB with a few small objects; return it and its hue (0 to 180)."""
     hue = rng.uniform(0, 180)
     texture = np.zeros((height, width), np.float32)
     for cells, weight in ((3, 0.5), (8, 0.3), (24, 0.2)):
@@ -116,7 +117,7 @@ def _background(height: int, width: int, rng: np.random.Generator) -> tuple[np.n
 
 
 def _thing(hue: float, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """(_PATCH, _PATCH, 4) float32, colours times opacity and opacity, of a striped or spotted shape; and its name."""
+    """Draw a striped or spotted shape, (_PATCH, _PATCH, 4) float32 RGBA (premultiplied); return it and its name."""
     name = str(rng.choice(list(_SHAPES)))
     opacity = np.zeros((_PATCH, _PATCH), np.uint8)
     _fill(opacity, _SHAPES[name] * 0.96, 255)
@@ -134,7 +135,7 @@ def _thing(hue: float, rng: np.random.Generator) -> tuple[np.ndarray, str]:
 
 
 def _placed(picture: np.ndarray, thing: np.ndarray, x: float, y: float, radius: float, angle: float) -> np.ndarray:
-    """A thing laid over a (H, W, 3) float32 picture; the pose is in the units of `Pose`."""
+    """Return a (H, W, 3) float32 picture with an object on it; the pose is in the units of `Pose`."""
     height, width = picture.shape[:2]
     scale = 2 * radius * min(height, width) / _PATCH
     matrix = cv2.getRotationMatrix2D(((_PATCH - 1) / 2, (_PATCH - 1) / 2), angle, scale)
@@ -144,13 +145,13 @@ def _placed(picture: np.ndarray, thing: np.ndarray, x: float, y: float, radius: 
 
 
 def _fill(picture: np.ndarray, points: np.ndarray, colour: int | list[int]) -> None:
-    """Fill a polygon, (n, 2) between -1 and 1, with smooth edges."""
+    """Fill a polygon, (n, 2) between -1 and 1, with antialiased edges."""
     pixels = (points + 1) / 2 * (_PATCH - 1) * 2**_SHIFT
     cv2.fillPoly(picture, [np.round(pixels).astype(np.int32)], colour, cv2.LINE_AA, _SHIFT)
 
 
 def _polygon(corners: int, inner: float = 1.0) -> np.ndarray:
-    """(n, 2) corners of a regular polygon on the unit circle, or of a star when every second one lies further in."""
+    """Return the (n, 2) corners of a regular polygon on the unit circle; with `inner` below 1 of a star."""
     turn = np.arange(corners) * 2 * np.pi / corners
     reach = np.where(np.arange(corners) % 2, inner, 1.0)
     return np.stack([np.cos(turn) * reach, np.sin(turn) * reach], axis=1)
@@ -169,6 +170,6 @@ _SHAPES = {
 
 
 def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """(3,) float32 RGB of a colour in OpenCV's units: hue to 180, saturation and value to 255."""
+    """Return (3,) float32 RGB of a colour in OpenCV's units: hue to 180, saturation and value to 255."""
     pixel = np.array([[[hue % 180, saturation, value]]], np.uint8)
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)

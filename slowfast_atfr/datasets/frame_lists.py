@@ -1,4 +1,4 @@
-"""PySlowFast's lists of frames: a line for every picture of every video, kept as a few numbers for each video."""
+"""PySlowFast's lists of frames: one line per frame in the file, a few numbers per video in memory."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ HEADER = "original_vido_id video_id frame_id path labels"
 
 
 class FrameFolders:
-    """The frame folders of many videos, in arrays that data loading processes can share."""
+    """The frame folders of many videos, in arrays that data workers share."""
 
     def __init__(self, folders: Iterable[FrameFolder]) -> None:
         folders = list(folders)
@@ -30,15 +30,15 @@ class FrameFolders:
 
 
 def read_frame_list(path: str, prefix: str = "") -> dict[str, FrameFolder]:
-    """The videos of a list of frames, by name.
+    """Read the videos of a list of frames, by name.
 
     Args:
-        path: of the list. The first line is HEADER; each other line has these columns between blanks: the first names
-            the video, the fourth is a picture's path. Quotes are left out, the last column may be empty.
-        prefix: folder that relative paths start from.
+        path: of the list. The first line is HEADER; each other line has these columns, separated by blanks: the first
+            names the video, the fourth is a frame's path. Quotes are ignored, the last column may be empty.
+        prefix: folder of relative paths.
     Raises:
-        ConfigError: naming file and line, where a line is malformed, or the pictures of a video are not evenly numbered
-            in one folder and in order.
+        ConfigError: naming file and line, if a line is malformed, or the frames of a video are not evenly numbered, in
+            order and in one folder.
     """
     videos: dict[str, _Rows] = {}
     try:
@@ -68,7 +68,7 @@ def read_frame_list(path: str, prefix: str = "") -> dict[str, FrameFolder]:
 
 @dataclass(slots=True)
 class _Rows:
-    """The lines of one video that were read so far."""
+    """The lines of one video read so far."""
 
     pattern: str = ""
     first: int = 0
@@ -76,7 +76,7 @@ class _Rows:
     count: int = 0
 
     def add(self, picture: str) -> str | None:
-        """Take the next picture, or say what is wrong with it."""
+        """Add the next frame; return what is wrong with it, or None."""
         if self.count < 2:
             try:
                 pattern, number = split_number(picture)
@@ -88,6 +88,6 @@ class _Rows:
                 self.step = max(1, number - self.first)
         expected = self.pattern % (self.first + self.step * self.count)
         if picture != expected:
-            return f"{picture} stands where {expected} should follow: pictures of a video are evenly numbered, in order"
+            return f"found {picture}, expected {expected}: frames of a video are evenly numbered, in order"
         self.count += 1
         return None

@@ -8,7 +8,7 @@ from slowfast_atfr.datasets.kinetics import read_folder, read_lines
 from slowfast_atfr.datasets.official_splits import OfficialSplit, SplitVideos
 
 _FOLDER = "testTrainMulti_7030_splits"
-_PARTS = ("0", "1", "2")  # in neither part of the split, training, testing
+_PARTS = ("0", "1", "2")  # unused, training, testing
 
 
 @DATASET_REGISTRY.register()
@@ -19,7 +19,7 @@ class Hmdb51(SplitVideos):
 
     @staticmethod
     def read_official(folder: str, number: int) -> OfficialSplit | None:
-        """{class}_test_split{number}.txt has lines `video.avi 0`: 1 trains, 2 tests. Labels go by the alphabet."""
+        """Lines of {class}_test_split{number}.txt: `video.avi 0`; 1 trains, 2 tests. Labels are alphabetical."""
         ending = f"_test_split{number}.txt"
         for place in (folder, os.path.join(folder, _FOLDER)):
             names = read_folder(place)
@@ -40,7 +40,7 @@ class Hmdb51(SplitVideos):
 
 
 def _read_parts(path: str) -> list[tuple[str, str]]:
-    """(file, part) of each line."""
+    """Read (file, part) of each line."""
     videos = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line:

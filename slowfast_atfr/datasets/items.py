@@ -1,4 +1,4 @@
-"""What data sets and loaders hand on: a clip, the views of a video, a batch. Frames are uint8 RGB in (T, H, W, C)."""
+"""Items of data sets and loaders: a clip, the views of a video, a batch. Frames are uint8 RGB in (T, H, W, C)."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Skip:
-    """A video that could not be read: its number in the data set, its file or folder, and why."""
+    """A video that could not be read: index in the data set, file or folder, and reason."""
 
     index: int
     path: str
@@ -19,8 +19,8 @@ class Skip:
 class Clip:
     """One clip for training or validation.
 
-    frames: (T, H, W, 3) uint8, None if the video could not be read. index: the video's number in the data set. In
-    training an unreadable video is replaced: label and index are then the other one's. skipped: videos that failed.
+    frames: (T, H, W, 3) uint8, None if the video could not be read. index: of the video in the data set. In training
+    an unreadable video is replaced, with label and index of the replacement. skipped: unreadable videos.
     """
 
     frames: Tensor | None
@@ -48,16 +48,16 @@ class Views:
         _check_frames(self.frames, ndim=5)
 
     def pin_memory(self) -> "Views":
-        """The same in page-locked memory; the name is the one that PyTorch's DataLoader looks for."""
+        """Return a copy in page-locked memory; called by PyTorch's DataLoader."""
         return self if self.frames is None else replace(self, frames=self.frames.pin_memory())
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips, or views, side by side.
+    """A batch of clips or views.
 
-    frames: (N, T, H, W, 3) uint8, None for N = 0, when no video could be read. labels, index, view: (N,) int64: class,
-    video's number in the data set, and number of the view (0 outside testing). skipped: videos that failed.
+    frames: (N, T, H, W, 3) uint8, None for N = 0, if no video could be read. labels, index, view: (N,) int64: class,
+    index of the video in the data set, and index of the view (0 except in tests). skipped: unreadable videos.
     """
 
     frames: Tensor | None
@@ -76,18 +76,18 @@ class Batch:
         return len(self.labels)
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory; the name is the one that PyTorch's DataLoader looks for."""
+        """Return a copy in page-locked memory; called by PyTorch's DataLoader."""
         tensors = {name: getattr(self, name) for name in ("frames", "labels", "index", "view")}
         return replace(self, **{name: t.pin_memory() for name, t in tensors.items() if t is not None})
 
     def to(self, device: torch.device) -> "Batch":
-        """The same with frames and labels on a device; asynchronously, where this one is pinned."""
+        """Copy frames and labels to a device, asynchronously if pinned."""
         frames = None if self.frames is None else self.frames.to(device, non_blocking=True)
         return replace(self, frames=frames, labels=self.labels.to(device, non_blocking=True))
 
 
 def collate_clips(items: list[Clip | tuple[Clip, ...]]) -> Batch:
-    """The readable ones of several clips as a batch; those of a tuple come side by side."""
+    """Collate the readable clips into a batch; clips of a tuple stay adjacent."""
     clips = [clip for item in items for clip in (item if isinstance(item, tuple) else (item,))]
     read = [clip for clip in clips if clip.frames is not None]
     return Batch(

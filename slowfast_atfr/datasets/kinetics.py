@@ -1,4 +1,4 @@
-"""Kinetics, and any data set that is a list of video files with a label each."""
+"""Kinetics, and any other list of labelled video files."""
 
 import codecs
 import csv
@@ -34,7 +34,7 @@ class Kinetics(VideoDataset):
 
     @classmethod
     def read_list(cls, cfg: CfgNode, split: str) -> tuple[list[str], list[int]]:
-        """Paths, from DATA.PATH_PREFIX on, and labels of the videos of a split. Raises ConfigError."""
+        """Return paths, relative to DATA.PATH_PREFIX, and labels of a split. Raises ConfigError."""
         return read_split(cfg, cfg.DATA.PATH_TO_DATA_DIR, split)
 
     def path(self, index: int) -> str:
@@ -49,7 +49,7 @@ class Kinetics(VideoDataset):
         return Windows(video.timeline, self.cfg.DATA, sampling_rate).random(rng)
 
     def middle_indices(self, video: Video) -> np.ndarray:
-        longest = self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE  # of a phase with fewer frames: the time of all of them
+        longest = self.cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE  # a phase with fewer frames keeps the duration
         return Windows(video.timeline, self.cfg.DATA, longest or None).view(0, 1, use_offset=True)
 
     def view_indices(self, video: Video) -> np.ndarray:
@@ -58,13 +58,13 @@ class Kinetics(VideoDataset):
 
 
 def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[list[str], list[int]]:
-    """Paths and labels of a list with a video on each line: `path label`.
+    """Read paths and labels of a list with a line `path label` for each video.
 
     Args:
-        path: of the list. Its first line may be a header: two columns, the first no file, the second no number. Blank
-            lines are skipped.
-        separator: what stands before the label, DATA.PATH_LABEL_SEPARATOR; a comma may stand there too. Columns may be
-            quoted as in csv.
+        path: of the list. Its first line may be a header: two columns, not a file and a number. Blank lines are
+            skipped.
+        separator: between path and label (DATA.PATH_LABEL_SEPARATOR); a comma is accepted, too. Columns may be quoted
+            as in csv.
         num_classes: labels are below it.
     Raises:
         ConfigError: naming file and line.
@@ -77,9 +77,9 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
         found = next(((v, label) for v, label in columns if v and label.lstrip("-").isdecimal()), None)
         if found is None:
             if number == 1 and columns and not any(_is_file(video) for video, _ in columns):
-                logger.info("%s: line 1, %r, is taken for a header", path, line)
+                logger.info("%s: line 1, %r, is read as a header", path, line)
                 continue
-            raise ConfigError(f"{path}, line {number}: {line!r} is not `path{separator}label` with a whole number")
+            raise ConfigError(f"{path}, line {number}: {line!r} is not `path{separator}label` with an integer label")
         video, label = found[0], int(found[1])
         if not 0 <= label < num_classes:
             choices = f"with MODEL.NUM_CLASSES {num_classes} labels go from 0 to {num_classes - 1}"
@@ -92,7 +92,7 @@ def read_video_list(path: str, *, separator: str, num_classes: int) -> tuple[lis
 
 
 def _columns(line: str, separator: str) -> Iterator[tuple[str, str]]:
-    """The path and the label that a line may have: as csv has them where something is quoted, else by the last mark."""
+    """Yield possible (path, label) of a line: by csv rules if it has quotes, and by its last separator."""
     if '"' in line and len(separator) == 1:
         with suppress(csv.Error):
             cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
@@ -104,28 +104,28 @@ def _columns(line: str, separator: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_file(path: str) -> bool:
-    """Whether a first column is a file's path rather than a name for such a column."""
+    """Return whether a first column is a file rather than a header."""
     return is_video(path) or "/" in path or bool(os.path.splitext(path)[1])
 
 
 def read_split(cfg: CfgNode, folder: str, split: str) -> tuple[list[str], list[int]]:
-    """Paths and labels of {split}.csv in a folder of lists; of val.csv, if there is no test.csv. Raises ConfigError."""
+    """Read paths and labels of {split}.csv in a folder; for test also of val.csv. Raises ConfigError."""
     path = os.path.join(folder, f"{split}.csv")
     if split == "test" and not os.path.isfile(path):
         path = os.path.join(folder, "val.csv")
-        logger.info("%s has no test.csv; testing takes val.csv", folder)
+        logger.info("%s has no test.csv; tests use val.csv", folder)
     if not os.path.isfile(path):
         missing = f"there is no file {path}" if os.path.isdir(folder) else "there is no such folder"
-        expected = "train.csv, val.csv and, if testing takes another, test.csv, with a line `path label` for each video"
+        expected = "train.csv, val.csv and optionally test.csv, with a line `path label` for each video"
         raise ConfigError(f"DATA.PATH_TO_DATA_DIR is {folder!r}, but {missing}; expected are {expected}")
     return read_video_list(path, separator=cfg.DATA.PATH_LABEL_SEPARATOR, num_classes=cfg.MODEL.NUM_CLASSES)
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a UTF-8 text file, without the blanks around them.
+    """Return the stripped lines of a UTF-8 text file.
 
     Raises:
-        ConfigError: if it cannot be read, or a line, which is named, is not UTF-8.
+        ConfigError: if it cannot be read, or naming a line that is not UTF-8.
     """
     try:
         with open(path, "rb") as file:
@@ -142,7 +142,7 @@ def read_lines(path: str) -> list[str]:
 
 
 def read_folder(path: str) -> list[str]:
-    """The names in a folder, sorted, without hidden ones; none if there is none. Raises ConfigError if unreadable."""
+    """Return the sorted visible names in a folder, [] if it does not exist. Raises ConfigError if unreadable."""
     try:
         return sorted(visible(os.listdir(path))) if os.path.isdir(path) else []
     except OSError as error:

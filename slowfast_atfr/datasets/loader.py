@@ -1,4 +1,4 @@
-"""Batches of a split, for one of the processes of a run."""
+"""Batches of a split for one process of a run."""
 
 import math
 import os
@@ -17,56 +17,55 @@ from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.datasets.items import Batch, Skip, Views, collate_clips
 from slowfast_atfr.datasets.sampler import TrainBatches, rank_indices
 from slowfast_atfr.datasets.video_dataset import VideoDataset
-from slowfast_atfr.datasets.worker_errors import told_plainly
+from slowfast_atfr.datasets.worker_errors import with_plain_errors
 from slowfast_atfr.utils.distributed import RankInfo
-from slowfast_atfr.utils.env import hand_back_freed_memory
+from slowfast_atfr.utils.env import return_freed_memory
 from slowfast_atfr.utils.stop import ignore_signals
 
 
 class Loader:
-    """Batches of clips. `len()` is the number of iterations of an epoch, `num_videos` that of the whole data set."""
+    """Batches of clips. `len()` is the number of batches of an epoch."""
 
     def __init__(self, dataset: VideoDataset, batches: DataLoader) -> None:
         self.dataset = dataset
-        self.num_videos = len(dataset)
         self._batches = batches
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return told_plainly(self._batches)
+        return with_plain_errors(self._batches)
 
 
 class TrainLoader(Loader):
-    """Batches for training; an epoch may begin at any of them."""
+    """Batches for training; an epoch can start at any batch."""
 
     def __init__(self, dataset: VideoDataset, batches: DataLoader, sampler: TrainBatches) -> None:
         super().__init__(dataset, batches)
         self._sampler = sampler
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Choose the order and the random clips of the next iteration; they depend on nothing else.
+        """Set the epoch, which alone determines order and random clips of the next iteration.
 
         Args:
             epoch: from 0.
-            first: batch to begin with, from 0: those before it are left out.
+            first: batch to start with, from 0.
         """
         self._sampler.epoch, self._sampler.first = epoch, first
 
     def clips_before(self, number: int) -> int:
-        """Clips that all processes together have in the batches before one."""
+        """Return the number of clips in the first `number` batches of all processes."""
         return self._sampler.world_size * sum(self._sampler.sizes[:number])
 
-    def batch_behind(self, clips: int) -> int:
-        """The batch that begins where so many clips of an epoch are done, or the last that begins before."""
+    def first_batch_after(self, clips: int) -> int:
+        """Return the batch that starts after `clips` clips of an epoch, or the last one that starts before."""
         return next(number for number in range(len(self), -1, -1) if self.clips_before(number) <= clips)
 
 
 class ViewLoader(Loader):
-    """Batches of a fixed number of views, across the borders of videos.
+    """Batches of a fixed number of views, which may span videos.
 
-    `len()` takes all videos for readable; each one that is not takes its views away.
+    `len()` assumes that all videos are readable.
     """
 
     def __init__(self, dataset: VideoDataset, videos: DataLoader, *, batch_size: int, views_per_video: int) -> None:
@@ -78,16 +77,16 @@ class ViewLoader(Loader):
         return math.ceil(len(self._batches) * self._views_per_video / self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return chunk_views(told_plainly(self._batches), self._batch_size)
+        return chunk_views(with_plain_errors(self._batches), self._batch_size)
 
 
 def build_train_loader(cfg: CfgNode, rank: RankInfo, short_cycle: Sequence[tuple[int, int]] = ()) -> TrainLoader:
-    """The loader of training clips for one process: full batches of a new permutation each epoch.
+    """Build the training loader of one process: full batches of a new permutation each epoch.
 
     Args:
         cfg: a machine's processes share TRAIN.BATCH_SIZE clips.
         rank: of this process.
-        short_cycle: batch size of a machine, and crop in pixels, of batches that take turns; instead of those of cfg.
+        short_cycle: (batch size of a machine, crop in pixels) of successive batches, instead of cfg's.
     Raises:
         ConfigError: if a batch cannot be shared evenly, or there are fewer clips than one batch of all processes.
     """
@@ -109,19 +108,19 @@ def _too_few_videos(
         f"the training list has {videos} videos, fewer than the {size * rank.world_size} of one batch of all processes"
     )
     multigrid = cfg.MULTIGRID
-    if not multigrid.DEFAULT_S:  # which the schedule of multigrid training sets
+    if not multigrid.DEFAULT_S:  # set by the schedule of multigrid training
         return f"{text}; lower TRAIN.BATCH_SIZE ({cfg.TRAIN.BATCH_SIZE} for each machine)"
     clip = f"{cfg.DATA.NUM_FRAMES} frames and {short_cycle[0][1] if short_cycle else cfg.DATA.TRAIN_CROP_SIZE} pixels"
     on = " and ".join(key for key in ("LONG_CYCLE", "SHORT_CYCLE") if multigrid[key])
     return (
-        f"{text}. MULTIGRID.{on} takes more clips where they are smaller: {size * rank.local_world_size} of {clip} on "
-        "each machine in this phase. Lower TRAIN.BATCH_SIZE, which is that of full clips, raise MULTIGRID.LONG_CYCLE_"
-        "FACTORS or SHORT_CYCLE_FACTORS, or train without multigrid"
+        f"{text}. MULTIGRID.{on} has more clips in a batch if they are smaller: {size * rank.local_world_size} of "
+        f"{clip} on each machine in this phase. Lower TRAIN.BATCH_SIZE, the number of full clips, raise "
+        "MULTIGRID.LONG_CYCLE_FACTORS or SHORT_CYCLE_FACTORS, or train without multigrid"
     )
 
 
 def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
-    """The loader of a split for one process.
+    """Build the loader of a split for one process.
 
     Args:
         cfg: a machine's processes share TRAIN.BATCH_SIZE clips (train, val) or TEST.BATCH_SIZE views (test).
@@ -143,13 +142,13 @@ def build_loader(cfg: CfgNode, split: str, rank: RankInfo) -> Loader:
 
 
 def build_view_loader(dataset: VideoDataset, cfg: CfgNode, rank: RankInfo, *, done: Collection[int] = ()) -> ViewLoader:
-    """Every view of every video once, in batches of views, for one process.
+    """Build the test loader of one process: every view of every video once.
 
     Args:
         dataset: of the split test.
         cfg: a machine's processes share TEST.BATCH_SIZE views.
         rank: of this process.
-        done: videos to leave out, such as those that an interrupted test has finished.
+        done: videos to skip, which an interrupted test has finished.
     Raises:
         ConfigError: if the batch cannot be shared evenly.
     """
@@ -158,27 +157,27 @@ def build_view_loader(dataset: VideoDataset, cfg: CfgNode, rank: RankInfo, *, do
     mine = [left[place] for place in rank_indices(len(left), rank=rank.rank, world_size=rank.world_size)]
     options = _options(cfg, rank)
     if options["num_workers"]:
-        options["prefetch_factor"] = 1  # an item is all views of a video, hundreds of megabytes with 30 of them
+        options["prefetch_factor"] = 1  # an item is all views of a video, hundreds of megabytes for 30 views
     videos = DataLoader(dataset, batch_size=None, sampler=mine, collate_fn=_unchanged, **options)
     return ViewLoader(dataset, videos, batch_size=batch_size, views_per_video=dataset.num_views)
 
 
 def _options(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
-    """What every DataLoader of a run is told."""
+    """Return the common options of a run's DataLoaders."""
     workers = num_workers(cfg.DATA_LOADER.NUM_WORKERS, rank.local_world_size)
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "worker_init_fn": _start_worker,
         "pin_memory": cfg.DATA_LOADER.PIN_MEMORY and rank.device.type == "cuda",
-        "generator": torch.Generator(),  # its own, so that loading leaves the run's random state alone
+        "generator": torch.Generator(),  # separate from the run's random state
     }
 
 
 def chunk_views(videos: Iterable[Views], batch_size: int) -> Iterator[Batch]:
-    """Batches of exactly `batch_size` views out of videos with any number of them; the last one may be smaller.
+    """Yield batches of `batch_size` views from videos with any number of views; the last one may be smaller.
 
-    Videos that could not be read go along with the next batch; if none follows, with an empty one.
+    Unreadable videos are listed in the next batch, or in an empty last one.
     """
     waiting: deque[Batch] = deque()
     skipped: list[Skip] = []
@@ -188,10 +187,10 @@ def chunk_views(videos: Iterable[Views], batch_size: int) -> Iterator[Batch]:
             continue
         waiting.append(_as_batch(video))
         while sum(map(len, waiting)) >= batch_size:
-            yield replace(_take(waiting, batch_size), skipped=tuple(skipped))
+            yield replace(_pop_views(waiting, batch_size), skipped=tuple(skipped))
             skipped.clear()
     if waiting or skipped:
-        yield replace(_take(waiting, batch_size), skipped=tuple(skipped))
+        yield replace(_pop_views(waiting, batch_size), skipped=tuple(skipped))
 
 
 def _as_batch(video: Views) -> Batch:
@@ -200,8 +199,8 @@ def _as_batch(video: Views) -> Batch:
     return Batch(video.frames, labels, index, torch.arange(count))
 
 
-def _take(waiting: deque[Batch], count: int) -> Batch:
-    """Remove up to `count` views from the left. Views of one video are handed on without a copy."""
+def _pop_views(waiting: deque[Batch], count: int) -> Batch:
+    """Remove up to `count` views from the left; views of one video are not copied."""
     parts = []
     while count and waiting:
         batch = waiting.popleft()
@@ -221,25 +220,25 @@ def _slice(batch: Batch, views: slice) -> Batch:
 
 
 def _share(section: str, size: int, processes: int) -> int:
-    """This process's part of a machine's batch."""
+    """Return this process's part of a machine's batch."""
     if size % processes:
-        rule = f"the {processes} processes of a machine share it evenly, so it is a multiple of {processes}"
+        rule = f"the {processes} processes of a machine share it evenly: set a multiple of {processes}"
         raise ConfigError(f"{section}.BATCH_SIZE is {size}; {rule}")
     return size // processes
 
 
 def num_workers(wanted: int, processes: int) -> int:
-    """Workers for one of the processes of a machine, no more than it has cores; clips do not depend on their number."""
+    """Return the number of data workers of a process, limited by the machine's cores; clips do not depend on it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(wanted, max(1, cores // processes))
 
 
 def _start_worker(worker: int) -> None:
-    """One thread for each data loading process: there are as many processes as the cores can take."""
+    """Set up a data worker, with one thread: there are as many workers as cores."""
     ignore_signals()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    hand_back_freed_memory()
+    return_freed_memory()
 
 
 def _unchanged(item: Any) -> Any:

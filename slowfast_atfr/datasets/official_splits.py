@@ -1,4 +1,4 @@
-"""Data sets of videos that come with several official splits into training and testing; DATA.SPLIT chooses one."""
+"""Data sets with several official train/test splits; DATA.SPLIT chooses one."""
 
 import os
 from abc import abstractmethod
@@ -12,7 +12,7 @@ from slowfast_atfr.datasets.kinetics import Kinetics, read_split
 
 @dataclass(frozen=True)
 class OfficialSplit:
-    """What the annotation files say of one split: names of classes by label, (path, label) of the videos."""
+    """One split of the annotation files: names of classes by label, (path, label) of the videos."""
 
     source: str
     classes: tuple[str, ...]
@@ -21,9 +21,9 @@ class OfficialSplit:
 
 
 class SplitVideos(Kinetics):
-    """Clips as those of Kinetics. DATA.PATH_TO_DATA_DIR holds split{1,2,3}/ with lists, or the official files.
+    """Clips as for Kinetics. DATA.PATH_TO_DATA_DIR holds split{1,2,3}/ with lists, or the official files.
 
-    Validation and testing take the same videos: there is no third part.
+    Validation and tests use the same videos.
     """
 
     num_splits = 3
@@ -32,10 +32,10 @@ class SplitVideos(Kinetics):
     @staticmethod
     @abstractmethod
     def read_official(folder: str, number: int) -> OfficialSplit | None:
-        """Split `number` by the official files in a folder or its subfolder of their name; None if they are not there.
+        """Read split `number` from the official files in a folder or its subfolder; None if they do not exist.
 
         Raises:
-            ConfigError: naming file and line that is wrong.
+            ConfigError: naming file and line.
         """
 
     @classmethod
@@ -47,8 +47,8 @@ class SplitVideos(Kinetics):
         official = cls.read_official(folder, number)
         if official is None:
             raise ConfigError(
-                f"DATA.PATH_TO_DATA_DIR is {folder!r}, which holds neither {os.path.basename(lists)}/ with lists, as "
-                f"tools/prepare_data.py writes them, nor the official {cls.official_files}"
+                f"DATA.PATH_TO_DATA_DIR is {folder!r}, which has neither {os.path.basename(lists)}/ with lists of "
+                f"tools/prepare_data.py, nor the official {cls.official_files}"
             )
         if len(official.classes) > cfg.MODEL.NUM_CLASSES:
             seen = f"{official.source} has {len(official.classes)} classes"

@@ -1,4 +1,4 @@
-"""Batches on the device before they are needed: the copy of one runs beside the work on the one before it."""
+"""Copy each batch to the device while the previous one is in use."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,16 +8,15 @@ from slowfast_atfr.datasets.items import Batch
 
 
 def prefetch(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """The same batches with frames and labels on the device.
+    """Yield the batches with frames and labels on the device.
 
-    On a GPU each copy is queued on a stream of its own while the batch before it is worked on, and that batch is handed
-    out only then: one more batch lies in the GPU's memory. Copies are asynchronous where batches are pinned
-    (DATA_LOADER.PIN_MEMORY). On the CPU batches go through as they come.
+    On a GPU the next copy is queued on a separate stream before a batch is yielded, so one more batch is in GPU memory.
+    Copies are asynchronous if batches are pinned (DATA_LOADER.PIN_MEMORY). On the CPU batches do not change.
     """
-    return _beside(batches, device) if device.type == "cuda" else iter(batches)
+    return _copy_ahead(batches, device) if device.type == "cuda" else iter(batches)
 
 
-def _beside(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+def _copy_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     stream = torch.cuda.Stream(device)
     ahead = None
     for batch in batches:
@@ -35,7 +34,7 @@ def _copy(batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> tupl
 
 
 def _hand_out(batch: Batch, copied: torch.cuda.Event) -> Batch:
-    """The batch, safe to use on the current stream, whose work its memory now waits for before it is used again."""
+    """Make the current stream wait for the copy, and the allocator for the current stream; return the batch."""
     current = torch.cuda.current_stream(batch.labels.device)
     current.wait_event(copied)
     for tensor in (batch.frames, batch.labels):

@@ -1,4 +1,4 @@
-"""Which videos a process takes, in which order: functions of the epoch and of nothing before it."""
+"""Which videos a process takes and in which order, as functions of the epoch alone."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -8,23 +8,23 @@ import torch
 
 
 def epoch_order(num_videos: int, *, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of the videos, (num_videos,) int64, the same on all ranks."""
+    """Return a permutation of the videos, (num_videos,) int64, equal on all ranks."""
     generator = torch.Generator().manual_seed(seed + epoch)
     return torch.randperm(num_videos, generator=generator).numpy()
 
 
 class TrainBatches:
-    """Batch sampler for training: lists of (index, epoch), full batches only, equally many on every rank.
+    """Batch sampler for training: lists of (index, epoch), full batches only, the same number on every rank.
 
-    A rank takes every world_size-th video of the epoch's permutation, so its batch number b, together with those of the
-    other ranks, is what one process with the whole batch would take.
+    A rank takes every world_size-th video of the epoch's permutation, so batch b of all ranks together is batch b of a
+    single process.
 
     Args:
         num_videos: of the data set.
-        batch_sizes: clips of a batch of this rank; of several, batches take them in turn.
-        rank, world_size: who this is among how many.
+        batch_sizes: clips in successive batches of this rank, in turn.
+        rank, world_size: of this process.
         seed: of the permutations.
-        crops: where batches differ in it, the crop of each of batch_sizes in pixels; items are (index, epoch, crop).
+        crops: in pixels, one for each of batch_sizes; items are then (index, epoch, crop).
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class TrainBatches:
         self.world_size = world_size
         self.seed = seed
         self.crops = tuple(crops)
-        self.sizes = tuple(_in_turn(batch_sizes, num_videos // world_size))  # of all batches of an epoch
+        self.sizes = tuple(_in_turn(batch_sizes, num_videos // world_size))  # of the batches of an epoch
         self.epoch = 0
-        self.first = 0  # batch that the next iteration begins with
+        self.first = 0  # first batch of the next iteration
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -59,7 +59,7 @@ class TrainBatches:
 
 
 def _in_turn(batch_sizes: Sequence[int], num_videos: int) -> Iterator[int]:
-    """The sizes, over and over, until the next batch would not be full."""
+    """Yield the sizes in turn until the next batch would not be full."""
     for size in cycle(batch_sizes):
         if size > num_videos:
             return
@@ -68,5 +68,5 @@ def _in_turn(batch_sizes: Sequence[int], num_videos: int) -> Iterator[int]:
 
 
 def rank_indices(num_videos: int, *, rank: int, world_size: int) -> list[int]:
-    """The videos that a rank evaluates: together every video once, none twice."""
+    """Return the videos that a rank evaluates; over all ranks each video once."""
     return list(range(rank, num_videos, world_size))

@@ -1,8 +1,8 @@
-"""Something-Something V2, and any data set that comes in its files.
+"""Something-Something V2, and any data set in its format.
 
-DATA.PATH_TO_DATA_DIR holds something-something-v2-{labels,train,validation}.json. The pictures are either frames that
-train.csv and val.csv beside them list, as for PySlowFast, or, where there are no such lists, DATA.PATH_PREFIX/{id}.webm
-(.mp4, ...), the videos themselves, or DATA.PATH_PREFIX/{id}/, folders of numbered pictures.
+DATA.PATH_TO_DATA_DIR holds something-something-v2-{labels,train,validation}.json. Frames come from PySlowFast's lists
+train.csv and val.csv in the same folder, or without them from the videos DATA.PATH_PREFIX/{id}.webm (.mp4, ...), or
+folders of numbered pictures DATA.PATH_PREFIX/{id}/.
 """
 
 import json
@@ -33,7 +33,7 @@ VIDEO_ENDINGS = (".webm", ".mp4", ".mkv", ".avi", ".mov", "")  # in order of pre
 
 @DATASET_REGISTRY.register()
 class Ssv2(VideoDataset):
-    """Clips are one frame of each of NUM_FRAMES equal segments of the video. Testing takes the validation list."""
+    """A clip has one frame of each of NUM_FRAMES equal segments of the video. Tests use the validation list."""
 
     def __init__(self, cfg: CfgNode, split: str) -> None:
         folder, prefix = cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.PATH_PREFIX
@@ -44,22 +44,22 @@ class Ssv2(VideoDataset):
         if os.path.isfile(frame_list):
             listed = read_frame_list(frame_list, prefix)
             kept = [row for row, name in enumerate(names) if name in listed]
-            _tell_missing([name for name in names if name not in listed], len(names), f"not in {frame_list}; left out")
+            _log_missing([name for name in names if name not in listed], len(names), f"not in {frame_list}; left out")
             self._folders = FrameFolders(listed[names[row]] for row in kept)
             labels = [labels[row] for row in kept]
         else:
-            self._paths = StringTable(find_videos(prefix or folder, names))
+            self._paths = StringTable(paths_of_videos(prefix or folder, names))
         super().__init__(cfg, split, np.array(labels, np.int64))
         self._open_video = video_opener(cfg)
         self._directed = directed_labels(folder)
         views = cfg.TEST.NUM_ENSEMBLE_VIEWS
         if split == "test" and views > 1:
             text = (
-                "TEST.NUM_ENSEMBLE_VIEWS is %d, but clips of %s span the whole video: one is tested, not %d of the same"
+                "TEST.NUM_ENSEMBLE_VIEWS is %d, but clips of %s span the whole video: one is tested, not %d equal ones"
             )
             logger.info(text, views, cfg.TEST.DATASET, views)
         if split == "train" and cfg.DATA.RANDOM_FLIP and self._directed:
-            text = "DATA.RANDOM_FLIP mirrors clips, except those of %d labels that say left or right"
+            text = "DATA.RANDOM_FLIP mirrors clips, except those of %d labels with left or right"
             logger.info(text, len(self._directed))
 
     def may_flip(self, index: int) -> bool:
@@ -85,19 +85,19 @@ class Ssv2(VideoDataset):
 
     @property
     def num_test_clips(self) -> int:
-        return 1  # the middle of every segment: another clip would be the same
+        return 1  # the middle of every segment: all clips are the same
 
 
 def read_labels(folder: str, part: str, num_classes: int, *, prefix: str = PREFIX) -> tuple[list[str], list[int]]:
-    """Ids and labels of the videos of one of Something-Something's lists.
+    """Read ids and labels of the videos of one of Something-Something's lists.
 
     Args:
         folder: DATA.PATH_TO_DATA_DIR.
         part: train or validation.
         num_classes: labels are below it.
-        prefix: what stands before labels.json and {part}.json in the names of the files.
+        prefix: of the files' names, before labels.json and {part}.json.
     Raises:
-        ConfigError: naming the file, and the entry, that is wrong.
+        ConfigError: naming file and entry.
     """
     labels_path = os.path.join(folder, f"{prefix}labels.json")
     list_path = os.path.join(folder, f"{prefix}{part}.json")
@@ -108,7 +108,7 @@ def read_labels(folder: str, part: str, num_classes: int, *, prefix: str = PREFI
             raise ConfigError(f"{list_path}, entry {number}: {entry!r} has no `id` and `template`")
         template = str(entry["template"]).replace("[", "").replace("]", "")
         if template not in label_of:
-            raise ConfigError(f"{list_path}, entry {number}: its template, {template!r}, is no label in {labels_path}")
+            raise ConfigError(f"{list_path}, entry {number}: its template, {template!r}, is not in {labels_path}")
         label = label_of[template]
         if not str(label).isdecimal() or not int(label) < num_classes:
             choices = f"with MODEL.NUM_CLASSES {num_classes} labels go from 0 to {num_classes - 1}"
@@ -121,17 +121,17 @@ def read_labels(folder: str, part: str, num_classes: int, *, prefix: str = PREFI
 
 
 def directed_labels(folder: str) -> frozenset[int]:
-    """Labels whose text says left or right: a mirrored clip shows another one. folder: DATA.PATH_TO_DATA_DIR."""
+    """Return the labels with left or right in their text. folder: DATA.PATH_TO_DATA_DIR."""
     label_of = _read_json(os.path.join(folder, "something-something-v2-labels.json"), dict)
     found = (label for text, label in label_of.items() if _LEFT_OR_RIGHT.search(text))
     return frozenset(int(label) for label in found if str(label).isdecimal())
 
 
-def find_videos(folder: str, names: list[str]) -> list[str]:
-    """Paths of the videos called `names`, by what the folder holds. One that is missing gets a path all the same.
+def paths_of_videos(folder: str, names: list[str]) -> list[str]:
+    """Return the paths of videos by name; a missing video gets a path, too.
 
     Raises:
-        ConfigError: if none of them is there.
+        ConfigError: if all are missing.
     """
     try:
         present = set(os.listdir(folder or "."))
@@ -139,11 +139,11 @@ def find_videos(folder: str, names: list[str]) -> list[str]:
         raise ConfigError(f"DATA.PATH_PREFIX is {folder!r}, a folder of videos: {error.strerror}") from None
     files = [next((name + end for end in VIDEO_ENDINGS if name + end in present), None) for name in names]
     missing = [name for name, file in zip(names, files, strict=True) if file is None]
-    _tell_missing(missing, len(names), f"not in the folder {folder!r} (DATA.PATH_PREFIX)")
+    _log_missing(missing, len(names), f"not in the folder {folder!r} (DATA.PATH_PREFIX)")
     return [os.path.join(folder, file or f"{name}{VIDEO_ENDINGS[0]}") for name, file in zip(names, files, strict=True)]
 
 
-def _tell_missing(missing: list[str], total: int, where: str) -> None:
+def _log_missing(missing: list[str], total: int, where: str) -> None:
     """Log how many videos are missing. Raises ConfigError if all are."""
     if not missing:
         return

@@ -6,10 +6,10 @@ import numpy as np
 
 
 class StringTable:
-    """A list of strings that data loading processes can share.
+    """A list of strings that data workers share.
 
-    Reading a Python list of strings writes to the reference count of each, so every forked process ends up with a copy
-    of its own: gigabytes for the lists of a large data set. Two arrays have two reference counts.
+    Reading a Python list of strings writes to their reference counts, so every forked process ends up with a copy:
+    gigabytes for a large data set. Two arrays have two reference counts.
     """
 
     def __init__(self, strings: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
-"""From decoded pictures to network input: which part of a frame, at which size (CPU, uint8), and normalisation.
+"""Cropping and resizing of frames (CPU, uint8).
 
-A `Window` or a `ResizedCrop` says what to take of a frame of any size. It is found in the coordinates of the source, so
-a frame is cut first and resized once, where PySlowFast resizes all of it for a window and then cuts. The square of a
-window is the same one, rounded to whole source pixels.
+A `Window` or a `ResizedCrop` defines a part of a frame of any size, in source coordinates: a frame is cut first and
+then resized, while PySlowFast resizes the whole frame and then cuts. A window's square is the same, rounded to whole
+source pixels.
 """
 
 import math
@@ -11,23 +11,18 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor
 
-from slowfast_atfr.config import num_pathways
-from slowfast_atfr.utils.upload import to_device
-
-CROP_TRIALS = 10  # shapes that a ResizedCrop tries
+CROP_TRIALS = 10  # shapes of a ResizedCrop
 
 
 @dataclass(frozen=True)
 class Window:
     """A square of a frame.
 
-    size: side of the result in pixels. short_side: what the frame's short side would be scaled to; `size` of it is
-    taken. along, across: where, as a fraction of the free way on the frame's long and short side: 0 is left or top, 0.5
-    the centre, 1 right or bottom. flip: mirror left and right.
+    size: side of the result in pixels. short_side: length to which the frame's short side would be scaled. along,
+    across: position on the frame's long and short side: 0 is left or top, 0.5 the centre, 1 right or bottom. flip:
+    mirror left and right.
     """
 
     size: int
@@ -37,7 +32,7 @@ class Window:
     flip: bool = False
 
     def part(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """(top, left, side, side) of the square, in whole pixels of a frame of this size."""
+        """Return (top, left, side, side) of the square in pixels of a frame of this size."""
         side = max(1, round(min(height, width) * min(1.0, self.size / self.short_side)))
         down, right = (self.along, self.across) if height > width else (self.across, self.along)
         return int(down * (height - side) + 0.5), int(right * (width - side) + 0.5), side, side
@@ -47,9 +42,8 @@ class Window:
 class ResizedCrop:
     """A rectangle of a frame, stretched to a square of `size` pixels.
 
-    shapes: (area in areas of the frame, width over height); the first that fits is taken, or else the largest one in
-    the middle whose width over height is within `aspects`. down, right: where, as a fraction of the free way. flip:
-    mirror left and right.
+    shapes: (share of the frame's area, width / height); the first that fits is used, or else the largest centred one
+    with width / height within `aspects`. down, right: position from 0 to 1. flip: mirror left and right.
     Source: PySlowFast, `random_resized_crop`.
     """
 
@@ -61,7 +55,7 @@ class ResizedCrop:
     flip: bool = False
 
     def part(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """(top, left, height, width) of the rectangle, in whole pixels of a frame of this size."""
+        """Return (top, left, height, width) of the rectangle in pixels of a frame of this size."""
         for area, aspect in self.shapes:
             pixels = area * height * width
             high, wide = round(math.sqrt(pixels / aspect)), round(math.sqrt(pixels * aspect))
@@ -73,7 +67,7 @@ class ResizedCrop:
 
 
 def least_short_side(cfg: CfgNode, crop_size: int) -> int:
-    """The smaller one of DATA.TRAIN_JITTER_SCALES; under multigrid training it shrinks with the crop.
+    """Return the smaller of DATA.TRAIN_JITTER_SCALES; in multigrid training it shrinks with the crop.
 
     Source: PySlowFast's data sets, by MULTIGRID.DEFAULT_S.
     """
@@ -85,11 +79,11 @@ def least_short_side(cfg: CfgNode, crop_size: int) -> int:
 def train_window(
     cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True, crop_size: int = 0
 ) -> Window | ResizedCrop:
-    """A random part of a frame: scale, place, and mirroring if DATA.RANDOM_FLIP and `may_flip`.
+    """Draw a part of a frame: scale, position, and mirroring if DATA.RANDOM_FLIP and `may_flip`.
 
-    The short side is uniform between DATA.TRAIN_JITTER_SCALES, or its inverse is with DATA.INV_UNIFORM_SAMPLE; rounded.
-    Instead, with DATA.TRAIN_JITTER_SCALES_RELATIVE, the area is uniform between these, the logarithm of width over
-    height between those of DATA.TRAIN_JITTER_ASPECT_RELATIVE. crop_size: of the result; 0 is DATA.TRAIN_CROP_SIZE.
+    The rounded short side is uniform between DATA.TRAIN_JITTER_SCALES (its inverse with DATA.INV_UNIFORM_SAMPLE). With
+    DATA.TRAIN_JITTER_SCALES_RELATIVE the area is uniform between these instead, and log(width / height) between the
+    logarithms of DATA.TRAIN_JITTER_ASPECT_RELATIVE. crop_size: of the result; 0: DATA.TRAIN_CROP_SIZE.
     """
     data, size = cfg.DATA, crop_size or cfg.DATA.TRAIN_CROP_SIZE
     low, high = least_short_side(cfg, size), data.TRAIN_JITTER_SCALES[1]
@@ -109,19 +103,19 @@ def train_window(
 
 
 def val_window(cfg: CfgNode) -> Window:
-    """The centre, at the smaller one of DATA.TRAIN_JITTER_SCALES."""
+    """Return the centre window at the smaller of DATA.TRAIN_JITTER_SCALES."""
     return Window(cfg.DATA.TRAIN_CROP_SIZE, least_short_side(cfg, cfg.DATA.TRAIN_CROP_SIZE))
 
 
 def view_windows(cfg: CfgNode) -> tuple[Window, ...]:
-    """The centre alone, or left, centre, right (top, centre, bottom of an upright frame), over the whole short side."""
+    """Return the centre window, or left, centre, right (top, centre, bottom of upright frames), over the short side."""
     size = cfg.DATA.TEST_CROP_SIZE
     places = (0.5,) if cfg.TEST.NUM_SPATIAL_CROPS == 1 else (0.0, 0.5, 1.0)
     return tuple(Window(size, size, along=place) for place in places)
 
 
 def cut(frame: np.ndarray, windows: Sequence[Window | ResizedCrop]) -> np.ndarray:
-    """Windows of one size out of a frame.
+    """Cut windows of one size from a frame.
 
     Args:
         frame: (H, W, 3) uint8.
@@ -136,63 +130,9 @@ def cut(frame: np.ndarray, windows: Sequence[Window | ResizedCrop]) -> np.ndarra
 
 
 def cut_into(out: np.ndarray, frame: np.ndarray, window: Window | ResizedCrop) -> None:
-    """Write one window of a (H, W, 3) uint8 frame to `out`, (size, size, 3) uint8 and contiguous, without a copy."""
+    """Write one window of a (H, W, 3) uint8 frame into `out`, contiguous (size, size, 3) uint8."""
     top, left, high, wide = window.part(*frame.shape[:2])
     source = frame[top : top + high, left : left + wide]
     cv2.resize(source, (window.size, window.size), dst=out, interpolation=cv2.INTER_LINEAR)
     if window.flip:
         cv2.flip(out, 1, dst=out)
-
-
-def normalize(
-    frames: Tensor,
-    mean: Sequence[float],
-    std: Sequence[float],
-    *,
-    reverse_channels: bool = False,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Pixels as network input: (x / 255 - mean) / std, on the device that they are on.
-
-    Args:
-        frames: (N, T, H, W, 3) uint8 RGB.
-        mean, std: of the three channels R, G, B, for pixels between 0 and 1.
-        reverse_channels: give B, G, R.
-        dtype: of the result; the arithmetic is float32.
-    Returns:
-        (N, 3, T, H, W), whose memory is still (N, T, H, W, 3), which is channels_last_3d.
-    """
-    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
-        raise ValueError(f"frames are uint8 in (N, T, H, W, 3), got {frames.dtype} in {tuple(frames.shape)}")
-    if reverse_channels:
-        frames, mean, std = frames.flip(-1), mean[::-1], std[::-1]
-    pixels = frames.to(torch.float32).div_(255)
-    centre, scale = to_device(torch.tensor([mean, std], dtype=torch.float32), frames.device)
-    pixels.sub_(centre).div_(scale)
-    return pixels.to(dtype).permute(0, 4, 1, 2, 3)
-
-
-def pathways(frames: Tensor, cfg: CfgNode, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """The inputs of the network's pathways, normalised: slow takes every SLOWFAST.ALPHA-th frame, fast takes all.
-
-    Args:
-        frames: (N, T, H, W, 3) uint8 RGB.
-    Returns:
-        (N, 3, T_p, H, W) in channels_last_3d for each pathway p (slow, fast); one of them for networks with one.
-    """
-
-    def prepare(pixels: Tensor) -> Tensor:
-        return normalize(pixels, cfg.DATA.MEAN, cfg.DATA.STD, reverse_channels=cfg.DATA.BGR_INPUT, dtype=dtype)
-
-    if num_pathways(cfg) == 1:
-        return [prepare(frames)]
-    slow = to_device(slow_frames(frames.shape[1], cfg), frames.device)
-    return [prepare(frames.index_select(1, slow)), prepare(frames)]
-
-
-def slow_frames(length: int, cfg: CfgNode) -> Tensor:
-    """(T // SLOWFAST.ALPHA,) the frames of a clip of T that the slow pathway takes.
-
-    Source: PySlowFast, `pack_pathway_output`: linspace(0, T - 1, T // ALPHA), truncated.
-    """
-    return torch.linspace(0, length - 1, length // cfg.SLOWFAST.ALPHA).long()

@@ -16,7 +16,7 @@ class Ucf101(SplitVideos):
 
     @staticmethod
     def read_official(folder: str, number: int) -> OfficialSplit | None:
-        """classInd.txt has `1 ClassName`, trainlist01.txt `ClassName/video.avi 1`, testlist01.txt no labels."""
+        """Lines: `1 ClassName` (classInd.txt), `ClassName/video.avi 1` (trainlist01.txt), none in testlist01.txt."""
         places = (folder, os.path.join(folder, "ucfTrainTestlist"))
         place = next((place for place in places if os.path.isfile(os.path.join(place, "classInd.txt"))), None)
         if place is None:
@@ -32,7 +32,7 @@ class Ucf101(SplitVideos):
 
 
 def _read_classes(path: str) -> tuple[str, ...]:
-    """Names by label, which counts from 0 here and from 1 in the file."""
+    """Read the names by label, from 0 here and from 1 in the file."""
     classes = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
@@ -48,14 +48,14 @@ def _read_classes(path: str) -> tuple[str, ...]:
 
 
 def _read_videos(path: str, label_of: dict[str, int], *, labelled: bool) -> tuple[tuple[str, int], ...]:
-    """(path, label) of each line; the label is that of the class whose folder the path starts with."""
+    """Read (path, label) of each line; the path's folder gives the class."""
     videos = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
-        video, _, told = line.rpartition(" ") if labelled else (line, "", "")
+        video, _, given = line.rpartition(" ") if labelled else (line, "", "")
         label = label_of.get(video.partition("/")[0])
-        if label is None or video.endswith("/") or (labelled and told != str(label + 1)):
+        if label is None or video.endswith("/") or (labelled and given != str(label + 1)):
             form = "`ClassName/video.avi N`, N the number of the class" if labelled else "`ClassName/video.avi`"
             raise ConfigError(f"{path}, line {number}: {line!r} is not {form} with a class of classInd.txt")
         videos.append((video, label))

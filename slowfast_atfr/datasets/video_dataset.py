@@ -1,4 +1,4 @@
-"""What all data sets share: from the number of a video to a clip or its views, and what happens to a bad video."""
+"""Base of all data sets: from an index to a clip or views, and the handling of unreadable videos."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from torch.utils.data import Dataset
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.augmentation.augment import cut_planned, draw_plans, erase_planned
 from slowfast_atfr.datasets.decoding.frame_reading import DecodeError, FrameTransform, NumberedFrames
-from slowfast_atfr.datasets.decoding.reusable_buffer import SpareMemory
+from slowfast_atfr.datasets.decoding.reusable_buffer import ReusableBuffer
 from slowfast_atfr.datasets.items import Clip, Skip, Views
 from slowfast_atfr.datasets.transform import cut, val_window
 from slowfast_atfr.datasets.views import cut_views
 
 T = TypeVar("T")
 SPLITS = ("train", "val", "test")
-MAX_REPLACEMENTS = 10  # unreadable videos in a row, after the one asked for, before training stops
+MAX_REPLACEMENTS = 10  # unreadable replacements in a row before training stops
 
 
 class FrameSource(Protocol):
@@ -36,12 +36,12 @@ class FrameSource(Protocol):
 
 
 class VideoDataset(Dataset, ABC):
-    """Labelled videos. A data set says where a video is and which of its frames make a clip; the rest is here.
+    """Labelled videos. A subclass locates videos and chooses the frames of clips.
 
-    `dataset[index]` or `dataset[index, epoch]` is a `Clip` (train, val) or the `Views` of a video (test); a tuple of
-    clips of one decoded clip in training with AUG.NUM_SAMPLE above 1. `dataset[index, epoch, crop_size]` is a training
-    clip of another size than DATA.TRAIN_CROP_SIZE. Everything random comes from a generator seeded with (RNG_SEED,
-    epoch, index), so an item does not depend on the process that makes it.
+    `dataset[index]` or `dataset[index, epoch]` is a `Clip` (train, val) or the `Views` of a video (test); with
+    AUG.NUM_SAMPLE above 1 a tuple of training clips of the same frames. `dataset[index, epoch, crop_size]` is a
+    training clip of another size than DATA.TRAIN_CROP_SIZE. All randomness comes from a generator seeded with
+    (RNG_SEED, epoch, index), so an item does not depend on the process.
     """
 
     def __init__(self, cfg: CfgNode, split: str, labels: np.ndarray) -> None:
@@ -50,7 +50,7 @@ class VideoDataset(Dataset, ABC):
         self.cfg = cfg
         self.split = split
         self.labels = labels  # (videos,) int64
-        self._memory = SpareMemory()  # of the views of a video, hundreds of megabytes
+        self._buffer = ReusableBuffer()  # for the views of a video, hundreds of megabytes
 
     @abstractmethod
     def path(self, index: int) -> str:
@@ -58,32 +58,32 @@ class VideoDataset(Dataset, ABC):
 
     @abstractmethod
     def open(self, index: int) -> AbstractContextManager[FrameSource]:
-        """A video, opened. Raises DecodeError."""
+        """Open a video. Raises DecodeError."""
 
     @abstractmethod
     def random_indices(self, video: FrameSource, rng: np.random.Generator) -> np.ndarray:
-        """Frame numbers of a random clip, (NUM_FRAMES,) int64."""
+        """Return the frame numbers of a random clip, (NUM_FRAMES,) int64."""
 
     @abstractmethod
     def middle_indices(self, video: FrameSource) -> np.ndarray:
-        """Frame numbers of the clip that validation takes, (NUM_FRAMES,) int64."""
+        """Return the frame numbers of the validation clip, (NUM_FRAMES,) int64."""
 
     @abstractmethod
     def view_indices(self, video: FrameSource) -> np.ndarray:
-        """Frame numbers of the clips that testing takes, (num_test_clips, NUM_FRAMES) int64."""
+        """Return the frame numbers of the test clips, (num_test_clips, NUM_FRAMES) int64."""
 
     @property
     def num_test_clips(self) -> int:
-        """Clips of a video that testing takes, before crops; fewer than TEST.NUM_ENSEMBLE_VIEWS if those are alike."""
+        """Test clips of a video, before crops; fewer than TEST.NUM_ENSEMBLE_VIEWS if those are equal."""
         return self.cfg.TEST.NUM_ENSEMBLE_VIEWS
 
     @property
     def num_views(self) -> int:
-        """Views of a video that testing takes: clips x crops."""
+        """Test views of a video: clips x crops."""
         return self.num_test_clips * self.cfg.TEST.NUM_SPATIAL_CROPS
 
     def may_flip(self, index: int) -> bool:
-        """Whether a mirrored clip of a video still shows what its label says; DATA.RANDOM_FLIP mirrors no other."""
+        """Return whether a mirrored clip keeps its label; DATA.RANDOM_FLIP mirrors no other clip."""
         return True
 
     def __len__(self) -> int:
@@ -97,12 +97,12 @@ class VideoDataset(Dataset, ABC):
         item, read = (Clip, self._read_middle) if self.split == "val" else (Views, self._read_views)
         label = int(self.labels[index])
         try:
-            return item(twice(partial(read, index)), label, index)
+            return item(retry_once(partial(read, index)), label, index)
         except DecodeError as error:
             return item(None, label, index, (Skip(index, error.path, error.reason),))
 
     def _random_clips(self, index: int, epoch: int, crop_size: int) -> tuple[Clip, ...]:
-        """Clips of the video, or of another where it cannot be read; the first of them says which were skipped.
+        """Read clips of the video, or of a replacement; the first clip lists the skipped videos.
 
         Raises:
             ConfigError: if MAX_REPLACEMENTS others cannot be read either.
@@ -112,7 +112,7 @@ class VideoDataset(Dataset, ABC):
         for _ in range(1 + MAX_REPLACEMENTS):
             seed = int(rng.integers(2**63))
             try:
-                first, *others = twice(partial(self._read_random, index, seed, crop_size))
+                first, *others = retry_once(partial(self._read_random, index, seed, crop_size))
                 label = int(self.labels[index])
                 rest = (Clip(frames, label, index) for frames in others)
                 return Clip(first, label, index, tuple(skipped)), *rest
@@ -126,7 +126,7 @@ class VideoDataset(Dataset, ABC):
         )
 
     def _read_random(self, index: int, seed: int, crop_size: int) -> list[Tensor]:
-        """(T, H, W, 3) of each plan: the frames are decoded once."""
+        """Read (T, H, W, 3) for each plan; frames are decoded once."""
         rng = np.random.default_rng(seed)
         with self.open(index) as video:
             indices = self.random_indices(video, rng)
@@ -143,18 +143,18 @@ class VideoDataset(Dataset, ABC):
         return torch.from_numpy(frames[:, 0])
 
     def _read_views(self, index: int) -> Tensor:
-        """(V, T, H, W, 3): every frame is decoded once, and cut at once into the views that show it."""
+        """Read (V, T, H, W, 3); every frame is decoded once and cut into its views immediately."""
         with self.open(index) as video:
             return self.cut_views(video, self.view_indices(video))
 
     def cut_views(self, video: FrameSource, indices: np.ndarray) -> Tensor:
-        """The views of clips of an open video: (clips, T) frame numbers to (clips * crops, T, H, W, 3) uint8."""
-        (views,) = cut_views(video.frames, indices, self.cfg, new_array=self._memory.array)
+        """Cut the views of clips of an open video: (clips, T) frame numbers to (clips * crops, T, H, W, 3) uint8."""
+        (views,) = cut_views(video.frames, indices, self.cfg, new_array=self._buffer.array)
         return torch.from_numpy(views.reshape(-1, *views.shape[2:]))
 
 
-def twice(read: Callable[[], T]) -> T:
-    """The result of a read that is tried again once: storage over a network fails now and then."""
+def retry_once(read: Callable[[], T]) -> T:
+    """Return read(), repeated once after a DecodeError, since network storage fails now and then."""
     try:
         return read()
     except DecodeError:

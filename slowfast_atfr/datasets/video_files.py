@@ -1,4 +1,4 @@
-"""The video files below a folder, and finding those that annotations name."""
+"""The video files below a folder, and look-up by name."""
 
 import os
 from collections import defaultdict
@@ -9,15 +9,15 @@ from slowfast_atfr.config import ConfigError
 VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
 
 
-PREPARED = "prepared"  # folder that is made in that of a data set, unless --out names another
+PREPARED = "prepared"  # default output folder in a data set's folder
 
 
 def walk_files(folder: str, skip: str) -> Iterator[str]:
-    """Paths of all files below a folder, relative to it, sorted. Links are followed.
+    """Yield the paths of all files below a folder, relative to it and sorted; links are followed.
 
-    Left out are hidden files and folders, `skip`, what was prepared in the folder before, and lost+found of a disk.
+    Hidden files and folders, `skip`, earlier prepared output and lost+found are left out.
     Raises:
-        ConfigError: if there is no such folder, or one below it cannot be read: its videos would be lost in silence.
+        ConfigError: if the folder does not exist, or one below it cannot be read.
     """
     if not os.path.isdir(folder):
         raise ConfigError(f"there is no folder {folder}")
@@ -28,7 +28,7 @@ def walk_files(folder: str, skip: str) -> Iterator[str]:
     seen = {os.path.realpath(skip), os.path.realpath(os.path.join(folder, PREPARED))}
     for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(where)
-        if real in seen:  # a link may lead round in a circle
+        if real in seen:  # links may form a cycle
             folders.clear()
             continue
         seen.add(real)
@@ -38,17 +38,17 @@ def walk_files(folder: str, skip: str) -> Iterator[str]:
 
 
 def visible(names: Iterable[str]) -> list[str]:
-    """The names of a folder without hidden ones, such as the ._00001.jpg that a Mac puts beside 00001.jpg."""
+    """Return the names without hidden ones, such as the ._00001.jpg of macOS."""
     return [name for name in names if not name.startswith(".")]
 
 
 def is_video(path: str) -> bool:
-    """Whether a file is a video by the ending of its name."""
+    """Return whether a file name has a video's ending."""
     return path.lower().endswith(VIDEO_ENDINGS)
 
 
 class VideoFiles:
-    """The videos below a folder, by their names without folder and ending."""
+    """The videos below a folder by stem."""
 
     def __init__(self, folder: str, skip: str) -> None:
         self._by_stem: dict[str, list[str]] = defaultdict(list)
@@ -59,7 +59,7 @@ class VideoFiles:
             raise ConfigError(f"there is no video below {folder}; known endings are {', '.join(VIDEO_ENDINGS)}")
 
     def find(self, stem: str, *folders: str) -> str | None:
-        """The video of a name; of several, the one that has the most of `folders`, earlier ones first, in its path."""
+        """Return the video of a stem; of several, the one with most of `folders` in its path, earlier ones first."""
         found = self._by_stem.get(stem, ())
         if len(found) < 2:
             return found[0] if found else None

@@ -1,4 +1,4 @@
-"""From the frames of a video, each decoded once, to the views of its clips."""
+"""Views of clips, cut while each frame is decoded once."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,23 +17,23 @@ def cut_views(
     at_once: int | None = None,
     new_array: Callable[[tuple[int, ...]], np.ndarray] = lambda shape: np.empty(shape, np.uint8),
 ) -> Iterator[np.ndarray]:
-    """Yield the views of clips in one pass over the video, those of some clips as soon as their last frame is there.
+    """Yield the views of groups of `at_once` clips in one pass over the video, each when its last frame is read.
 
     Args:
-        frames_at: of the video, `decoder.Video.frames`. If it ends early, so do the views.
-        indices: (clips, T) frame numbers; clips begin, and end, one after the other.
+        frames_at: `decoder.Video.frames` of the video. If it ends early, so do the views.
+        indices: (clips, T) frame numbers; starts and ends of clips increase.
         cfg: reads TEST.NUM_SPATIAL_CROPS and DATA.
-        at_once: clips that come together; None: all.
-        new_array: gives uint8 memory for a shape.
-    Returns:
-        (at_once, crops, T, size, size, 3) uint8 each, the last one perhaps of fewer clips.
+        at_once: clips of a group; None: all.
+        new_array: allocates uint8 memory of a shape.
+    Yields:
+        (at_once, crops, T, size, size, 3) uint8, in the last group perhaps fewer clips.
     """
     windows, size = view_windows(cfg), cfg.DATA.TEST_CROP_SIZE
     clips, count = indices.shape
     at_once = at_once or clips
     wanted, places = places_of(indices.ravel())
     last = [int(np.searchsorted(wanted, indices[start : start + at_once].max())) for start in range(0, clips, at_once)]
-    parts: dict[int, np.ndarray] = {}  # that are under way
+    parts: dict[int, np.ndarray] = {}  # unfinished groups
     done = 0
     for row, frame in frames_at(wanted):
         cut = None

@@ -1,4 +1,4 @@
-"""What goes wrong in data loading processes, told in the process that waits for them."""
+"""Errors of data workers, raised readably in the main process."""
 
 import os
 import shutil
@@ -10,15 +10,15 @@ from torch.utils.data import DataLoader
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.utils.errors import RunError
 
-SHARED_MEMORY = "/dev/shm"  # through which workers hand on what they have read
+SHARED_MEMORY = "/dev/shm"  # for the data of workers
 
 
-def told_plainly(batches: DataLoader) -> Iterator[Any]:
-    """What a loader yields; errors of its workers without their tracebacks.
+def with_plain_errors(batches: DataLoader) -> Iterator[Any]:
+    """Yield a loader's batches; raise errors of its workers without their tracebacks.
 
     Raises:
         ConfigError: of a worker, with its own message.
-        RunError: where a worker has ended or shared memory is used up; says what to do.
+        RunError: if a worker has died or shared memory is full, with a remedy.
     """
     try:
         yield from batches
@@ -35,9 +35,9 @@ def _what_to_do(reason: str, workers: int) -> str:
     free = ""
     if os.path.isdir(SHARED_MEMORY):
         usage = shutil.disk_usage(SHARED_MEMORY)
-        free = f", of which {usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB are free now"
+        free = f" ({usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB are free now)"
     return (
-        f"a data loading process failed: {reason}. Mostly memory has run out: the machine's (then dmesg says Out of "
-        f"memory), or that in {SHARED_MEMORY}{free} (then a bus error is told above; in a container see --shm-size). "
-        f"Lower DATA_LOADER.NUM_WORKERS, which gives this process {workers}, or TRAIN.BATCH_SIZE"
+        f"a data worker failed: {reason}. Usually memory ran out: the machine's (then dmesg has 'Out of "
+        f"memory') or shared memory in {SHARED_MEMORY}{free}; then a bus error is logged above, and in a container "
+        f"--shm-size raises it. Lower DATA_LOADER.NUM_WORKERS ({workers} in this process) or TRAIN.BATCH_SIZE"
     )

@@ -1,1 +1,1 @@
-"""Runs: processes, training, testing, checkpoints, predictions, and their command lines."""
+"""Training, tests and predictions: runs, processes, checkpoints, metrics and command lines."""

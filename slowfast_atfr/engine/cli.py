@@ -1,4 +1,4 @@
-"""The command lines that train and test: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
+"""The command lines for training and tests: --cfg FILE, shards, KEY VALUE pairs with or without --opts."""
 
 import argparse
 import logging
@@ -13,24 +13,25 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.launch.processes import USER_ERRORS, Main, launch
-from slowfast_atfr.engine.launch.stops import note_stop
+from slowfast_atfr.engine.launch.stops import record_stop
 from slowfast_atfr.engine.test import test
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo, is_initialized
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.lock import OutputLock
 from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped
 
 logger = logging.getLogger(__name__)
 CFG_HELP = "YAML config, or the name of one that comes with the package, such as SSv2/SLOWFAST_8x8_R50_ATFR"
-INTERRUPTED = 128 + signal.SIGINT  # what shells report of a process that Ctrl-C has ended
+INTERRUPTED = 128 + signal.SIGINT  # the status that shells report after Ctrl-C
 
 
 def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, and the config's KEY VALUE pairs; later ones win: those of --opts, then those of the shards."""
+    """Return the arguments and the config's KEY VALUE pairs; later ones win: --opts, then the shards."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description=description,
-        epilog="Whatever follows as KEY VALUE KEY VALUE ... overrides the config, such as NUM_GPUS 0 OUTPUT_DIR out",
+        epilog="KEY VALUE pairs override the config, such as NUM_GPUS 0 OUTPUT_DIR out",
     )
     parser.add_argument("--cfg", dest="cfg_file", required=True, metavar="FILE", help=CFG_HELP)
     parser.add_argument("--print-cfg", action="store_true", help="print the whole config as YAML, and do nothing else")
@@ -50,11 +51,11 @@ def parse_args(argv: Sequence[str] | None, *, prog: str, description: str) -> tu
 
 
 def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
-    """What one process of a run does, as TRAIN.ENABLE and TEST.ENABLE say; the figures of the test, if there is one.
+    """Train with TRAIN.ENABLE, then test with TEST.ENABLE, in one process of a run; return the test's figures, if any.
 
     Raises:
         RunError: if another run uses OUTPUT_DIR, or at the second interruption in a row without progress.
-        Stopped: after SIGTERM or Ctrl-C, when the progress is saved.
+        Stopped: after SIGTERM or Ctrl-C, with the progress saved.
     """
     with OutputLock(cfg.OUTPUT_DIR):
         logger.info("Run with config:\n%s", cfg)
@@ -63,8 +64,8 @@ def train_and_test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any] | None:
                 train(cfg, rank)
             return test(cfg, rank) if cfg.TEST.ENABLE else None
         except Stopped as stopped:
-            anew = cfg.TRAIN.ENABLE and not cfg.TRAIN.AUTO_RESUME  # the next start repeats all of it
-            note_stop(cfg.OUTPUT_DIR, stopped, progress=rank.stop.progress and not anew)
+            resumes = cfg.TRAIN.AUTO_RESUME or not cfg.TRAIN.ENABLE  # else the next start repeats all
+            record_stop(cfg.OUTPUT_DIR, stopped, progress=rank.stop.progress and resumes)
             raise
 
 
@@ -75,38 +76,40 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "run_net.py") -> int:
 
 
 def test_only(argv: Sequence[str] | None = None, *, prog: str) -> int:
-    """The same without training, whatever the config and the pairs say."""
+    """Run the command line with TRAIN.ENABLE False and TEST.ENABLE True."""
     description = "Test the network of a config: TEST.CHECKPOINT_FILE_PATH, or the newest checkpoint of OUTPUT_DIR."
     only = ("TRAIN.ENABLE", "False", "TEST.ENABLE", "True")
     return run_command(train_and_test, argv, prog=prog, description=description, last=only)
 
 
 def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description: str, last: Sequence[str] = ()) -> int:
-    """Launch `fn` by a command line; errors that the user can fix are printed as a paragraph, without a traceback.
+    """Launch `fn` by a command line and return its exit status; user errors are printed without a traceback.
 
     Args:
         fn: what each process runs.
-        argv: None: that of the process.
+        argv: None: sys.argv.
         prog, description: for --help.
-        last: pairs that win over those of the command line.
+        last: pairs that override those of the command line.
     """
     args, pairs = parse_args(argv, prog=prog, description=description)
 
-    def run() -> None:
+    def command() -> None:
         cfg = load_cfg(args.cfg_file, [*pairs, *last])
         if args.print_cfg:
             print(cfg.dump(), end="")
-        else:
-            launch(fn, cfg, args.init_method)
+            return
+        if not cfg.NUM_GPUS:
+            keep_freed_memory()
+        launch(fn, cfg, args.init_method)
 
-    return exit_status(run)
+    return exit_status(command)
 
 
 def exit_status(command: Callable[[], None]) -> int:
-    """Run a command and return its exit status; errors that a user can fix are printed without a traceback.
+    """Run a command and return its exit status; user errors are printed without a traceback.
 
-    Where the process group is still open after an error the process ends here: the group's threads would abort the
-    interpreter while it shuts down, and its exit status would be lost.
+    If the process group is still open after an error, exit here: its threads would abort the interpreter at shutdown
+    and lose the exit status.
     """
     status = _status_of(command)
     if is_initialized():

@@ -1,4 +1,4 @@
-"""What a config must say for training: names of policies, losses and optimizers, and a schedule that can be made."""
+"""Config rules of training: names of policies, losses and optimizers, and a valid schedule."""
 
 from fvcore.common.config import CfgNode
 
@@ -9,7 +9,7 @@ from slowfast_atfr.engine.optimizer import check_optimizer
 
 
 def check_config(cfg: CfgNode) -> None:
-    """Raise ConfigError where training would, for a reason that the config alone shows; a test asks for nothing."""
+    """Raise ConfigError for any reason to refuse training that the config alone shows."""
     if not cfg.TRAIN.ENABLE:
         return
     lr_at_epoch(cfg, 0)

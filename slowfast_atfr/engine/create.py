@@ -1,4 +1,4 @@
-"""A network by name and plain arguments, without a config in sight."""
+"""Build a network by the name of a config and keyword arguments."""
 
 import os
 from typing import Any
@@ -22,16 +22,16 @@ def create_model(
 
     Args:
         name: of a config, such as Kinetics/X3D_S_ATFR, or the path of a YAML file, which wins.
-        pretrained: a file of weights of any kind that training starts from, or the OUTPUT_DIR of a run. Weights of the
-            network without SGS fit, too: SGS then is new. None: random weights.
-        num_classes: None: those of the config. If it is given, a classifier of the file with another number is left.
+        pretrained: a file of weights, of any kind that training can start from, or the OUTPUT_DIR of a run. Weights of
+            the network without SGS fit, too: SGS is then new. None: random weights.
+        num_classes: None: that of the config. If given, a classifier of another size in the file is ignored.
         **keys: of the config, with two underscores for the dot: SGS__NUM_BINS=[8].
     Returns:
         the network on the CPU, in training mode. It takes a list with (N, 3, T, H, W) for each pathway and returns
         (N, num_classes): scores in training, probabilities in evaluation.
     Raises:
-        ConfigError: for an unknown name or key, a value that does not fit, or a file that cannot be read or is of
-            another network; without num_classes also if the file's classifier does not fit.
+        ConfigError: for an unknown name or key, an invalid value, or a file that cannot be read or is of another
+            network; without num_classes also if the file's classifier does not fit.
 
     >>> import torch
     >>> model = create_model("Kinetics/X3D_S_ATFR", num_classes=10).eval()

@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights, which is what then is validated and tested."""
+"""An exponential moving average of a network's weights, used in validation and tests."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from slowfast_atfr.sgs.segment_sampler import is_threshold
 
 
 class Ema:
-    """The average beside the network: decay * average + (1 - decay) * weights after every step.
+    """decay * average + (1 - decay) * weights after every step.
 
-    Running statistics of batch norm are averaged, too; what is no floating point number is that of the network,
-    and so are thresholds of segments, which are zero before the first step.
+    Running statistics of batch norm are averaged, too. Integers are copied, and so are thresholds of segments, which
+    are zero before the first step.
 
     Args:
-        network: bare, on its device.
+        network: without DDP, on its device.
         decay: SOLVER.EMA_DECAY, such as 0.9999.
     """
 
@@ -26,7 +26,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights of a step."""
+        """Update the average after a step."""
         pairs = [(self._average[name], value) for name, value in network.state_dict().items()]
         mixed = [value.is_floating_point() and not is_threshold(name) for name, value in self._average.items()]
         floats = [pair for pair, mixes in zip(pairs, mixed, strict=True) if mixes]
@@ -38,7 +38,7 @@ class Ema:
 
     @contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
-        """The network has the average's weights within, and its own again afterwards."""
+        """Swap the average into the network within the block."""
         self._swap(network)
         try:
             yield
@@ -56,7 +56,7 @@ class Ema:
         return self._average
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Raises ValueError if it is the average of another network."""
+        """Restore the average. Raises ValueError if it is of another network."""
         if state.keys() != self._average.keys():
             raise ValueError("the average in the file is that of another network")
         for name, value in state.items():

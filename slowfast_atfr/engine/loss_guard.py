@@ -1,4 +1,4 @@
-"""Losses that say that training has failed: not finite, or far above those before."""
+"""Detect losses that show that training has failed: not finite, or far above earlier ones."""
 
 import math
 from collections import deque
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from slowfast_atfr.utils.distributed import all_reduce_sum, get_world_size
 
-WINDOW = 5  # losses that a sudden rise is measured against, as in PySlowFast
+WINDOW = 5  # losses averaged for the comparison, as in PySlowFast
 
 
 def agree(loss: Tensor, flag: bool) -> tuple[float, bool]:
-    """Mean of a 0-d loss over the processes, and whether the flag is set in one of them; a collective."""
+    """Return the mean of a 0-d loss over processes, and whether any process has set the flag; a collective."""
     loss = loss.detach().double()
     both = torch.stack([loss, loss.new_full((), float(flag))])
     total, flags = all_reduce_sum([both])[0].tolist()
@@ -22,11 +22,10 @@ def agree(loss: Tensor, flag: bool) -> tuple[float, bool]:
 
 
 class LossGuard:
-    """The last losses of a run.
+    """Compares each loss with the last ones.
 
     Args:
-        factor: TRAIN.KILL_LOSS_EXPLOSION_FACTOR: so many times the mean of the last WINDOW losses is too much; 0: no
-            loss is.
+        factor: TRAIN.KILL_LOSS_EXPLOSION_FACTOR, limit in multiples of the mean of the last WINDOW losses; 0: none.
     """
 
     def __init__(self, factor: float) -> None:
@@ -35,7 +34,7 @@ class LossGuard:
         self._last = "there was no step before it"
 
     def problem(self, loss: float, place: str) -> str | None:
-        """What is wrong with a loss, if anything.
+        """Return what is wrong with a loss, or None.
 
         Args:
             loss: mean over the processes.

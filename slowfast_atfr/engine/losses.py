@@ -12,7 +12,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss_from(cfg: CfgNode) -> Loss:
-    """The loss that MODEL.LOSS_FUNC names: (scores, labels) -> mean over the clips, a 0-d tensor.
+    """Return the loss MODEL.LOSS_FUNC: (scores, labels) -> mean over the clips, 0-d.
 
     Raises:
         ConfigError: for an unknown name.
@@ -34,7 +34,7 @@ def soft_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def as_targets(labels: Tensor, scores: Tensor) -> Tensor:
-    """Labels in the shape and kind of the scores (N, K): class indices (N,) become rows with a single one."""
+    """Return labels in the shape and dtype of the scores (N, K); class indices (N,) become one-hot rows."""
     if labels.ndim == 1:
         labels = F.one_hot(labels, scores.shape[1])
     return labels.to(scores.dtype)

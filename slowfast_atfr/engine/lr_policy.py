@@ -9,10 +9,10 @@ from slowfast_atfr.config import ConfigError
 
 
 def lr_at_epoch(cfg: CfgNode, epoch: float) -> float:
-    """The learning rate at `epoch`, 0 being the start of the run.
+    """Return the learning rate at `epoch`, counted from 0.
 
-    For the first WARMUP_EPOCHS it runs straight from WARMUP_START_LR to what the policy says at WARMUP_EPOCHS. With
-    BASE_LR_SCALE_NUM_SHARDS the whole curve is multiplied by NUM_SHARDS.
+    During the first WARMUP_EPOCHS it is linear from WARMUP_START_LR to the policy's value at WARMUP_EPOCHS. With
+    BASE_LR_SCALE_NUM_SHARDS all is multiplied by NUM_SHARDS.
     Raises:
         ConfigError: for an unknown SOLVER.LR_POLICY.
     """
@@ -29,7 +29,7 @@ def lr_at_epoch(cfg: CfgNode, epoch: float) -> float:
 
 
 def cosine(solver: CfgNode, epoch: float) -> float:
-    """Half a cosine wave from BASE_LR down to COSINE_END_LR; with COSINE_AFTER_WARMUP it begins where warm-up ends."""
+    """Half a cosine wave from BASE_LR to COSINE_END_LR; with COSINE_AFTER_WARMUP it begins after the warm-up."""
     start = solver.WARMUP_EPOCHS if solver.COSINE_AFTER_WARMUP else 0.0
     if start >= solver.MAX_EPOCH:
         raise ConfigError(
@@ -41,7 +41,7 @@ def cosine(solver: CfgNode, epoch: float) -> float:
 
 
 def steps_with_relative_lrs(solver: CfgNode, epoch: float) -> float:
-    """BASE_LR times the entry of LRS that belongs to the last of STEPS that has been reached."""
+    """BASE_LR times the entry of LRS for the last of STEPS reached."""
     return solver.BASE_LR * solver.LRS[bisect.bisect_right(solver.STEPS, epoch) - 1]
 
 

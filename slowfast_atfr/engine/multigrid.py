@@ -1,9 +1,9 @@
 """Multigrid training (Wu et al., "A Multigrid Method for Efficiently Training Video Models", CVPR 2020): its schedule.
 
-The long cycle walks through shapes of clips, from few small frames and a large batch to all of them and a small one,
-once for each step of the learning rate; the short cycle changes the crop from one batch to the next. A shape that costs
-1/b of the full one has b times the clips in a batch and b times the learning rate. All here is arithmetic on the
-config: which shape in which epoch, and the learning rate's steps. The figures are those that PySlowFast derives.
+The long cycle goes through clip shapes, from few small frames in a large batch to full clips in a small one, once for
+each step of the learning rate; the short cycle changes the crop from batch to batch. A shape that costs 1/b of the full
+one has b times the clips in a batch and b times the learning rate. This file is arithmetic on the config: the shape of
+each epoch, and the learning rate's steps. The figures are PySlowFast's.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from slowfast_atfr.config import ConfigError
 
 @dataclass(frozen=True)
 class Phase:
-    """What clips, batches and batch norm are like in an epoch.
+    """Clips, batches and batch norm of some epochs.
 
-    first_epoch, end_epoch: the phase takes epochs first_epoch .. end_epoch - 1, counted from 0.
+    first_epoch, end_epoch: epochs first_epoch .. end_epoch - 1, counted from 0.
     num_frames, crop_size: of a clip; crop_size in pixels.
-    batch_size: clips of a batch of one machine, as TRAIN.BATCH_SIZE.
+    batch_size: clips in a batch of one machine, as TRAIN.BATCH_SIZE.
     norm: batchnorm, sub_batchnorm, sync_batchnorm.
-    norm_splits: parts of a process's batch that are normalised on their own; 1 without sub_batchnorm.
+    norm_splits: separately normalised parts of a process's batch; 1 without sub_batchnorm.
     sync_devices: processes that share their statistics; 1 without sync_batchnorm.
-    max_sampling_rate: a clip's frames stand DATA.SAMPLING_RATE to max_sampling_rate frames apart, drawn for each clip.
+    max_sampling_rate: frames of a clip are DATA.SAMPLING_RATE to max_sampling_rate apart, drawn for each clip.
     short_cycle: batch sizes of the short cycle's three shapes, in turn; () without a short cycle.
     short_cycle_crops: their crops in pixels; the last is crop_size.
     """
@@ -45,7 +45,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Of the long cycle: times TRAIN.BATCH_SIZE clips of `frames` frames of `crop` pixels."""
+    """A shape of the long cycle: batches of times x TRAIN.BATCH_SIZE clips, of `frames` frames of `crop` pixels."""
 
     times: int
     frames: int
@@ -53,19 +53,20 @@ class _Shape:
 
 
 class MultigridSchedule:
-    """Phases of a run by epoch, and the learning rate that goes with them.
+    """Phases of a run by epoch, and its learning rate.
 
-    steps, lrs, max_epoch: what takes the place of SOLVER.STEPS, LRS and MAX_EPOCH.
-    phases: all of them in order, those without an epoch left out.
+    cfg: of the run, as given.
+    steps, lrs, max_epoch: replace SOLVER.STEPS, LRS and MAX_EPOCH.
+    phases: in order, without empty ones.
 
     Args:
-        cfg: a validated config; without MULTIGRID.LONG_CYCLE there is one phase, of the config's own shape.
-        processes: of a machine, that share a batch; max(1, NUM_GPUS) if not given.
+        cfg: a validated config; without MULTIGRID.LONG_CYCLE there is one phase, with the config's shape.
+        processes: of a machine, which share a batch; default max(1, NUM_GPUS).
     Source: PySlowFast's `MultigridSchedule`, with its settings of batch norm, and `ShortCycleBatchSampler`.
     """
 
     def __init__(self, cfg: CfgNode, *, processes: int | None = None) -> None:
-        self._cfg, self._processes = cfg, processes or max(1, cfg.NUM_GPUS)
+        self.cfg, self._processes = cfg, processes or max(1, cfg.NUM_GPUS)
         solver, multigrid = cfg.SOLVER, cfg.MULTIGRID
         self.steps, self.lrs, self.max_epoch = list(solver.STEPS), list(solver.LRS), solver.MAX_EPOCH
         spans = [(_Shape(1, cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE), None)]
@@ -83,40 +84,40 @@ class MultigridSchedule:
         self.phases = self._phases(spans)
 
     def at(self, epoch: int) -> Phase:
-        """The phase of an epoch, counted from 0; epochs past the end are in the last one."""
+        """Return the phase of an epoch, counted from 0; the last phase for epochs past the end."""
         return next((phase for phase in self.phases if epoch < phase.end_epoch), self.phases[-1])
 
     def is_due(self, epoch: int, period: int) -> bool:
-        """Whether something that is done every `period` epochs is due at the end of this epoch, counted from 0.
+        """Return whether something done every `period` epochs is due at the end of this epoch, counted from 0.
 
-        Under MULTIGRID.LONG_CYCLE that is about EVAL_FREQ times a phase, whatever the period, the phase's last epoch
-        among them. In the last epoch of the run it always is.
+        With MULTIGRID.LONG_CYCLE it is due about EVAL_FREQ times per phase and at its end, for any period. It is always
+        due in the last epoch of the run.
         Source: PySlowFast's `is_eval_epoch` and `is_checkpoint_epoch`.
         """
-        if epoch + 1 == self.max_epoch or not self._cfg.MULTIGRID.LONG_CYCLE:
+        if epoch + 1 == self.max_epoch or not self.cfg.MULTIGRID.LONG_CYCLE:
             return epoch + 1 == self.max_epoch or (epoch + 1) % period == 0
         phase = self.at(epoch)
-        period = (phase.end_epoch - phase.first_epoch) // self._cfg.MULTIGRID.EVAL_FREQ + 1
+        period = (phase.end_epoch - phase.first_epoch) // self.cfg.MULTIGRID.EVAL_FREQ + 1
         return (phase.end_epoch - 1 - epoch) % period == 0
 
     def cfg_of(self, phase: Phase) -> CfgNode:
-        """The config of a phase, frozen: its clips, batches, norm and solver take the places of the run's."""
-        cfg = self._cfg.clone()
+        """Return the frozen config of a phase: that of the run with the phase's clips, batches, norm and solver."""
+        cfg = self.cfg.clone()
         cfg.defrost()
         cfg.SOLVER = self.solver()
         cfg.TRAIN.BATCH_SIZE = phase.batch_size
         cfg.DATA.NUM_FRAMES, cfg.DATA.TRAIN_CROP_SIZE = phase.num_frames, phase.crop_size
         cfg.BN.NORM_TYPE, cfg.BN.NUM_SPLITS = phase.norm, phase.norm_splits
         cfg.BN.NUM_SYNC_DEVICES = phase.sync_devices
-        if self._cfg.MULTIGRID.LONG_CYCLE or self._cfg.MULTIGRID.SHORT_CYCLE:
-            cfg.MULTIGRID.DEFAULT_S = self._cfg.DATA.TRAIN_CROP_SIZE
+        if self.cfg.MULTIGRID.LONG_CYCLE or self.cfg.MULTIGRID.SHORT_CYCLE:
+            cfg.MULTIGRID.DEFAULT_S = self.cfg.DATA.TRAIN_CROP_SIZE
             cfg.MULTIGRID.LONG_CYCLE_SAMPLING_RATE = phase.max_sampling_rate
         cfg.freeze()
         return cfg
 
     def solver(self) -> CfgNode:
-        """A copy of cfg.SOLVER with this schedule's STEPS, LRS and MAX_EPOCH."""
-        solver = self._cfg.SOLVER.clone()
+        """Return cfg.SOLVER with this schedule's STEPS, LRS and MAX_EPOCH."""
+        solver = self.cfg.SOLVER.clone()
         solver.defrost()
         solver.STEPS, solver.LRS, solver.MAX_EPOCH = list(self.steps), list(self.lrs), self.max_epoch
         solver.freeze()
@@ -135,11 +136,11 @@ class MultigridSchedule:
 
     @property
     def _own_shape(self) -> tuple[int, int]:
-        return self._cfg.DATA.NUM_FRAMES, self._cfg.DATA.TRAIN_CROP_SIZE
+        return self.cfg.DATA.NUM_FRAMES, self.cfg.DATA.TRAIN_CROP_SIZE
 
     def _phase(self, shape: _Shape, first: int, end: int, own_shape: bool) -> Phase:
-        """own_shape: whether no phase so far has had another shape than the config's, and with it another norm."""
-        cfg, batch_size = self._cfg, shape.times * self._cfg.TRAIN.BATCH_SIZE
+        """own_shape: whether this phase and all earlier ones have the config's shape, and so its norm."""
+        cfg, batch_size = self.cfg, shape.times * self.cfg.TRAIN.BATCH_SIZE
         norm, splits, devices = cfg.BN.NORM_TYPE, cfg.BN.NUM_SPLITS, cfg.BN.NUM_SYNC_DEVICES
         if not own_shape:
             norm, splits, devices = norm_for(batch_size / self._processes, cfg.MULTIGRID.BN_BASE_SIZE)
@@ -160,10 +161,10 @@ class MultigridSchedule:
 
 
 def check_processes(phases: Sequence[Phase], world_size: int) -> None:
-    """Whether processes fall into whole groups that share batch norm's statistics, in every phase.
+    """Check that in every phase the processes divide evenly into groups that share batch norm's statistics.
 
     Raises:
-        ConfigError: naming the first phase in which they do not, before hours are spent on those before it.
+        ConfigError: naming the first phase in which they do not.
     """
     for phase in phases:
         size = min(phase.sync_devices, world_size)
@@ -171,12 +172,12 @@ def check_processes(phases: Sequence[Phase], world_size: int) -> None:
             raise ConfigError(
                 f"in epochs {phase.first_epoch + 1} to {phase.end_epoch} groups of {size} processes share batch norm's "
                 f"statistics, and the run has {world_size} processes; choose BN.NUM_SYNC_DEVICES, or with "
-                "MULTIGRID.LONG_CYCLE MULTIGRID.BN_BASE_SIZE and TRAIN.BATCH_SIZE, so that every group is whole"
+                "MULTIGRID.LONG_CYCLE MULTIGRID.BN_BASE_SIZE and TRAIN.BATCH_SIZE, so that every group is full"
             )
 
 
 def norm_for(batch_size: float, base_size: int) -> tuple[str, int, int]:
-    """The norm that keeps its statistics over about `base_size` clips.
+    """Return the norm with statistics over about `base_size` clips.
 
     Args:
         batch_size: clips of a process.
@@ -193,7 +194,7 @@ def norm_for(batch_size: float, base_size: int) -> tuple[str, int, int]:
 
 
 def short_cycle_crops(cfg: CfgNode, crop_size: int) -> tuple[int, int, int]:
-    """Crops of the short cycle's three shapes, in pixels, in a phase whose own crop is `crop_size`."""
+    """Return the short cycle's three crops in pixels, in a phase with crop `crop_size`."""
     small, middle = (round(factor * cfg.DATA.TRAIN_CROP_SIZE) for factor in cfg.MULTIGRID.SHORT_CYCLE_FACTORS)
     return small, middle, crop_size
 
@@ -206,11 +207,11 @@ def _short_cycle_batches(cfg: CfgNode, shape: _Shape, batch_size: int) -> tuple[
 
 
 def _long_cycle(cfg: CfgNode) -> list[tuple[int, _Shape, int]]:
-    """The rows of the long cycle: (step of the learning rate, shape, epoch at which it ends).
+    """Return the rows of the long cycle: (step of the learning rate, shape, end epoch).
 
-    Within a step of the learning rate every shape gets as many iterations as the others, so its epochs go with the
-    clips of its batch. The last step has the full shape alone, with the same saving of iterations as the rest. In the
-    end all of it is stretched to SOLVER.MAX_EPOCH x MULTIGRID.EPOCH_FACTOR.
+    Within a step every shape gets the same number of iterations, so its epochs are proportional to its batch size. The
+    last step has the full shape alone, with iterations reduced by the same factor. All is then stretched to
+    SOLVER.MAX_EPOCH x MULTIGRID.EPOCH_FACTOR.
     """
     solver, steps = cfg.SOLVER, cfg.SOLVER.STEPS
     shapes, sizes = zip(*(_shape(cfg, *factors) for factors in cfg.MULTIGRID.LONG_CYCLE_FACTORS), strict=True)
@@ -228,10 +229,10 @@ def _long_cycle(cfg: CfgNode) -> list[tuple[int, _Shape, int]]:
 
 
 def _shape(cfg: CfgNode, frames_factor: float, crop_factor: float) -> tuple[_Shape, float]:
-    """A shape of the long cycle, and the mean batch size of its short cycle in units of TRAIN.BATCH_SIZE.
+    """Return a shape of the long cycle, and the mean batch size of its short cycle in units of TRAIN.BATCH_SIZE.
 
     Raises:
-        ConfigError: if nothing is left of a clip.
+        ConfigError: if a clip would have no frames or pixels.
     """
     frames, crop = round(cfg.DATA.NUM_FRAMES * frames_factor), round(cfg.DATA.TRAIN_CROP_SIZE * crop_factor)
     if frames < 1 or crop < 1:

@@ -1,6 +1,6 @@
-"""Precise batch norm: running statistics as the true mean and variance over many batches, after Wu & Johnson (2021).
+"""Precise batch norm: running statistics as the true mean and variance over many batches (Wu & Johnson, 2021).
 
-fvcore's takes plain tensors only and weighs all batches alike; packed clips bring different numbers of frames.
+fvcore's version takes plain tensors and weighs all batches equally; packed clips have different numbers of frames.
 """
 
 from collections.abc import Iterable
@@ -22,18 +22,17 @@ from slowfast_atfr.utils.upload import to_device
 def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int) -> None:
     """Set the running mean and variance of every batch norm to those of its inputs over `num_batches` batches.
 
-    Every value of a channel weighs the same, whatever clip, batch or process it comes from, and a norm that is called
-    several times in a forward pass takes all its inputs. The forward passes run in training mode; momentum and modes
-    are as before in the end. Running thresholds of segments go on, as they would in training. Norms that the user
-    keeps in eval mode inside a model in training mode stay as they are, and so does a norm that no batch reaches. A
-    collective: every process must bring as many batches.
+    Every value of a channel has the same weight, over clips, batches, processes and repeated calls of a norm. The
+    forward passes run in training mode; modes and momentum are restored. Running thresholds of segments are updated as
+    in training. Norms in eval mode within a model in training mode, and norms that no batch reaches, do not change. A
+    collective: every process must bring the same number of batches.
 
     Args:
         model: called as `model(batch)`.
         batches: prepared inputs, on the model's device.
-        num_batches: how many of them to take, of each process; fewer if there are no more.
+        num_batches: at most, on each process.
     Raises:
-        FloatingPointError: if the input of a norm is not finite; names the first. Its statistics are then useless.
+        FloatingPointError: if the input of a norm is not finite; names the first such norm.
         ValueError: if there is no batch.
     """
     modes = {module: module.training for module in model.modules()}
@@ -46,14 +45,14 @@ def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int
     try:
         with ExitStack() as hooks:
             for name, norm in norms.items():
-                norm.momentum = 0.0  # the passes leave the running statistics alone
+                norm.momentum = 0.0  # running statistics do not change in the passes
                 hooks.callback(norm.register_forward_pre_hook(moments[name].observe).remove)
             seen = 0
             for batch in islice(batches, num_batches):
                 model(batch)
                 seen += 1
         if seen == 0:
-            raise ValueError(f"precise batch norm was to see {num_batches} batches, but there was none")
+            raise ValueError(f"precise batch norm: expected {num_batches} batches, got none")
         _set_statistics(norms, moments)
     finally:
         for name, norm in norms.items():
@@ -64,16 +63,16 @@ def update_precise_bn(model: nn.Module, batches: Iterable[Any], num_batches: int
 
 
 class Moments:
-    """Number, mean and squared distances from the mean of all values that have come by, per channel, in float64."""
+    """Count, mean and sum of squared deviations of all values seen so far, per channel, in float64."""
 
     def __init__(self, norm: _BatchNorm) -> None:
-        self.count = 0  # which the host knows by itself
+        self.count = 0  # on the host
         self.mean, self.m2 = (
             torch.zeros(norm.num_features, dtype=torch.float64, device=norm.running_mean.device) for _ in range(2)
         )
 
     def observe(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        """A forward pre-hook: add the values of the first, (N, C, ...), of packed clips those of the real frames."""
+        """Forward pre-hook: add the values of the first argument, (N, C, ...) or packed clips (real frames only)."""
         x: Tensor | PackedClips = args[0]
         count, mean, m2 = channel_moments(to_frames(x)[0].flatten(0, 2) if isinstance(x, PackedClips) else x)
         offset, total = mean - self.mean, self.count + count
@@ -87,7 +86,7 @@ def _learns(module: nn.Module) -> bool:
 
 
 def _set_statistics(norms: dict[str, _BatchNorm], moments: dict[str, Moments]) -> None:
-    """Bring the moments of all processes together, in two collectives, and write them into the norms; waits once."""
+    """Merge the moments of all processes in two collectives and write them into the norms; one wait for the device."""
     mine = list(moments.values())
     if not mine:
         return

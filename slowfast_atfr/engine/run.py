@@ -1,4 +1,4 @@
-"""One training run: everything that the loop works on, built once."""
+"""Everything that the training loop works on, built once."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_atfr.analysis import count_macs, model_summary
-from slowfast_atfr.config import num_pathways, per_pathway
+from slowfast_atfr.config import num_pathways
 from slowfast_atfr.datasets.loader import Batch, Loader, TrainLoader, build_loader, build_train_loader
-from slowfast_atfr.datasets.transform import pathways
 from slowfast_atfr.engine.checkpoint.save import load_for_test
+from slowfast_atfr.engine.config_warnings import warn_of_config, warn_of_ends
 from slowfast_atfr.engine.ema import Ema
 from slowfast_atfr.engine.launch.consistency import check_videos
 from slowfast_atfr.engine.losses import loss_from
@@ -23,10 +23,10 @@ from slowfast_atfr.engine.lr_policy import lr_at_epoch
 from slowfast_atfr.engine.multigrid import MultigridSchedule, Phase, check_processes
 from slowfast_atfr.engine.optimizer import build_optimizer
 from slowfast_atfr.engine.start import Start, find_start
-from slowfast_atfr.engine.step import GradientSteps, warn_of_slow_precision
+from slowfast_atfr.engine.step import GradientSteps
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.models.borders import zero_padded_before_sgs
 from slowfast_atfr.models.compiled import check_compiler
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.models.norm import set_norm
 from slowfast_atfr.sgs import count_active
 from slowfast_atfr.sgs.record import active_name
@@ -39,9 +39,9 @@ logger = logging.getLogger(__name__)
 class Run:
     """A training run of one process.
 
-    cfg: of the phase that it is in; see `MultigridSchedule.cfg_of`.
-    network: bare: its state dict is the checkpoint's.
-    model: what is called: the network, under DDP where there are several processes.
+    cfg: of its current phase (`MultigridSchedule.cfg_of`); the user's is schedule.cfg.
+    network: without DDP, as checkpoints have it.
+    model: what is called: the network, within DDP where there are several processes.
     """
 
     cfg: CfgNode
@@ -58,10 +58,10 @@ class Run:
 
 
 def build_run(cfg: CfgNode, rank: RankInfo) -> tuple[Run, Start]:
-    """A run as it is in its first epoch, with the weights that it starts from; and the start that has the rest.
+    """Build a run in its first phase, with its starting weights; return it and the `Start` that restores the rest.
 
-    Loaders come first, so that a wrong path is reported before the network is built, and the weights before all that
-    is made from them.
+    Loaders are built first, so that a wrong path is reported before the network is built. Weights are loaded before DDP
+    and the average are made from them.
     """
     schedule = MultigridSchedule(cfg, processes=rank.local_world_size)
     check_processes(schedule.phases, rank.world_size)
@@ -76,7 +76,7 @@ def build_run(cfg: CfgNode, rank: RankInfo) -> tuple[Run, Start]:
     model = network
     if rank.world_size > 1:
         device_ids = [rank.device.index] if rank.device.type == "cuda" else None
-        # buffers are shared where they are saved and validated: `share_buffers`
+        # buffers are shared before saving and validation, by `share_buffers`
         model = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False)
     steps = GradientSteps(cfg, model, optimizer, rank.device)
     ema = Ema(network, cfg.SOLVER.EMA_DECAY) if cfg.SOLVER.EMA_DECAY else None
@@ -86,9 +86,9 @@ def build_run(cfg: CfgNode, rank: RankInfo) -> tuple[Run, Start]:
 
 
 def enter_phase(run: Run, epoch: int) -> Run:
-    """The run as it is in an epoch: itself, unless clips, batches or norms are others. Every process makes the call.
+    """Return the run for an epoch; in a new phase it has new loaders, and its norms change in place. A collective.
 
-    Weights, optimizer, gradient scaler and average stay; loaders are new, norms change in place.
+    Weights, optimizer, gradient scaler and average stay.
     """
     phase = run.schedule.at(epoch)
     cfg = run.schedule.cfg_of(phase)
@@ -102,7 +102,7 @@ def enter_phase(run: Run, epoch: int) -> Run:
 
 
 def _log_batches(cfg: CfgNode, phase: Phase, rank: RankInfo) -> None:
-    """What the machines of a run make of the config's batch and learning rate; most runs that go wrong do so here."""
+    """Log how the batch is split over processes, and the learning rate: the most frequent mistakes in a config."""
     machines, steps = rank.world_size // rank.local_world_size, cfg.SOLVER.GRAD_ACCUM_STEPS
     mine = phase.batch_size // rank.local_world_size
     together = mine * min(phase.sync_devices, rank.world_size) / phase.norm_splits
@@ -131,16 +131,14 @@ def _loaders(cfg: CfgNode, schedule: MultigridSchedule, epoch: int, rank: RankIn
 
 
 def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
-    """The network on its device; with LOG_MODEL_INFO its structure is logged, and what each layer costs a clip."""
+    """Build the network on its device; with LOG_MODEL_INFO log its structure and the cost of each layer per clip."""
     if rank.local_rank == 0:
-        warn_of_slow_precision(cfg, rank.device)
-        _warn_of_channel_order(cfg)
-        _warn_of_blocks_of_2(cfg)
+        warn_of_config(cfg, rank.device)
     if cfg.MODEL.COMPILE:
         check_compiler(rank.device)
     network = build_model(cfg).to(rank.device)
     if rank.local_rank == 0:
-        _warn_of_ends(cfg, network)
+        warn_of_ends(cfg, network)
     if cfg.LOG_MODEL_INFO and rank.rank == 0:
         logger.info("Model:\n%s", network)
         logger.info("Params: %s", f"{sum(parameter.numel() for parameter in network.parameters()):,}")
@@ -148,46 +146,11 @@ def build_network(cfg: CfgNode, rank: RankInfo) -> nn.Module:
     return network
 
 
-def _warn_of_channel_order(cfg: CfgNode) -> None:
-    if cfg.DATA.REVERSE_INPUT_CHANNEL and not cfg.DATA.BGR_INPUT:
-        logger.warning(
-            "DATA.REVERSE_INPUT_CHANNEL is True, which in PySlowFast turns SSv2's BGR frames into RGB. Here frames are "
-            "read as RGB: the network gets RGB, and the key may go. DATA.BGR_INPUT True is for one trained on BGR"
-        )
-
-
-def _warn_of_blocks_of_2(cfg: CfgNode) -> None:
-    """With `linear`, the frame of largest similarity is on the border of its bin; `path` has none there."""
-    sgs, sizes = cfg.SGS, per_pathway(cfg, "SGS.BLOCK_SIZE")
-    sampled = any(size == 2 and pathway in sgs.PATHWAYS for pathway, size in enumerate(sizes))
-    if sgs.ENABLE and sampled and sgs.KERNEL in ("linear", "linear_normalized") and sgs.SIMILARITY != "path":
-        logger.warning(
-            "SGS.BLOCK_SIZE is %s and SGS.KERNEL %r: in blocks of 2 the frame of larger similarity weighs 0, so of two "
-            "frames at most one counts, and maps of zeros are computed. It is the paper's setting for SSv2; SGS.KERNEL "
-            "linear_mean loses no frame, and SGS.BLOCK_SIZE [0] takes whole clips",
-            sgs.BLOCK_SIZE,
-            sgs.KERNEL,
-        )
-
-
-def _warn_of_ends(cfg: CfgNode, network: nn.Module) -> None:
-    """Segments go by how much frames differ, and zeros beyond a clip's ends make frames differ."""
-    stages = zero_padded_before_sgs(network) if cfg.SGS.GROUPING == "segments" else []
-    if stages:
-        logger.warning(
-            "SGS.GROUPING is segments, and %s pad clips with zeros in time: frames near the ends of a clip differ from "
-            "others whatever they show, and a still clip is cut there. MODEL.REPLICATE_PAD_STAGES [%s] repeats the "
-            "outer frames instead; weights fit both",
-            " and ".join(stages),
-            ", ".join(stages),
-        )
-
-
 def build_for_test(cfg: CfgNode, rank: RankInfo) -> tuple[nn.Module, str]:
-    """The network in evaluation, with the weights that `load_for_test` finds, its norms folded if TEST.FOLD_NORMS.
+    """Build the network for evaluation, with the weights of `load_for_test`; TEST.FOLD_NORMS folds its norms.
 
     Returns:
-        the network, of the same weights on all processes; the path of their file.
+        the network, with the same weights on all processes; the path of their file.
     """
     network = build_network(cfg, rank)
     path = load_for_test(cfg, network)
@@ -198,11 +161,11 @@ def build_for_test(cfg: CfgNode, rank: RankInfo) -> tuple[nn.Module, str]:
 
 
 def _log_summary(cfg: CfgNode) -> None:
-    """Networks of others may do what has no place on the meta device; that is no reason not to train them."""
+    """Log the cost of each layer; only warn if a registered network does not run on the meta device."""
     try:
         summary = model_summary(cfg)
     except Exception as error:
-        text = "%s cannot be summarised without running it: %s: %s"
+        text = "%s cannot be summarised on the meta device: %s: %s"
         logger.warning(text, cfg.MODEL.MODEL_NAME, type(error).__name__, error)
         return
     bins = ", every bin of SGS active" if cfg.SGS.ENABLE else ""
@@ -216,13 +179,13 @@ def to_inputs(batch: Batch, cfg: CfgNode, device: torch.device) -> list[Tensor]:
 
 
 class Cost:
-    """What each clip has cost the network: multiply-adds, and active bins of every SGS layer."""
+    """The cost of each clip: multiply-adds, and active bins of every SGS layer."""
 
     def __init__(self, cfg: CfgNode, macs, active) -> None:
         self._single, self._macs, self._active = num_pathways(cfg) == 1, macs, active
 
-    def take(self) -> dict[str, np.ndarray]:
-        """(N,) values of each clip of the last forward: gflops_per_clip, and such as active_bins_s2_fast."""
+    def of_last_batch(self) -> dict[str, np.ndarray]:
+        """Return (N,) values by name, of the clips of the last forward: gflops_per_clip, active_bins_s2_fast, ..."""
         clips = {"gflops_per_clip": self._macs.take() * 1e-9}
         for layer, bins in self._active.take().items():
             clips[active_name(layer, single=self._single)] = bins.astype(np.float64)
@@ -231,6 +194,6 @@ class Cost:
 
 @contextmanager
 def watch_cost(network: nn.Module, cfg: CfgNode) -> Iterator[Cost]:
-    """Count what the network does for each clip, without waiting for the device."""
+    """Count the cost of each clip within the block, without waiting for the device."""
     with ExitStack() as stack:
         yield Cost(cfg, stack.enter_context(count_macs(network)), stack.enter_context(count_active(network)))

@@ -1,4 +1,4 @@
-"""What of a run a checkpoint holds besides its weights, the optimizer's state and the random states."""
+"""What a checkpoint holds besides weights, optimizer and random states."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from slowfast_atfr.utils.distributed import gather_objects, get_rank, get_world_
 
 
 class Stateful(Protocol):
-    """Something with a state that torch.save takes and torch.load(weights_only=True) gives back."""
+    """An object whose state torch.save can write and torch.load(weights_only=True) can read."""
 
     def state_dict(self) -> Any: ...
 
@@ -17,12 +17,12 @@ class Stateful(Protocol):
 
 @dataclass
 class RunState:
-    """The rest of a run, by the names that it has in a checkpoint.
+    """The rest of a run's state, by its keys in a checkpoint.
 
-    parts: alike on all processes, such as a gradient scaler; the main process's are saved.
-    rank_parts: of each process its own, such as the sums of an epoch so far.
-    clips: of the epoch in progress that all processes together have had; 0 between epochs.
-    unvalidated: the epoch that is done is to be validated, and has not been yet.
+    parts: equal on all processes, such as a gradient scaler; the main process's are saved.
+    rank_parts: different on each process, such as the sums of an epoch so far; all are saved.
+    clips: trained on in the epoch in progress, over all processes; 0 between epochs.
+    unvalidated: whether the last epoch is due for a validation that has not run yet.
     """
 
     parts: Mapping[str, Stateful] = field(default_factory=dict)
@@ -31,13 +31,13 @@ class RunState:
     unvalidated: bool = False
 
     def fields(self) -> dict[str, Any]:
-        """What a checkpoint receives; a collective."""
+        """Return the fields to save; a collective."""
         fields: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         fields |= {name: gather_objects(part.state_dict()) for name, part in self.rank_parts.items()}
         return fields | {"clips": self.clips, "unvalidated": self.unvalidated}
 
     def load(self, fields: Mapping[str, Any]) -> list[str]:
-        """Go back to what a checkpoint holds. The rank_parts of another number of processes are passed over.
+        """Restore the fields of a checkpoint; rank_parts only if it has as many processes.
 
         Returns:
             names of the parts that the file lacks; they stay as they are.

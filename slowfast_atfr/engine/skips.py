@@ -1,4 +1,4 @@
-"""Videos that could not be read: each is told once, all are counted."""
+"""Videos that could not be read: each is logged once, all are counted."""
 
 import logging
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ logger = logging.getLogger(__name__)
 
 
 class SkipLog:
-    """The unreadable videos that this process has met."""
+    """The unreadable videos of this process."""
 
     def __init__(self) -> None:
         self._paths: set[str] = set()
 
     def add(self, skipped: Iterable[Skip]) -> None:
-        """Warn about the videos that are new."""
+        """Warn about each new video."""
         for skip in skipped:
             if skip.path not in self._paths:
                 self._paths.add(skip.path)
                 logger.warning("skipped %s: %s", skip.path, skip.reason)
 
     def total(self) -> int:
-        """How many videos all processes together have skipped so far; a collective."""
+        """Return the number of skipped videos over all processes; a collective."""
         return len(set().union(*gather_objects(self._paths)))

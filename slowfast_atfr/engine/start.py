@@ -1,7 +1,7 @@
-"""What a training run starts from: random weights, the weights of a file, or the point that an earlier run reached.
+"""What a training run starts from: random weights, the weights of a file, or a checkpoint of an earlier run.
 
-The weights are loaded right after the network is built, so that all that is made from weights (the average of
-SOLVER.EMA_DECAY, DDP's broadcast) is made from those; optimizer, random states and the rest follow when they exist.
+Weights are loaded right after the network is built, before the average of SOLVER.EMA_DECAY and DDP copy them;
+optimizer, random states and the rest are restored once they exist.
 """
 
 import logging
@@ -20,7 +20,7 @@ from slowfast_atfr.engine.checkpoint.save import (
     checkpoints_in,
     last_checkpoint,
     load_run_weights,
-    place_of,
+    progress_of,
     restore_run,
     unwrapped,
 )
@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Start:
-    """The start of a run, and the file that it comes from.
+    """Where a run starts.
 
     file: None starts from random weights.
-    resumes: the file's run continues: optimizer, random states, position. False takes the weights that fit, and starts
-        at epoch 0.
+    resumes: continue the file's run: optimizer, random states, position. False takes the weights that fit and starts at
+        epoch 0.
     inflate: repeat 2D kernels along time.
-    clear: strings that are removed from the names of the file's weights.
+    clear: strings to remove from the names of the file's weights.
     """
 
     file: CheckpointFile | None = None
@@ -48,10 +48,10 @@ class Start:
     clear: tuple[str, ...] = ()
 
     def load_weights(self, model: nn.Module) -> None:
-        """Give the network the file's weights.
+        """Load the file's weights into the network.
 
         Raises:
-            ConfigError: if none of them fits, or a run is to continue and one is missing or left over.
+            ConfigError: if none fits, or the run resumes and one is missing or left over.
         """
         if self.file is None:
             return
@@ -61,26 +61,26 @@ class Start:
             load_weights(self.file, unwrapped(model), inflate=self.inflate, clear=self.clear)
 
     def restore(self, optimizer: optim.Optimizer, state: RunState) -> int:
-        """Bring back the rest of a run that continues; return the epoch, from 0, that the run starts with.
+        """Restore the rest of a resumed run; return its first epoch, from 0.
 
         Raises:
-            ConfigError: if the file has no optimizer state that fits.
+            ConfigError: if the file has no fitting optimizer state.
         """
         if self.file is None or not self.resumes:
             return 0
         return restore_run(self.file, optimizer, state) + 1
 
 
-def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
-    """What a run starts from. A collective; each process reads the file once.
+def find_start(cfg: CfgNode, *, max_epoch: int) -> Start:
+    """Find what a run starts from. A collective; each process reads the file once.
 
-    With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR; where there is none, TRAIN.CHECKPOINT_FILE_PATH.
-    A file of a run continues it, unless CHECKPOINT_EPOCH_RESET or CHECKPOINT_INFLATE asks for its weights alone.
-    Without TRAIN.AUTO_RESUME, the checkpoints that an earlier run left in OUTPUT_DIR are moved aside.
+    With TRAIN.AUTO_RESUME that is the newest checkpoint of OUTPUT_DIR, else TRAIN.CHECKPOINT_FILE_PATH. A training
+    checkpoint resumes its run, unless CHECKPOINT_EPOCH_RESET or CHECKPOINT_INFLATE asks for its weights alone.
+    Without TRAIN.AUTO_RESUME, checkpoints of an earlier run in OUTPUT_DIR are moved aside.
 
     Args:
         cfg: of the run.
-        max_epoch: epochs of the run; SOLVER.MAX_EPOCH if not given.
+        max_epoch: epochs of the run, which multigrid training changes.
     Raises:
         ConfigError: if a file cannot be read, or CHECKPOINT_FILE_PATH is already past the last epoch.
         RunError: if checkpoints cannot be moved.
@@ -89,11 +89,11 @@ def find_start(cfg: CfgNode, *, max_epoch: int = 0) -> Start:
     if resumed is not None:
         changes = resumed.changes(cfg)
         if changes:
-            text = "the run resumes from %s, which was trained with another config: %s. %s"
-            remedy = "To start anew, choose another OUTPUT_DIR, or remove the checkpoints"
+            text = "the run resumes from %s, which was trained with a different config: %s. %s"
+            remedy = "To start from scratch, choose another OUTPUT_DIR or remove the checkpoints"
             logger.warning(text, resumed.path, format_changes(changes), remedy)
         return Start(resumed, resumes=True)
-    start = _given_start(cfg, max_epoch or cfg.SOLVER.MAX_EPOCH)
+    start = _given_start(cfg, max_epoch)
     if not cfg.TRAIN.AUTO_RESUME:
         on_main(lambda: _move_aside(cfg, start))
     return start
@@ -105,7 +105,7 @@ def _given_start(cfg: CfgNode, max_epoch: int) -> Start:
     if not path:
         without = [leaf for leaf in ("CHECKPOINT_EPOCH_RESET", "CHECKPOINT_INFLATE") if train[leaf]]
         if without:
-            text = "TRAIN.%s is True, but %s is empty: the run starts from random weights, with a recipe of fine-tuning"
+            text = "TRAIN.%s is True, but %s is empty: the run starts from random weights with a fine-tuning config"
             logger.warning(text, " and ".join(without), FILE_PATH)
         return Start()
     file, clear = read_checkpoint(path, expected=train.CHECKPOINT_TYPE), tuple(train.CHECKPOINT_CLEAR_NAME_PATTERN)
@@ -120,9 +120,9 @@ def _given_start(cfg: CfgNode, max_epoch: int) -> Start:
 
 
 def _move_aside(cfg: CfgNode, start: Start) -> None:
-    """Move the checkpoints of an earlier run out of the way of a run that does not continue it.
+    """Move away the checkpoints of an earlier run that this run does not resume.
 
-    A run that goes back to one of them keeps that one and those before it: they are its own past.
+    A run that resumes from one of them keeps that one and earlier ones.
     """
     paths = checkpoints_in(cfg.OUTPUT_DIR)
     same = [path for path in paths if start.file is not None and _is_same_file(path, start.file.path)]
@@ -131,7 +131,7 @@ def _move_aside(cfg: CfgNode, start: Start) -> None:
             f"TRAIN.CHECKPOINT_FILE_PATH is {start.file.path!r}, one of the checkpoints in OUTPUT_DIR that this run, "
             "which starts at epoch 0 without TRAIN.AUTO_RESUME, would write over; choose another OUTPUT_DIR"
         )
-    moved = [path for path in paths if not same or place_of(path) > place_of(same[0])]
+    moved = [path for path in paths if not same or progress_of(path) > progress_of(same[0])]
     if not moved:
         return
     folder = _unused(os.path.join(cfg.OUTPUT_DIR, "checkpoints_old"))

@@ -1,4 +1,4 @@
-"""Testing: every view of every video, brought together per video; what it costs, and how fast it goes."""
+"""Testing: scores of every view averaged per video, cost and speed."""
 
 import logging
 import os
@@ -11,12 +11,13 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.datasets.build import build_dataset
 from slowfast_atfr.datasets.loader import build_view_loader
 from slowfast_atfr.datasets.prefetch import prefetch
+from slowfast_atfr.engine.interrupted_test import FinishedVideos, InterruptedTest
 from slowfast_atfr.engine.launch.consistency import check_videos
-from slowfast_atfr.engine.metrics.meters import TestMeter, progress
+from slowfast_atfr.engine.metrics.meters import progress
+from slowfast_atfr.engine.metrics.video_meter import TestMeter
 from slowfast_atfr.engine.run import build_for_test, to_inputs, watch_cost
 from slowfast_atfr.engine.skips import SkipLog
 from slowfast_atfr.engine.step import autocast
-from slowfast_atfr.engine.tested_videos import Tested, TestedVideos
 from slowfast_atfr.utils.distributed import RankInfo, in_any_process
 from slowfast_atfr.utils.env import seed_everything
 from slowfast_atfr.utils.precision import allow_tf32
@@ -26,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 @torch.inference_mode()
 def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
-    """Test the weights that cfg names, or the newest checkpoint of OUTPUT_DIR. Every process of the run calls it.
+    """Test the weights that cfg names, or the newest checkpoint of OUTPUT_DIR. A collective.
 
     Returns:
         the `test_final` figures: top1_acc and top5_acc in percent; gflops_per_clip and active_bins_*, means over all
-        views; clips_per_second, views that all processes together take through the network, data loading left out.
+        views; clips_per_second, views per second through the network over all processes, without data loading.
     Raises:
         Stopped: after SIGTERM or Ctrl-C; a test of the same weights resumes with the remaining videos.
     """
@@ -40,16 +41,16 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
     check_videos(dataset, cfg)
     network, weights = build_for_test(cfg, rank)
     names = [dataset.path(index) for index in range(len(dataset))]
-    file = TestedVideos(cfg, weights, names)
+    file = InterruptedTest(cfg, weights, names)
     done = file.load()
     loader = build_view_loader(dataset, cfg, rank, done=done.videos.whole if done else ())
-    meter, skips, seconds = TestMeter(len(names), dataset.num_views, len(loader), cfg, names=names), SkipLog(), 0.0
+    meter, skips, seconds = TestMeter(names, dataset.num_views, len(loader), cfg), SkipLog(), 0.0
     if done is not None and rank.rank == 0:
         meter.restore(*done)
     meter.iter_tic()
     with watch_cost(network, cfg) as cost:
         for iteration, batch in enumerate(prefetch(progress(loader, "test"), rank.device)):
-            if rank.stop.here:
+            if rank.stop.requested:
                 break
             meter.data_toc()
             skips.add(batch.skipped)
@@ -64,15 +65,15 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
                     labels=batch.labels,
                     videos=batch.index.tolist(),
                     views=batch.view.tolist(),
-                    extra=cost.take(),
+                    extra=cost.of_last_batch(),
                 )
             meter.iter_toc()
             meter.log_iter_stats(iteration)
             meter.iter_tic()
-    if in_any_process(rank.stop.here):
+    if in_any_process(rank.stop.requested):
         videos = meter.merged()
         rank.stop.progress |= len(videos.whole) > (len(done.videos.whole) if done else 0)
-        file.save(Tested(videos, meter.value_names()))
+        file.save(FinishedVideos(videos, meter.value_names()))
         kept = f"{len(videos.whole)} of {len(names)} videos are saved. Start it again by the same command to resume"
         raise rank.stop.stopped("in its test", kept)
     stats = meter.finalize(net_seconds=seconds)
@@ -83,7 +84,7 @@ def test(cfg: CfgNode, rank: RankInfo) -> dict[str, Any]:
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, when the device has done all that it was given."""
+    """Return the time in seconds after the device has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -34,14 +34,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What goes along with a run from epoch to epoch.
+class RunMonitors:
+    """What measures a run and saves its progress, the same from epoch to epoch.
 
-    cfg: the user's, whatever phase the run is in.
     board: of the main process, with TENSORBOARD.ENABLE.
     """
 
-    cfg: CfgNode
     train: TrainMeter
     val: ValMeter
     guard: LossGuard
@@ -53,7 +51,7 @@ class Watch:
 
     def save(self, run: Run, epoch: int) -> None:
         """Write a checkpoint; epoch: the last one that is done, from 0."""
-        save_checkpoint(self.cfg, run.network, run.optimizer, epoch, self.state)
+        save_checkpoint(run.schedule.cfg, run.network, run.optimizer, epoch, self.state)
 
     def log_validation(self, run: Run, epoch: int) -> None:
         """Report the validation of an epoch; a collective."""
@@ -61,113 +59,114 @@ class Watch:
         if self.board is not None:
             self.board.add("Val", stats, (epoch + 1) * len(run.val_loader) - 1)
 
-    def told_to_end(self) -> bool:
-        """Whether a process of the run has been told to end; a collective."""
-        return in_any_process(self.stop.here)
+    def any_stop_requested(self) -> bool:
+        """Whether any process of the run has been asked to stop; a collective."""
+        return in_any_process(self.stop.requested)
 
-    def stopped(self, where: str) -> Stopped:
-        """The error that ends the run when all is saved; where: such as "in the validation of epoch 3"."""
-        again = "by the same command" if self.cfg.TRAIN.AUTO_RESUME else "with TRAIN.AUTO_RESUME True"
-        return self.stop.stopped(where, f"its progress is saved. Start it again {again} to resume")
+    def stopped(self, run: Run, where: str) -> Stopped:
+        """The error that ends a saved run; where: such as "in the validation of epoch 3"."""
+        how = "by the same command" if run.cfg.TRAIN.AUTO_RESUME else "with TRAIN.AUTO_RESUME True"
+        return self.stop.stopped(where, f"its progress is saved. Start it again {how} to resume")
 
 
 def train(cfg: CfgNode, rank: RankInfo) -> None:
-    """Train as cfg says, from the newest checkpoint of OUTPUT_DIR if there is one; all processes call it.
+    """Train as cfg says, from the newest checkpoint of OUTPUT_DIR if there is one. A collective.
 
     Raises:
-        FloatingPointError: if the loss is not finite, or explodes.
-        Stopped: after SIGTERM or Ctrl-C to one of the processes, when a checkpoint is written.
+        FloatingPointError: if the loss is not finite or explodes.
+        Stopped: after SIGTERM or Ctrl-C to one of the processes, with a checkpoint written.
     """
     seed_everything(cfg.RNG_SEED, rank.rank)
     allow_tf32(cfg.ALLOW_TF32, rank.device)
     run, start = build_run(cfg, rank)
     max_epoch = run.schedule.max_epoch
-    meters = TrainMeter(len(run.train_loader), run.cfg), ValMeter(len(run.val_loader), run.cfg)
+    meter, val_meter = TrainMeter(len(run.train_loader), run.cfg), ValMeter(len(run.val_loader), run.cfg)
     guard = LossGuard(cfg.TRAIN.KILL_LOSS_EXPLOSION_FACTOR)
-    parts = {"scaler_state": run.steps.scaler, "ema_state": run.ema, "val_state": meters[1], "loss_state": guard}
-    off = {"scaler_state": not run.steps.scaler.is_enabled(), "ema_state": run.ema is None}
-    state = RunState({k: part for k, part in parts.items() if not off.get(k)}, {"epoch_state": meters[0]})
+    parts = {"scaler_state": run.steps.scaler} if run.steps.scaler.is_enabled() else {}
+    parts |= {} if run.ema is None else {"ema_state": run.ema}
+    parts |= {"val_state": val_meter, "loss_state": guard}
+    state = RunState(parts, {"epoch_state": meter})
     start_epoch = start.restore(run.optimizer, state)
-    del start  # and with it the file's tensors
+    del start  # frees the file's tensors
     if start_epoch < max_epoch:
         logger.info("training starts with epoch %d of %d", start_epoch + 1, max_epoch)
     else:
         logger.warning("nothing is left to train: the run has %d epochs, and %d are done", max_epoch, start_epoch)
     with watch_cost(run.network, cfg) as cost, _board(run, start_epoch, state) as board:
-        watch = Watch(cfg, *meters, guard, SkipLog(), state, cost, rank.stop, board)
+        monitors = RunMonitors(meter, val_meter, guard, SkipLog(), state, cost, rank.stop, board)
         if state.unvalidated:
             run = enter_phase(run, start_epoch - 1)
-            _validate(run, start_epoch - 1, watch, saved=True)
+            _validate(run, start_epoch - 1, monitors, saved=True)
         for epoch in range(start_epoch, max_epoch):
-            if watch.told_to_end():
+            if monitors.any_stop_requested():
                 if epoch > start_epoch:
-                    watch.save(run, epoch - 1)
-                raise watch.stopped(f"before epoch {epoch + 1}")
+                    monitors.save(run, epoch - 1)
+                raise monitors.stopped(run, f"before epoch {epoch + 1}")
             run = enter_phase(run, epoch)
-            train_epoch(run, epoch, watch)
-            _end_epoch(run, epoch, watch)
-        if watch.told_to_end():
-            raise watch.stopped("after the last epoch")
+            train_epoch(run, epoch, monitors)
+            _end_epoch(run, epoch, monitors)
+        if monitors.any_stop_requested():
+            raise monitors.stopped(run, "after the last epoch")
 
 
-def _end_epoch(run: Run, epoch: int, watch: Watch) -> None:
-    """What follows an epoch's training: precise batch norm, the checkpoint, validation, each where it is due.
+def _end_epoch(run: Run, epoch: int, monitors: RunMonitors) -> None:
+    """Run what is due after an epoch: precise batch norm, checkpoint, validation.
 
-    The checkpoint comes first, as not validated, and again after the validation: a run that is killed in between
-    validates when it resumes.
+    The checkpoint is written before the validation, marked as not validated, and again after it: a run that is killed
+    in between validates when it resumes.
     """
-    saves = run.schedule.is_due(epoch, watch.cfg.TRAIN.CHECKPOINT_PERIOD)
-    validates = run.schedule.is_due(epoch, watch.cfg.TRAIN.EVAL_PERIOD)
+    saves = run.schedule.is_due(epoch, run.cfg.TRAIN.CHECKPOINT_PERIOD)
+    validates = run.schedule.is_due(epoch, run.cfg.TRAIN.EVAL_PERIOD)
     if saves or validates:
-        _settle_statistics(run, epoch, watch)
-    watch.state.clips, watch.state.unvalidated = 0, validates
+        _settle_statistics(run, epoch, monitors)
+    monitors.state.clips, monitors.state.unvalidated = 0, validates
     if saves:
-        watch.save(run, epoch)
+        monitors.save(run, epoch)
     if validates:
-        _validate(run, epoch, watch, saved=saves)
+        _validate(run, epoch, monitors, saved=saves)
 
 
-def _settle_statistics(run: Run, epoch: int, watch: Watch) -> None:
-    """Give all processes the batch norm statistics that are saved and validated: the network's, and its average's."""
+def _settle_statistics(run: Run, epoch: int, monitors: RunMonitors) -> None:
+    """Give all processes the batch norm statistics to save and validate, of the network and of its average."""
     rng_state = get_rng_state()
     try:
         for weights in (nullcontext(), *([run.ema.applied(run.network)] if run.ema is not None else [])):
             with weights:
-                if watch.cfg.BN.USE_PRECISE_STATS:
-                    inputs = _train_inputs(run, epoch, watch)
+                if run.cfg.BN.USE_PRECISE_STATS:
+                    inputs = _train_inputs(run, epoch, monitors)
                     with named_norms(run.network):
-                        update_precise_bn(run.network, inputs, watch.cfg.BN.NUM_BATCHES_PRECISE)
+                        update_precise_bn(run.network, inputs, run.cfg.BN.NUM_BATCHES_PRECISE)
                 share_buffers(run.network)
     except Stopped:
-        set_rng_state(rng_state)  # dropout has drawn from it, and will again
-        watch.save(run, epoch - 1)  # with all clips of the epoch: a resumed run begins with these statistics
+        set_rng_state(rng_state)  # dropout has drawn from it, and will again at the resume
+        monitors.save(run, epoch - 1)  # with all clips of the epoch: a resumed run starts here
         raise
 
 
-def _validate(run: Run, epoch: int, watch: Watch, *, saved: bool) -> None:
-    """Validate an epoch, and bring its checkpoint, if it has one, up to date."""
-    eval_epoch(run, epoch, watch)
-    if watch.told_to_end():
+def _validate(run: Run, epoch: int, monitors: RunMonitors, *, saved: bool) -> None:
+    """Validate an epoch and update its checkpoint, if it has one."""
+    eval_epoch(run, epoch, monitors)
+    if monitors.any_stop_requested():
         if not saved:
-            watch.save(run, epoch)
-        raise watch.stopped(f"in the validation of epoch {epoch + 1}")
-    watch.log_validation(run, epoch)
-    watch.state.unvalidated, watch.stop.progress = False, True
+            monitors.save(run, epoch)
+        raise monitors.stopped(run, f"in the validation of epoch {epoch + 1}")
+    monitors.log_validation(run, epoch)
+    monitors.state.unvalidated, monitors.stop.progress = False, True
     if saved:
-        watch.save(run, epoch)
+        monitors.save(run, epoch)
 
 
-def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
-    """One pass over the training clips of this process, or what is left of it after a resume within the epoch."""
-    cfg, meter, device, num_iters = run.cfg, watch.train, run.rank.device, len(run.train_loader)
-    first = run.train_loader.batch_behind(watch.state.clips)
+def train_epoch(run: Run, epoch: int, monitors: RunMonitors) -> None:
+    """One pass over the training clips of this process, or the rest of it after a resume within the epoch."""
+    cfg, meter, device, num_iters = run.cfg, monitors.train, run.rank.device, len(run.train_loader)
+    first = run.train_loader.first_batch_after(monitors.state.clips)
     run.model.train()
     run.train_loader.set_epoch(epoch, first)
-    meter.start(num_iters, go_on=first > 0)
+    meter.start(num_iters, resume=first > 0)
     batches = prefetch(progress(run.train_loader, f"epoch {epoch + 1}"), device)
     for iteration, batch in enumerate(batches, start=first):
         meter.data_toc()
-        watch.skips.add(batch.skipped)
+        monitors.skips.add(batch.skipped)
         lr = lr_at_epoch(cfg, epoch + iteration / num_iters)
         set_lr(run.optimizer, lr)
         labels = targets = batch.labels
@@ -179,53 +178,52 @@ def train_epoch(run: Run, epoch: int, watch: Watch) -> None:
         with run.steps.synced(iteration, num_iters), autocast(cfg, device), named_norms(run.network):
             scores = run.model(inputs)
             loss = run.loss(scores, targets)
-        mean_loss, stop = agree(loss, watch.stop.here)
-        _check_loss(mean_loss, batch, run, watch.guard, f"iteration {iteration + 1} of epoch {epoch + 1}")
-        stepped = run.steps.take(loss, iteration, num_iters)
+        mean_loss, stop = agree(loss, monitors.stop.requested)
+        _check_loss(mean_loss, batch, run, monitors.guard, f"iteration {iteration + 1} of epoch {epoch + 1}")
+        stepped = run.steps.backward_and_step(loss, iteration, num_iters)
         if stepped and run.ema is not None:
             run.ema.update(run.network)
         if mix is not None:
             scores, labels = mix.one_label(scores, labels)
-        costs = watch.cost.take()
-        grad_norm = run.steps.grad_norm
-        meter.update(loss=loss, scores=scores, labels=labels, lr=lr, grad_norm=grad_norm, extra=costs)
+        costs = monitors.cost.of_last_batch()
+        meter.update(loss=loss, scores=scores, labels=labels, lr=lr, grad_norm=run.steps.grad_norm, extra=costs)
         meter.iter_toc()
         stats = meter.log_iter_stats(epoch, iteration)
-        if watch.board is not None:
-            watch.board.note(costs)
-            watch.board.add("Train", stats or {}, epoch * num_iters + iteration)
+        if monitors.board is not None:
+            monitors.board.note(costs)
+            monitors.board.add("Train", stats or {}, epoch * num_iters + iteration)
         if stepped:
-            watch.stop.progress = True
-            watch.state.clips = run.train_loader.clips_before(iteration + 1)
-            _save_within(run, epoch, iteration, num_iters, watch, stop)
+            monitors.stop.progress = True
+            monitors.state.clips = run.train_loader.clips_before(iteration + 1)
+            _save_within(run, epoch, iteration, num_iters, monitors, stop)
         meter.iter_tic()
     if meter.is_reported:
         logger.info("the means of epoch %d are in the log of the run that trained it", epoch + 1)
         return
-    stats = meter.log_epoch_stats(epoch, num_skipped=watch.skips.total())
-    if watch.board is not None:
+    stats = meter.log_epoch_stats(epoch, num_skipped=monitors.skips.total())
+    if monitors.board is not None:
         step = (epoch + 1) * num_iters - 1
-        watch.board.add("Train_epoch", stats, step)
-        watch.board.add_histograms(step)
+        monitors.board.add("Train_epoch", stats, step)
+        monitors.board.add_histograms(step)
 
 
 @torch.no_grad()
-def eval_epoch(run: Run, epoch: int, watch: Watch) -> None:
-    """One pass over the validation clips of this process, each clip once; of the average of weights if there is one."""
-    cfg, meter, device = run.cfg, watch.val, run.rank.device
+def eval_epoch(run: Run, epoch: int, monitors: RunMonitors) -> None:
+    """One pass over the validation clips of this process, with the average of weights if there is one."""
+    cfg, meter, device = run.cfg, monitors.val, run.rank.device
     run.network.eval()
     meter.start(len(run.val_loader))
     batches = prefetch(progress(run.val_loader, f"validation {epoch + 1}"), device)
     with nullcontext() if run.ema is None else run.ema.applied(run.network):
         for iteration, batch in enumerate(batches):
-            if watch.stop.here:
+            if monitors.stop.requested:
                 break
             meter.data_toc()
-            watch.skips.add(batch.skipped)
+            monitors.skips.add(batch.skipped)
             if batch.frames is not None:
                 with autocast(cfg, device):
                     scores = run.network(to_inputs(batch, cfg, device))
-                meter.update(scores=scores, labels=batch.labels, extra=watch.cost.take())
+                meter.update(scores=scores, labels=batch.labels, extra=monitors.cost.of_last_batch())
             meter.iter_toc()
             meter.log_iter_stats(epoch, iteration)
             meter.iter_tic()
@@ -237,19 +235,19 @@ def _board(run: Run, start_epoch: int, state: RunState) -> Iterator[TensorBoard 
     if not run.cfg.TENSORBOARD.ENABLE or run.rank.rank:
         yield None
         return
-    done = start_epoch * len(run.train_loader) + run.train_loader.batch_behind(state.clips)
+    done = start_epoch * len(run.train_loader) + run.train_loader.first_batch_after(state.clips)
     first_step = max(done, start_epoch * len(run.val_loader))
     with closing(TensorBoard(run.cfg, first_step=first_step)) as board:
         yield board
 
 
-def _train_inputs(run: Run, epoch: int, watch: Watch) -> Iterator[list[Tensor]]:
-    """The clips of the epoch once more, not mixed, all of the phase's own crop. Raises Stopped on every process."""
+def _train_inputs(run: Run, epoch: int, monitors: RunMonitors) -> Iterator[list[Tensor]]:
+    """The clips of the epoch again, not mixed, all at the phase's full crop. Raises Stopped on every process."""
     loader = build_train_loader(run.cfg, run.rank) if run.cfg.MULTIGRID.SHORT_CYCLE else run.train_loader
     loader.set_epoch(epoch)
     for batch in prefetch(progress(loader, f"precise batch norm {epoch + 1}"), run.rank.device):
-        if watch.told_to_end():
-            raise watch.stopped(f"in the precise batch norm of epoch {epoch + 1}")
+        if monitors.any_stop_requested():
+            raise monitors.stopped(run, f"in the precise batch norm of epoch {epoch + 1}")
         yield to_inputs(batch, run.cfg, run.rank.device)
 
 
@@ -272,10 +270,10 @@ def _check_loss(loss: float, batch: Batch, run: Run, guard: LossGuard, place: st
         )
 
 
-def _save_within(run: Run, epoch: int, iteration: int, num_iters: int, watch: Watch, stop: bool) -> None:
-    """A checkpoint within an epoch, where one is due or the run has been told to stop."""
+def _save_within(run: Run, epoch: int, iteration: int, num_iters: int, monitors: RunMonitors, stop: bool) -> None:
+    """Write a checkpoint within an epoch where one is due or the run has been asked to stop."""
     every, is_last = run.cfg.TRAIN.CHECKPOINT_ITERATIONS, iteration + 1 == num_iters
     if stop or (every and (iteration + 1) % every == 0 and not is_last):
-        watch.save(run, epoch - 1)
+        monitors.save(run, epoch - 1)
     if stop:
-        raise watch.stopped(f"after iteration {iteration + 1} of epoch {epoch + 1}")
+        raise monitors.stopped(run, f"after iteration {iteration + 1} of epoch {epoch + 1}")

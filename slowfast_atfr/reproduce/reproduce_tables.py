@@ -25,6 +25,7 @@ from slowfast_atfr.reproduce.table_report import cost_table, draw_accuracy, prin
 from slowfast_atfr.reproduce.tables import A1, A2, SCALED_DOWN, TABLES, Row, Table, on_lists
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
 from slowfast_atfr.utils.distributed import RankInfo
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.logging import setup_logging
 from slowfast_atfr.utils.stop import stopped_by_signals
 
@@ -134,6 +135,8 @@ def _reproduce(tables: Sequence[Table], configs: Path, args: argparse.Namespace)
         if first.NUM_SHARDS == 1 and "RANK" not in os.environ and torch.cuda.device_count() >= first.NUM_GPUS:
             with stopped_by_signals(AGAIN):
                 _print_estimate(plans, clips)  # other processes would wait
+        if not first.NUM_GPUS:
+            keep_freed_memory()
         launch(partial(_run_rows, plans), first, args.init_method)
         if first.SHARD_ID or int(os.environ.get("RANK", 0)):
             return  # the first process prints the results

@@ -1,1 +1,1 @@
-"""What every other room may use: processes, logs, random states, metrics and meters."""
+"""Helpers for all other rooms: processes, logs, random states, signals, files."""

@@ -1,4 +1,4 @@
-"""Items made by threads before they are needed."""
+"""Items produced by threads before they are needed."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,22 +11,21 @@ _END = object()
 
 
 def made_ahead(sources: Iterable[Iterator[T]], threads: int) -> Iterator[T]:
-    """The items of all sources, one source after the other, while threads make those that come next.
+    """Yield the items of all sources, one source after the other, while threads produce the next ones.
 
-    A source makes one item at a time, and the next one only when that has been handed out. So besides the item in use
-    no more than `threads` + 1 items exist, however short or long the sources are.
+    A source produces its next item only after the previous one was taken, so at most `threads` + 1 items are waiting.
 
     Args:
-        sources: taken as they are needed, `threads` + 1 at a time.
-        threads: that make items, at least 1.
+        sources: started as needed, `threads` + 1 at a time.
+        threads: at least 1.
     Raises:
-        ValueError: if there are no threads.
-        Exception: whatever a source raises, where its item would come.
+        ValueError: if threads is below 1.
+        Exception: what a source raises, in place of its item.
     """
     if threads < 1:
         raise ValueError(f"threads is {threads}; it is at least 1")
     pool, sources = ThreadPoolExecutor(threads), iter(sources)
-    coming: deque[tuple[Iterator[T], Future]] = deque()  # sources that have begun, and the next item of each
+    coming: deque[tuple[Iterator[T], Future]] = deque()  # started sources, and the next item of each
 
     def begin(count: int) -> None:
         coming.extend((source, pool.submit(next, source, _END)) for source in islice(sources, count))

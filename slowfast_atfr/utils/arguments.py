@@ -1,4 +1,4 @@
-"""Command lines that name files and folders: types for argparse that refuse wrong ones first, and a parser."""
+"""Argument types of argparse for files and folders, and a parser for names that begin with a dash."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ _FILE = re.compile(r"^-.*\.[a-z]\w{1,4}$", re.IGNORECASE)
 
 
 class FileArgumentParser(argparse.ArgumentParser):
-    """A parser whose errors say what to do about a file that is called as an option might be, such as -dash.mp4."""
+    """A parser whose errors explain how to pass a file whose name looks like an option, such as -dash.mp4."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         self._given = list(sys.argv[1:] if args is None else args)
@@ -34,7 +34,7 @@ def existing_folder(text: str) -> str:
 
 
 def folder_to_write(text: str) -> Path:
-    """A folder that is there or can be made. Raises ArgumentTypeError."""
+    """A folder that exists or can be made. Raises ArgumentTypeError."""
     if os.path.lexists(text) and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a file; name a folder")
     _check_parent(text)
@@ -42,7 +42,7 @@ def folder_to_write(text: str) -> Path:
 
 
 def file_to_write(text: str) -> Path:
-    """A file that is there or can be made. Raises ArgumentTypeError."""
+    """A file that exists or can be made. Raises ArgumentTypeError."""
     if os.path.exists(text) and not os.path.isfile(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a folder or a device; name a file")
     _check_parent(text)
@@ -50,7 +50,7 @@ def file_to_write(text: str) -> Path:
 
 
 def _check_parent(text: str) -> None:
-    """Whether the nearest folder above that exists may be written."""
+    """Check that the nearest existing folder above is writable."""
     parent = os.path.dirname(os.path.abspath(text))
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)

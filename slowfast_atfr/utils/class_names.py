@@ -1,4 +1,4 @@
-"""Names of classes, by their numbers."""
+"""Names of classes by label."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from slowfast_atfr.utils.errors import RunError
 
 
 def read_class_names(path: Path | None, num_classes: int) -> list[str]:
-    """Names of the classes 0 to num_classes - 1.
+    """Return the names of the classes 0 to num_classes - 1.
 
     Args:
         path: a text file with a line for each class, in order; or JSON: a list of names, {name: number}, or
@@ -24,8 +24,8 @@ def read_class_names(path: Path | None, num_classes: int) -> list[str]:
         data = json.loads(text) if path.suffix == ".json" else list(filter(None, map(str.strip, text.splitlines())))
         found = dict(enumerate(data)) if isinstance(data, list) else _by_number(data)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise RunError(f"cannot read the names of the classes in {path}: {told}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"cannot read the names of the classes in {path}: {reason}") from None
     if sorted(found) != list(names):
         wrong = f"it names {len(found)}, the network has {num_classes}"
         if len(found) == num_classes:

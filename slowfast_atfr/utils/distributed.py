@@ -1,4 +1,4 @@
-"""Who this process is among the processes of a run, and what they tell each other. In a run of one: nothing to do."""
+"""Ranks and collectives of the processes of a run. In a run of one process collectives do nothing."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ T = TypeVar("T")
 class RankInfo:
     """One process of a run: `rank` of `world_size` in all, `local_rank` of `local_world_size` on its machine.
 
-    stop: whether this process has been told to end.
+    stop: whether the run has been interrupted.
     """
 
     rank: int = 0
@@ -31,7 +31,7 @@ class RankInfo:
         if not (0 <= self.rank < self.world_size and 0 <= self.local_rank < self.local_world_size <= self.world_size):
             raise ValueError(
                 f"rank {self.rank} of {self.world_size}, local rank {self.local_rank} of {self.local_world_size}: "
-                "ranks run from 0 to their world size - 1, and a machine holds no more than the world"
+                "ranks go from 0 to world size - 1, and a local world size is at most the world size"
             )
 
 
@@ -54,12 +54,10 @@ def is_main() -> bool:
 
 
 def all_reduce_sum(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Sums over all processes, in one collective; the arguments stay as they are.
+    """Return the sums over all processes, in one collective; the arguments do not change.
 
     Args:
-        tensors: of one dtype and device, in the same shapes on every process.
-    Returns:
-        as many tensors of the same shapes, equal on every process.
+        tensors: of one dtype and device, with the same shapes on every process.
     """
     if get_world_size() == 1 or not tensors:
         return list(tensors)
@@ -70,7 +68,7 @@ def all_reduce_sum(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def gather_objects(obj: Any) -> list[Any]:
-    """The picklable objects of all processes, by rank, on every process."""
+    """Return the picklable objects of all processes, by rank, on every process."""
     if get_world_size() == 1:
         return [obj]
     gathered: list[Any] = [None] * get_world_size()
@@ -79,14 +77,14 @@ def gather_objects(obj: Any) -> list[Any]:
 
 
 def in_any_process(flag: bool) -> bool:
-    """Whether the flag is set in one of the processes; a collective."""
+    """Return whether any process has set the flag; a collective."""
     return any(gather_objects(flag))
 
 
 def on_main(function: Callable[[], T]) -> T:
-    """Run a function on the main process; all return its result or raise its error. A collective.
+    """Run a function on the main process; all processes return its result or raise its error. A collective.
 
-    So nobody waits for a main process that has failed. Result and error must be picklable.
+    So no process waits for a failed main process. Result and error must be picklable.
     """
     outcome: tuple[T | None, Exception | None] = (None, None)
     if is_main():
@@ -101,12 +99,12 @@ def on_main(function: Callable[[], T]) -> T:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give every process the main one's buffers, such as running statistics; a collective."""
+    """Broadcast the main process's buffers, such as running statistics; a collective."""
     _share(module.buffers())
 
 
 def share_state(module: nn.Module) -> None:
-    """Give every process the main one's parameters and buffers; a collective."""
+    """Broadcast the main process's parameters and buffers; a collective."""
     _share((*module.parameters(), *module.buffers()))
 
 

@@ -1,4 +1,4 @@
-"""What surrounds a process: its random states (seeded, kept, set back) and the memory in use."""
+"""The random states of a process and its memory."""
 
 import ctypes
 import os
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
-HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch asks Linux for them where that is 1
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # 1: torch asks Linux for huge pages
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
-    """Seed python, numpy and torch (all devices); every rank gets a state of its own."""
+    """Seed python, numpy and torch (all devices); each rank differently."""
     mixed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
     random.seed(mixed)
     np.random.seed(mixed)
@@ -35,7 +35,7 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Go back to what `get_rng_state` returned. A GPU's state is left out where there is no GPU, and the reverse."""
+    """Restore what `get_rng_state` returned; a GPU's state only where there is a GPU."""
     kind, keys, *rest = state["numpy"]
     random.setstate(state["python"])
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
@@ -50,26 +50,25 @@ def gpu_memory() -> str:
     return f"{peak / 1024**3:.2f}G"
 
 
-def hand_back_freed_memory() -> None:
-    """Let this process hand large blocks back as soon as it frees them.
+def return_freed_memory() -> None:
+    """Return large blocks to the system as soon as this process frees them.
 
-    Left alone, the C library keeps up to 64 MiB of what was freed, now more, now less, in every data loading process.
-    glibc only; other C libraries go on as they do.
+    By default the C library keeps up to 64 MiB of freed memory in every data loading process. glibc only.
     """
-    # larger blocks are mapped one by one, as many as there are; to set the first also ends its growing
+    # larger blocks are mapped one by one; setting the threshold also stops glibc from raising it
     _mallopt({_M_MMAP_THRESHOLD: 2**20, _M_TRIM_THRESHOLD: 2**20, _M_MMAP_MAX: 2**16})
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees, so that the next activations of a network on a CPU find their pages ready.
+    """Keep what this process frees, so that a network's next activations on a CPU find their pages mapped.
 
-    Left alone, the C library returns every large block to the kernel, which has to clear it, page by page, when it is
-    asked for again: a third of the time of a small network's forward pass. The process stays as large as it once was.
-    glibc only; other C libraries go on as they do. Torch is told to ask Linux for huge pages, too, which it does if
-    this comes before its first block: X3D-S infers 5 to 10 % faster on them.
+    By default the C library returns every large block to the kernel, which clears it, page by page, when it is
+    allocated again: a third of the time of a small network's forward pass. The process stays as large as its peak.
+    For command lines, which own their process. glibc only. It also has torch ask Linux for huge pages, if it is called
+    before torch's first allocation: X3D-S infers 5 to 10 % faster on them.
     """
     os.environ.setdefault(HUGE_PAGES, "1")
-    _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1})  # no block is mapped on its own, none is trimmed
+    _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1})
 
 
 def _mallopt(options: Mapping[int, int]) -> None:
@@ -80,7 +79,7 @@ def _mallopt(options: Mapping[int, int]) -> None:
 
 
 def private_memory(pid: int) -> int:
-    """Bytes of memory that a process has to itself, those shared with others left out; of Linux' /proc."""
+    """Bytes of memory that a process does not share with others, from Linux's /proc."""
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
         resident, shared = map(int, file.read().split()[1:3])
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")

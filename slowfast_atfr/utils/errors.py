@@ -1,5 +1,5 @@
-"""Errors that tell all in their message: whoever runs a command needs no traceback to mend them."""
+"""Errors that a user can fix by their message, without a traceback."""
 
 
 class RunError(RuntimeError, ValueError):
-    """A run that cannot go on, for a reason outside the program: a full disk, no readable video."""
+    """A run that cannot continue for a reason outside the program: a full disk, no readable video."""

@@ -1,6 +1,6 @@
-"""Whether torch.export is tracing: a clip's number of maps is a symbol then, and nothing may reach the host."""
+"""Whether torch.export is tracing: the number of maps is then symbolic, and no value may be read on the host."""
 
 import torch
 
-# since torch 2.7; in older ones networks run as ever, and the exporter says which it needs
+# torch 2.7 and later; the exporter refuses older ones
 is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)

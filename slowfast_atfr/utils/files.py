@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, however a program ends."""
+"""Files and folders that are complete or absent, even if a program is killed."""
 
 import os
 import re
@@ -12,11 +12,11 @@ _PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """A name beside `path` for a file or folder, which becomes `path` when the block ends well and goes when it fails.
+    """Yield a temporary name next to `path`; after the block it is renamed to `path`, after an error removed.
 
-    A program that is killed inside leaves it behind: `remove_parts` finds it.
+    A killed program leaves it on disk: `remove_parts` removes it.
     Raises:
-        OSError: if it cannot be written, or a folder is to replace one that is not empty.
+        OSError: if it cannot be written, or `path` is a folder that is not empty.
     """
     part = os.path.join(os.path.dirname(os.fspath(path)), f".{uuid.uuid4().hex}.part")
     try:
@@ -24,13 +24,13 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         os.replace(part, path)
     except BaseException as error:
         _remove(part)
-        if isinstance(error, OSError) and error.filename in (None, part):  # a full disk names nothing
+        if isinstance(error, OSError) and error.filename in (None, part):  # a full disk sets no name
             error.filename = os.fspath(path)
         raise
 
 
 def write_whole(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
-    """Write a file, text as UTF-8 (names of files as they are), on the disk when it returns. Folders are made.
+    """Write a file and flush it to disk; text as UTF-8, file names with surrogates as they are. Folders are made.
 
     Raises:
         OSError: if it cannot be written.
@@ -43,7 +43,7 @@ def write_whole(path: str | os.PathLike, data: bytes | memoryview | str) -> None
 
 
 def remove_parts(folder: str | os.PathLike) -> int:
-    """Remove what killed programs have left half-written anywhere below a folder; how many there were."""
+    """Remove the partial files of killed programs below a folder; return their number."""
     found = [
         os.path.join(where, name)
         for where, folders, files in os.walk(folder)

@@ -19,28 +19,28 @@ NAME = ".lock"
 
 
 class OutputLock:
-    """A lock on a folder while a `with` block runs: other processes, of other machines too, cannot take it.
+    """A lock on a folder within a `with` block, against processes of this and other machines.
 
-    The main process holds it, by a lock of the operating system on a file in the folder, which ends with the process
-    however it ends; data workers do not inherit it. Where the file system has no locks, a warning says so.
+    The main process holds an operating system lock on a file in the folder, which ends with the process; data workers
+    do not inherit it. Where the file system has no locks, a warning is logged.
 
     Args:
         folder: OUTPUT_DIR; made if missing.
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder, self._file = folder, -1  # a file descriptor, -1 without a lock
+        self._folder, self._file = folder, -1  # file descriptor; -1: no lock
 
     def __enter__(self) -> None:
         """A collective. Raises RunError on every process if another run holds the folder."""
-        on_main(self._take)
+        on_main(self._acquire)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         if self._file >= 0:
-            os.close(self._file)  # and with it the lock
+            os.close(self._file)  # releases the lock
             self._file = -1
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         if fcntl is None:
             return
         os.makedirs(self._folder, exist_ok=True)
@@ -54,9 +54,9 @@ class OutputLock:
                 logger.warning("%s cannot be locked against a second run: %s", self._folder, error.strerror)
                 return
             raise RunError(
-                f"OUTPUT_DIR {self._folder!r} belongs to a run that is still going on ({holder or 'unknown'}). Wait "
-                "for it to end, or choose another OUTPUT_DIR. To test its checkpoints meanwhile, give it as "
-                "TEST.CHECKPOINT_FILE_PATH, with TRAIN.ENABLE False and another OUTPUT_DIR"
+                f"OUTPUT_DIR {self._folder!r} is in use by another run ({holder or 'unknown'}). Wait for it to end, or "
+                "choose another OUTPUT_DIR. To test its checkpoints meanwhile, set TEST.CHECKPOINT_FILE_PATH to this "
+                "folder, TRAIN.ENABLE False and another OUTPUT_DIR"
             ) from None
         os.truncate(file, 0)
         os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())

@@ -16,7 +16,7 @@ from tqdm import tqdm
 PACKAGE = __name__.partition(".")[0]
 DATE_FORMAT = "%m/%d %H:%M:%S"
 SIGNIFICANT_DIGITS = 6
-ESCAPED = "backslashreplace"  # what becomes of characters that an encoding lacks, such as the bytes of odd file names
+ESCAPED = "backslashreplace"  # for characters that an encoding lacks, such as bytes of odd file names
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +24,11 @@ logger = logging.getLogger(__name__)
 def setup_logging(output_dir: str | None, rank: int = 0) -> None:
     """Send this package's logs to stdout and, on the main process, to `stdout.log` in the output folder.
 
-    Calling it again replaces what the call before has set up. The other processes say warnings and errors only, with
-    their rank.
+    A second call replaces the handlers of the first. Other processes log warnings and errors only, with their rank.
 
     Args:
-        output_dir: made if missing; None writes no file.
-        rank: of this process, 0 is the main one.
+        output_dir: made if missing; None: no file.
+        rank: of this process; 0 is the main one.
     Raises:
         OSError: if the folder or the file cannot be written.
     """
@@ -52,15 +51,15 @@ def setup_logging(output_dir: str | None, rank: int = 0) -> None:
 def log_json_stats(stats: Mapping[str, Any]) -> None:
     """Log one line `json_stats: {...}`, keys sorted, floats with six significant digits.
 
-    Tensors and numpy numbers of one element become plain numbers. JSON has no nan and inf: they are the strings "nan",
-    "inf", "-inf", which Python's float() reads.
+    Tensors and numpy numbers of one element become plain numbers; nan and inf, which JSON lacks, become the strings
+    "nan", "inf", "-inf".
     """
     plain = {key: _plain(value) for key, value in stats.items()}
     logger.info("json_stats: %s", simplejson.dumps(plain, sort_keys=True, allow_nan=False))
 
 
 def last_stats(log: Path, kind: str) -> dict[str, Any]:
-    """The last json_stats line of a kind in a log.
+    """Return the last json_stats line of a type in a log.
 
     Raises:
         ValueError: if there is none.
@@ -80,21 +79,21 @@ def _plain(value: Any) -> Any:
 
 
 def printable(text: str, stream: TextIO) -> str:
-    """The text as a stream can show it; what its encoding lacks is escaped: names of files may be no UTF-8."""
+    """Escape the characters that a stream's encoding lacks; file names may not be UTF-8."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, ESCAPED).decode(encoding)
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print text that may have names of files in it."""
+    """Print text that may contain file names."""
     print(printable(text, sys.stdout), end=end)
 
 
 @contextmanager
 def console_shows(show: Callable[[logging.LogRecord], str | None]) -> Iterator[None]:
-    """While it lasts, this package's logs on stdout are what `show` makes of each record, nothing where it is None.
+    """Within the block, print show(record) for each log record on stdout, nothing where it is None.
 
-    Files get all of them as before. To be called after setup_logging.
+    Log files do not change. Call it after setup_logging.
     """
     consoles = [handler for handler in logging.getLogger(PACKAGE).handlers if isinstance(handler, _Console)]
     for console in consoles:
@@ -107,7 +106,7 @@ def console_shows(show: Callable[[logging.LogRecord], str | None]) -> Iterator[N
 
 
 class _Console(logging.Handler):
-    """Writes to whatever sys.stdout is at the time, above a progress bar if there is one."""
+    """Writes to the current sys.stdout, above a progress bar if there is one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,5 +119,5 @@ class _Console(logging.Handler):
                 return
             tqdm.write(printable(text, sys.stdout), file=sys.stdout)
             sys.stdout.flush()
-        except Exception:  # as the standard handlers do: a log line never ends a run
+        except Exception:  # as in the standard handlers: a log line never ends a run
             self.handleError(record)

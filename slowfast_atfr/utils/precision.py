@@ -1,4 +1,4 @@
-"""Types that devices are fast with: half precision, and TF32, which is never taken where products must be exact."""
+"""Which precisions a device is fast in: half precision and TF32; full precision where products must be exact."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,9 @@ import torch
 
 
 def allow_tf32(allowed: bool, device: torch.device) -> None:
-    """Have float32 convolutions and matrix products of this process take TF32 where its GPU has it, or never.
+    """Allow or forbid TF32 in float32 convolutions and matrix products of this process.
 
-    Torch by itself takes it for convolutions and not for matrix products. On a CPU nothing changes.
+    Torch's default is TF32 for convolutions only. On a CPU nothing changes.
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = allowed
@@ -17,11 +17,10 @@ def allow_tf32(allowed: bool, device: torch.device) -> None:
 
 
 def lacks_convolutions(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether convolutions in half precision have no fast kernels there and take torch's own, which are slow.
+    """Return whether half-precision convolutions on a device fall back to torch's slow kernels.
 
-    On a CPU oneDNN says which it has: as a rule those of bfloat16 with AVX-512 (where they may still be slower than
-    float32's, without bfloat16 instructions), and those of float16 with its instructions only. Nvidia's GPUs have
-    bfloat16 from compute capability 8 on.
+    On a CPU oneDNN reports which it has: usually bfloat16 with AVX-512 (perhaps slower than float32 without bfloat16
+    instructions), and float16 only with its own instructions. Nvidia GPUs have bfloat16 from compute capability 8 on.
     """
     short = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype)
     if short is None:
@@ -36,10 +35,10 @@ def lacks_convolutions(dtype: torch.dtype, device: torch.device) -> bool:
 
 @contextmanager
 def full_precision_matmul() -> Iterator[None]:
-    """Switch TF32 (and bfloat16 in the place of float32) off for matrix products, then back to what it was.
+    """Disable TF32 (and bfloat16 in place of float32) in matrix products within the block.
 
-    The switches are the process's: other threads feel them while the context lasts. Torch has two sets of them, and
-    refuses to answer for the older one where the newer one (torch 2.9 and later) has been used.
+    The switches are global, so other threads are affected, too. Torch has two sets of them, and raises when the older
+    one is read after the newer one (torch 2.9 and later) was set.
     """
     backends = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
     each = [(backend, backend.fp32_precision) for backend in backends if hasattr(backend, "fp32_precision")]

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: a run finishes what it is doing, saves its progress and ends."""
+"""SIGTERM and Ctrl-C: a run finishes its current step, saves its progress and exits."""
 
 import os
 import signal
@@ -13,19 +13,19 @@ from slowfast_atfr.utils.errors import RunError
 if TYPE_CHECKING:  # this file is imported before torch, which takes seconds in which a signal may come
     from torch.distributed import Store
 
-KEY, INTERVAL = "stop", 0.5  # of the store; seconds
+KEY, INTERVAL = "stop", 0.5  # key in the store; seconds between polls
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-EXIT_STATUS = 85  # of a run that was interrupted and saved its progress; no signal, shell or launcher uses it
+EXIT_STATUS = 85  # of an interrupted run with its progress saved; no signal, shell or launcher uses it
 
 
 class Stopped(RunError):
-    """The run was told to end, and its progress is saved."""
+    """The run was interrupted, and its progress is saved."""
 
 
 class StopRequest:
-    """Whether this process, or another of its run, has been told to end.
+    """Whether this process, or another of its run, has been interrupted.
 
-    signal: name of the signal that did, such as SIGTERM; None before that.
+    signal: name of the signal, such as SIGTERM; None before one.
     progress: whether this start has saved work that the next one need not repeat.
     """
 
@@ -34,19 +34,19 @@ class StopRequest:
         self.progress = False
 
     @property
-    def here(self) -> bool:
+    def requested(self) -> bool:
         return self.signal is not None
 
     def stopped(self, where: str, outcome: str) -> Stopped:
-        """The error that ends a run: where it was, such as "in the validation of epoch 3", and what is saved."""
-        return Stopped(f"the run was told to end ({self.signal or 'a signal to another process'}) {where}; {outcome}")
+        """Make the error that ends a run. where: such as "in the validation of epoch 3"; outcome: what is saved."""
+        return Stopped(f"the run was interrupted ({self.signal or 'a signal to another process'}) {where}; {outcome}")
 
     @contextmanager
     def shared_in(self, store: "Store") -> Iterator[None]:
-        """Within the block, share the request with all processes that do the same with their end of a store.
+        """Within the block, share the request with the other processes through a store.
 
-        A thread polls the store: after a network failure a request may never return, and the run itself must reach the
-        collective whose time-out ends it.
+        A thread polls it: after a network failure a poll may never return, and the run itself must reach the collective
+        whose time-out ends it.
         """
         done = threading.Event()
         with suppress(AttributeError, RuntimeError):  # of older torch, and of stores without a network
@@ -60,7 +60,7 @@ class StopRequest:
             thread.join(2 * INTERVAL)
 
     def _exchange(self, store: "Store", done: threading.Event) -> None:
-        with suppress(Exception):  # the store is gone with its process, and so the run ends anyway
+        with suppress(Exception):  # the store's process is gone, so the run ends anyway
             while not done.wait(INTERVAL):
                 if self.signal is not None:
                     store.set(KEY, self.signal)
@@ -70,34 +70,34 @@ class StopRequest:
                     return
 
     def note(self, number: int) -> None:
-        """Take note of a signal, and say so at once."""
+        """Record a signal, and print so at once."""
         again = " (Ctrl-C once more ends it at once)" if number == signal.SIGINT else ""
         if self.signal is None:
-            say = f"{signal.Signals(number).name}: the run saves its progress and ends{again}\n"
+            text = f"{signal.Signals(number).name}: the run saves its progress and ends{again}\n"
             with suppress(OSError, ValueError):
-                os.write(sys.__stderr__.fileno(), say.encode())  # the signal may have interrupted a buffered write
+                os.write(sys.__stderr__.fileno(), text.encode())  # the signal may have interrupted a buffered write
         self.signal = self.signal or signal.Signals(number).name
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Take note of SIGTERM and SIGINT within the block, instead of ending.
+        """Record SIGTERM and SIGINT within the block instead of exiting.
 
-        After a signal SIGTERM is ignored until the process ends: srun sends it to the other tasks of a step as soon as
-        one of them is done.
+        After a signal, SIGTERM is ignored until the process ends: srun sends it to the other tasks of a step as soon as
+        one of them exits.
         """
         try:
             with on_signals(self.note):
                 yield
         finally:
-            if self.here and threading.current_thread() is threading.main_thread():
+            if self.requested and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager
 def pass_signals_to(pids: Sequence[int]) -> Iterator[None]:
-    """Within the block, SIGTERM and SIGINT reach these processes as SIGTERM: their parent is told to end for them all.
+    """Within the block, forward SIGTERM and SIGINT to these processes as SIGTERM.
 
-    Ctrl-C at a terminal reaches them anyway; SIGTERM twice is the same as once.
+    Ctrl-C at a terminal reaches them anyway; a second SIGTERM changes nothing.
     """
 
     def pass_on(_: int) -> None:
@@ -113,7 +113,7 @@ def pass_signals_to(pids: Sequence[int]) -> Iterator[None]:
 def on_signals(action: Callable[[int], None]) -> Iterator[None]:
     """Call action(number) at SIGTERM and at the first SIGINT within the block; a second SIGINT ends the process.
 
-    Outside of the main thread, where Python catches no signals, the block runs as it is.
+    Outside the main thread, where Python handles no signals, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -121,19 +121,19 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
 
     def handle(number: int, _: object) -> None:
         if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # works where Python is busy in native code, too
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # also works while Python is in native code
         action(number)
 
-    was_held = signal.SIGTERM in _mask("SIG_BLOCK", [])
+    was_blocked = signal.SIGTERM in _mask("SIG_BLOCK", [])
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:  # nohup and shells' jobs ignore SIGINT
+        if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:  # nohup and background jobs ignore SIGINT
             signal.signal(number, handle)
-    _mask("SIG_UNBLOCK", SIGNALS)  # what came while they were held is handled now
+    _mask("SIG_UNBLOCK", SIGNALS)  # handles what came while they were blocked
     try:
         yield
     finally:
-        if was_held:
+        if was_blocked:
             _mask("SIG_BLOCK", [signal.SIGTERM])
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
@@ -141,24 +141,24 @@ def on_signals(action: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def stopped_by_signals(outcome: str) -> Iterator[None]:
-    """Within the block SIGTERM and Ctrl-C raise Stopped at once: for work that is simply done again.
+    """Within the block SIGTERM and Ctrl-C raise Stopped at once: for work that is cheap to repeat.
 
     Args:
         outcome: for the message, such as "start it again to resume".
     """
 
     def stop(number: int) -> None:
-        raise Stopped(f"told to end ({signal.Signals(number).name}); {outcome}")
+        raise Stopped(f"interrupted ({signal.Signals(number).name}); {outcome}")
 
     with on_signals(stop):
         yield
 
 
 def hold_sigterm() -> None:
-    """Keep SIGTERM back wherever `on_signals` does not handle it: for the first line of a program.
+    """Block SIGTERM wherever `on_signals` does not handle it: for the first line of a program.
 
-    One that comes in between, such as while the program imports torch, is handled in the next block of `on_signals`;
-    after the last block the program has done its work, and ends by itself.
+    One that comes in between, such as while torch is imported, is handled in the next block of `on_signals`; after the
+    last block the program exits by itself.
     """
     if hasattr(signal, "pthread_sigmask"):
         _mask("SIG_BLOCK", [signal.SIGTERM])
@@ -166,16 +166,16 @@ def hold_sigterm() -> None:
 
 
 def _keep_for_later(number: int, _: object) -> None:
-    """Handle a signal that reached a thread which does not block it: it waits until the main thread lets it in."""
+    """Pass a signal from a thread that does not block it on to the main thread, which does."""
     signal.pthread_kill(threading.main_thread().ident, number)
 
 
 def _mask(how: str, numbers: Sequence[int]) -> set[int]:
-    """Change this thread's signal mask, where the system has one. Returns the mask before."""
+    """Change this thread's signal mask, where the system has one; return the previous mask."""
     return signal.pthread_sigmask(getattr(signal, how), numbers) if hasattr(signal, "pthread_sigmask") else set()
 
 
 def ignore_signals() -> None:
-    """Leave SIGTERM and SIGINT, which reach all processes of a job, to the parent process, with which this one ends."""
+    """Ignore SIGTERM and SIGINT, which reach all processes of a job; this one ends with its parent."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

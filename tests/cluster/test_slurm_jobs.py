@@ -132,7 +132,7 @@ def test_a_job_that_is_told_to_end_queues_again_and_is_the_run_that_was_not(subm
     job.wait_for(MOMENTS[moment])
     job.call("scancel", "--signal=TERM", job.number)
     assert job.wait_until("COMPLETED", "FAILED") == "COMPLETED", job.text()[-3000:]
-    assert int(job.show("Restarts")) == 1 and "the run was told to end (SIGTERM" in job.text()
+    assert int(job.show("Restarts")) == 1 and "the run was interrupted (SIGTERM" in job.text()
     assert "DataLoader worker" not in job.text() and "terminate called" not in job.text()
     assert_is_whole(uninterrupted, job, nodes)
 
@@ -156,7 +156,7 @@ def test_whatever_ends_a_job_leaves_a_checkpoint_to_go_on_from(submit, uninterru
     assert job.wait_until("COMPLETED", "FAILED", "TIMEOUT", seconds=400) == "COMPLETED", job.text()[-3000:]
     if way in ("requeue", "preemption"):
         assert int(job.show("Restarts")) >= 1
-    assert "the run was told to end (SIGTERM" in "".join(path.read_text() for path in job.log.parent.glob("ended*.log"))
+    assert "the run was interrupted (SIGTERM" in "".join(path.read_text() for path in job.log.parent.glob("ended*.log"))
     assert_is_whole(uninterrupted, job, epochs=epochs)
 
 

@@ -40,9 +40,9 @@ def test_videos_may_be_mixed(read):
     [
         (["a 0 a/1.jpg"], r"line 2: 'a 0 a/1\.jpg' does not have the columns 'original_vido_id"),
         (["a 0 0 a/x.jpg 0"], r"line 2: a/x\.jpg has no number"),
-        (["a 0 0 a/1.jpg 0", "a 0 1 a/2.jpg 0", "a 0 2 a/4.jpg 0"], r"line 4: a/4\.jpg stands where a/3\.jpg should"),
-        (["a 0 0 a/2.jpg 0", "a 0 1 a/1.jpg 0"], r"line 3: a/1\.jpg stands where a/3\.jpg should follow"),
-        (["a 0 0 a/1.jpg 0", "a 0 1 b/2.jpg 0"], r"line 3: b/2\.jpg stands where a/2\.jpg should follow"),
+        (["a 0 0 a/1.jpg 0", "a 0 1 a/2.jpg 0", "a 0 2 a/4.jpg 0"], r"line 4: found a/4\.jpg, expected a/3\.jpg"),
+        (["a 0 0 a/2.jpg 0", "a 0 1 a/1.jpg 0"], r"line 3: found a/1\.jpg, expected a/3\.jpg"),
+        (["a 0 0 a/1.jpg 0", "a 0 1 b/2.jpg 0"], r"line 3: found b/2\.jpg, expected a/2\.jpg"),
     ],
 )
 def test_a_bad_line_is_named(read, lines, message):

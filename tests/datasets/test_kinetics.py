@@ -64,7 +64,7 @@ def test_a_list_that_was_written_here_is_read_as_it_is(read, name):
         ("a.mp4 1\n\nb.mp4 10\n", "line 3: the label is 10; with MODEL.NUM_CLASSES 10 labels go from 0 to 9"),
         ("a.mp4 -1\n", "line 1: the label is -1"),
         ("path label\n", "lists no video"),
-        ("a/b.mp4 O\nc.mp4 1\n", "line 1: 'a/b.mp4 O' is not `path label` with a whole number"),
+        ("a/b.mp4 O\nc.mp4 1\n", "line 1: 'a/b.mp4 O' is not `path label` with an integer label"),
         ("a.MKV,one\nc.mp4,1\n", "line 1: 'a.MKV,one' is not"),
         ("videos/a O\nc.mp4 1\n", "line 1"),
         ("a.ts O\nc.mp4 1\n", "line 1"),
@@ -80,7 +80,7 @@ def test_a_bad_line_is_named(read, text, message):
 def test_a_header_is_told(read, caplog):
     with caplog.at_level(logging.INFO):
         read("path label\na.mp4 3\n")
-    assert "line 1, 'path label', is taken for a header" in caplog.text
+    assert "line 1, 'path label', is read as a header" in caplog.text
 
 
 def test_missing_lists_are_named(cfg, tmp_path):
@@ -98,7 +98,7 @@ def test_testing_takes_val_where_there_is_no_test_list(video_list, cfg, caplog):
     folder = video_list(5)
     with caplog.at_level(logging.INFO):
         assert len(Kinetics(cfg, "test")) == 5
-    assert "no test.csv; testing takes val.csv" in caplog.text
+    assert "no test.csv; tests use val.csv" in caplog.text
     (folder / "test.csv").write_text("a.mp4 1\n")
     assert len(Kinetics(cfg, "test")) == 1
 

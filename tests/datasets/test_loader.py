@@ -29,7 +29,7 @@ def test_training_batches(video_list, cfg):
     loader = build_loader(cfg, "train", RankInfo())
     loader.set_epoch(3)
     batches = list(loader)
-    assert len(loader) == len(batches) == 2 and loader.num_videos == 10
+    assert len(loader) == len(batches) == 2
     order = epoch_order(10, seed=cfg.RNG_SEED, epoch=3)
     assert [batch.index.tolist() for batch in batches] == [order[:4].tolist(), order[4:8].tolist()]
     for batch in batches:
@@ -150,7 +150,7 @@ def test_testing_gives_every_view_once_in_full_batches(video_list, cfg):
     cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.BATCH_SIZE = 2, 4
     loader = build_loader(cfg, "test", RankInfo())
     batches = list(loader)
-    assert [len(batch) for batch in batches] == [4] * 7 + [2] and len(loader) == 8 and loader.num_videos == 5
+    assert [len(batch) for batch in batches] == [4] * 7 + [2] and len(loader) == 8
     seen = [pair for batch in batches for pair in zip(batch.index.tolist(), batch.view.tolist(), strict=True)]
     assert seen == [(video, view) for video in range(5) for view in range(6)]
     whole = loader.dataset[1].frames  # views 6 to 11 of all: batches 1 (from its third on) and 2
@@ -211,7 +211,7 @@ def test_too_few_videos_for_a_batch_of_multigrid(video_list, cfg):
         build_loader(schedule.cfg_of(phase), "train", RankInfo())
     told = str(error.value)
     assert f"fewer than the {phase.batch_size} of one batch" in told and phase.batch_size > 7
-    assert f"MULTIGRID.LONG_CYCLE takes more clips where they are smaller: {phase.batch_size} of" in told
+    assert f"MULTIGRID.LONG_CYCLE has more clips in a batch if they are smaller: {phase.batch_size} of" in told
     assert f"{phase.num_frames} frames and {phase.crop_size} pixels" in told and "lower TRAIN.BATCH_SIZE (" not in told
 
 

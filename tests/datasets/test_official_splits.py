@@ -83,7 +83,7 @@ def test_lists_come_before_the_official_files(data, folders, tmp_path):
 
 
 def test_what_is_missing_is_named(data, tmp_path, cfg):
-    with pytest.raises(ConfigError, match=r"neither split1/ with lists, .* nor the official ucfTrainTestlist/"):
+    with pytest.raises(ConfigError, match=r"neither split1/ with lists .* nor the official ucfTrainTestlist/"):
         data("ucf101", "train", 1, lists=tmp_path)
     with pytest.raises(ConfigError, match="nor the official testTrainMulti_7030_splits/"):
         data("hmdb51", "train", 1, lists=tmp_path / "none")

@@ -10,7 +10,7 @@ import pytest
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.loader import build_loader
-from slowfast_atfr.datasets.ssv2 import Ssv2, directed_labels, find_videos
+from slowfast_atfr.datasets.ssv2 import Ssv2, directed_labels, paths_of_videos
 from slowfast_atfr.utils.distributed import RankInfo
 
 
@@ -39,7 +39,7 @@ def test_clips_of_the_whole_video_are_tested_once(frame_folders, cfg, caplog, cl
     assert loader.dataset.num_views == 3 and len(loader) == len(batches)
     views = [(int(i), int(v)) for batch in batches for i, v in zip(batch.index, batch.view, strict=True)]
     assert views == [(video, view) for video in range(len(loader.dataset)) for view in range(3)]
-    assert ("one is tested, not 3 of the same" in caplog.text) == told
+    assert ("one is tested, not 3 equal ones" in caplog.text) == told
 
 
 def test_frames_are_those_of_the_segments(frame_folders, cfg, numbers):
@@ -115,7 +115,7 @@ def test_a_folder_without_pictures_is_skipped(videos, cfg):
 def test_webm_is_preferred(tmp_path):
     for name in ("1.mp4", "1.webm", "2.mkv"):
         (tmp_path / name).touch()
-    assert find_videos(str(tmp_path), ["2", "1"]) == [str(tmp_path / "2.mkv"), str(tmp_path / "1.webm")]
+    assert paths_of_videos(str(tmp_path), ["2", "1"]) == [str(tmp_path / "2.mkv"), str(tmp_path / "1.webm")]
 
 
 def test_a_wrong_prefix_is_named(videos, cfg, tmp_path):
@@ -132,7 +132,7 @@ def test_a_wrong_prefix_is_named(videos, cfg, tmp_path):
     [
         ([{"id": "7"}], "entry 0: .* has no `id` and `template`"),
         (["7"], "entry 0"),
-        ([{"id": "7", "template": "Flying"}], "entry 0: its template, 'Flying', is no label in .*-labels.json"),
+        ([{"id": "7", "template": "Flying"}], "entry 0: its template, 'Flying', is not in .*-labels.json"),
         ([], "lists no video"),
         ({}, "holds a dict, not a list"),
     ],
@@ -171,7 +171,7 @@ def test_labels_that_say_left_or_right_are_never_mirrored(frame_folders, cfg, ca
     caplog.set_level("INFO")
     train = Ssv2(cfg, "train")
     assert [train.may_flip(index) for index in range(2)] == [True, False]
-    assert "except those of 2 labels that say left or right" in caplog.text
+    assert "except those of 2 labels with left or right" in caplog.text
     for path in frame_folders.glob("*/*.png"):
         cv2.imwrite(str(path), np.broadcast_to(np.arange(144, dtype=np.uint8)[None, :, None], (48, 144, 3)))
     clips = [[train[index, epoch].frames for epoch in range(30)] for index in range(2)]  # brighter to the right

@@ -89,11 +89,11 @@ def test_a_frame_built_on_a_damaged_one_is_refused(tmp_path, numbered, numbers):
         with pytest.raises(DecodeError, match="frame 28 is damaged"):
             video.read([28])
         for spoiled in (29, 33, 35):
-            with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 28, which is damaged"):
+            with pytest.raises(DecodeError, match=f"frame {spoiled} may depend on frame 28, which is damaged"):
                 video.read([5, spoiled])
         for before in (25, 27):  # shown before the damaged one, decoded after it
             for wanted in ([before], [before, 50]):  # 50 is read from another key frame on
-                with pytest.raises(DecodeError, match=f"frame {before} may be built on frame 28"):
+                with pytest.raises(DecodeError, match=f"frame {before} may depend on frame 28"):
                     video.read(wanted)
 
 
@@ -164,7 +164,7 @@ def test_transport_streams_that_were_joined(tmp_path, numbered, numbers, codec, 
 def test_b_frames_before_a_damaged_one_are_refused_without_a_table(tmp_path, numbered):
     path = _damage(numbered("b_frames"), tmp_path / "damaged.mp4", frame=28)
     for before in (25, 27):
-        with open_video(path, counts=True) as video, pytest.raises(DecodeError, match="may be built on frame 28"):
+        with open_video(path, counts=True) as video, pytest.raises(DecodeError, match="may depend on frame 28"):
             video.read([before])
 
 
@@ -179,5 +179,5 @@ def test_damage_without_a_table(tmp_path, numbered):
     with open_video(path) as video:
         np.testing.assert_array_equal(video.read([0, 23, 32, 59]), whole[[0, 23, 32, 59]])  # 24 and 32 are key frames
         for spoiled in (25, 29, 31):
-            with pytest.raises(DecodeError, match=f"frame {spoiled} may be built on frame 24, which is damaged"):
+            with pytest.raises(DecodeError, match=f"frame {spoiled} may depend on frame 24, which is damaged"):
                 video.read([2, spoiled])

@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.datasets.worker_errors import told_plainly
+from slowfast_atfr.datasets.worker_errors import with_plain_errors
 from slowfast_atfr.utils.errors import RunError
 
 
@@ -47,23 +47,23 @@ def broken():
     [(killed, r"DataLoader worker \(pid"), (out_of_shared_memory, "unable to allocate shared memory.*No space left")],
 )
 def test_memory_that_runs_out_is_told_with_the_remedy(fail, words):
-    with pytest.raises(RunError, match=rf"a data loading process failed: {words}") as told:
-        list(told_plainly(DataLoader(Failing(fail), batch_size=None, num_workers=1)))
-    assert "Lower DATA_LOADER.NUM_WORKERS, which gives this process 1" in str(told.value)
+    with pytest.raises(RunError, match=rf"a data worker failed: {words}") as told:
+        list(with_plain_errors(DataLoader(Failing(fail), batch_size=None, num_workers=1)))
+    assert "Lower DATA_LOADER.NUM_WORKERS (1 in this process)" in str(told.value)
     assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_config_error_keeps_its_message(workers):
     with pytest.raises(ConfigError, match="^DATA.PATH_PREFIX is '/nowhere'$"):
-        list(told_plainly(DataLoader(Failing(misconfigured), batch_size=None, num_workers=workers)))
+        list(with_plain_errors(DataLoader(Failing(misconfigured), batch_size=None, num_workers=workers)))
 
 
 def test_other_errors_keep_their_traceback():
     with pytest.raises(RuntimeError, match="(?s)Traceback.*a fault of the program") as told:
-        list(told_plainly(DataLoader(Failing(broken), batch_size=None, num_workers=1)))
+        list(with_plain_errors(DataLoader(Failing(broken), batch_size=None, num_workers=1)))
     assert not isinstance(told.value, RunError)
 
 
 def test_what_is_read_goes_through():
-    assert list(told_plainly(DataLoader(Failing(lambda: None), batch_size=None))) == list(range(6))
+    assert list(with_plain_errors(DataLoader(Failing(lambda: None), batch_size=None))) == list(range(6))

@@ -12,7 +12,9 @@ import torch
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.engine.checkpoint.save import save_checkpoint
 from slowfast_atfr.engine.inference.export_cli import main as export_main
+from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.models import build_model
+from slowfast_atfr.utils import env
 from tests.engine.foreign_weights import shuffled
 from tests.engine.small_run import make_cfg, make_run, step
 from tests.tiny_sets import small_pairs
@@ -155,4 +157,13 @@ def saved(cfg):
     """A run with a checkpoint after its first epoch, and the path of that."""
     net, optimizer = make_run()
     step(net, optimizer)
-    return net, optimizer, save_checkpoint(cfg, net, optimizer, 0)
+    return net, optimizer, save_checkpoint(cfg, net, optimizer, 0, RunState())
+
+
+@pytest.fixture
+def malloc_settings(monkeypatch):
+    """A list that receives the settings of the C library's allocator that are changed."""
+    changes = []
+    monkeypatch.setenv(env.HUGE_PAGES, "1")  # set back after the test
+    monkeypatch.setattr(env, "_mallopt", changes.append)
+    return changes

@@ -4,7 +4,6 @@ In float32, batch norm makes gradients of small networks all but cancel, and rou
 """
 
 import sys
-from functools import partial
 
 import torch
 
@@ -18,7 +17,8 @@ def in_double() -> None:
     """Train and test in float64 from here on."""
     build = run.build_network
     run.build_network = lambda *args: build(*args).double()
-    run.pathways = partial(run.pathways, dtype=torch.float64)
+    single = run.pathways
+    run.pathways = lambda *args: [clips.double() for clips in single(*args)]
 
 
 if __name__ == "__main__":

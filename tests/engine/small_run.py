@@ -4,6 +4,8 @@ import torch
 from torch import nn, optim
 
 from slowfast_atfr.config import get_cfg
+from slowfast_atfr.engine.checkpoint.file import read_checkpoint
+from slowfast_atfr.engine.checkpoint.save import load_run_weights, restore_run
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.engine.start import find_start
 
@@ -39,8 +41,15 @@ def same(net, other):
     return all(map(torch.equal, net.state_dict().values(), other.state_dict().values()))
 
 
+def load_run(path, net, optimizer):
+    """Resume from a file, as training does; the last epoch that is done."""
+    file = read_checkpoint(str(path))
+    load_run_weights(file, net)
+    return restore_run(file, optimizer, RunState())
+
+
 def start_from(cfg, model, optimizer, state=None):
     """Load what a run of cfg starts from, as training does; the epoch that it starts with."""
-    start = find_start(cfg)
+    start = find_start(cfg, max_epoch=cfg.SOLVER.MAX_EPOCH)
     start.load_weights(model)
     return start.restore(optimizer, RunState() if state is None else state)

@@ -168,5 +168,5 @@ def test_a_file_of_caffe2_is_tested_whatever_the_flag_says(tiny_cfg, tmp_path, c
     assert same(weights_of(target), weights_of(source))
     assert "TEST.CHECKPOINT_TYPE is 'pytorch', but" in caplog.text
     atfr = tiny_cfg(TEST__CHECKPOINT_FILE_PATH=tmp_path / "kinetics.pkl")
-    with pytest.raises(ConfigError, match="The file lacks weights of SGS.*A test takes every weight from the file"):
+    with pytest.raises(ConfigError, match="The file lacks weights of SGS.*A test needs every weight from the file"):
         load_for_test(atfr, build_model(atfr))

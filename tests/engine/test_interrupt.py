@@ -52,7 +52,7 @@ def test_an_interrupted_run_saves_its_work_and_leaves_no_process(repo, tiny_pair
     finally:
         if alive(run.pid):
             os.killpg(run.pid, signal.SIGKILL)
-    assert "Ctrl-C once more ends it at once" in told and "told to end (SIGINT)" in told and "Traceback" not in told
+    assert "Ctrl-C once more ends it at once" in told and "interrupted (SIGINT)" in told and "Traceback" not in told
     assert len(list((tmp_path / "out" / "checkpoints").iterdir())) == 1
 
 

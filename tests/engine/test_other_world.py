@@ -87,7 +87,7 @@ def test_position_weights_and_optimizer_carry_over(run, tiny_pairs, tmp_path, be
         close(one[name], other[name])
     log = Path(parts / "stdout.log").read_text()
     assert f"was written by a run of {before} process(es), this one has {after}: weights, optimizer and pos" in log
-    assert "starts anew" not in log
+    assert "is reset" not in log
 
 
 def close(one, other):

@@ -114,7 +114,7 @@ def test_an_error_on_the_way_leaves_nothing_behind():
 
 
 def test_what_cannot_be_is_told():
-    with pytest.raises(ValueError, match="was to see 4 batches, but there was none"):
+    with pytest.raises(ValueError, match="expected 4 batches, got none"):
         update_precise_bn(make_net(), [], 4)
     x = torch.stack(make_clips([3]))
     x[0, 0, 0, 0, 0] = torch.inf

@@ -166,7 +166,7 @@ def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
         elif moment == "in the test":
             told_at(testing.TestMeter, "update", 3)
         elif moment == "after the last validation":
-            told_at(train_module.Watch, "log_validation", 2)
+            told_at(train_module.RunMonitors, "log_validation", 2)
         else:
             told_at(train_module, "eval_epoch", 2 if moment == "in the validation" else 1)
         assert main(command) == EXIT_STATUS

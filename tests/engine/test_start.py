@@ -10,8 +10,9 @@ import torch
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.checkpoint import file as checkpoint_file
 from slowfast_atfr.engine.checkpoint.file import read_checkpoint
-from slowfast_atfr.engine.checkpoint.save import load_checkpoint, load_for_test, save_checkpoint
-from tests.engine.small_run import make_cfg, make_net, make_run, same, start_from
+from slowfast_atfr.engine.checkpoint.save import load_for_test, save_checkpoint
+from slowfast_atfr.engine.run_state import RunState
+from tests.engine.small_run import load_run, make_cfg, make_net, make_run, same, start_from
 
 
 def test_a_run_starts_anew_or_goes_on(cfg, saved, tmp_path):
@@ -29,7 +30,7 @@ def test_a_run_that_goes_on_with_another_config_is_told(cfg, saved, tmp_path, ca
     assert start_from(other, *make_run()) == 1 and "another config" not in caplog.text
     other.SGS.ORDER, other.SOLVER.MAX_EPOCH = "time", 40
     assert start_from(other, *make_run()) == 1
-    assert "another config: SOLVER.MAX_EPOCH was 25 and is 40, SGS.ORDER was 'bin' and is 'time'" in caplog.text
+    assert "a different config: SOLVER.MAX_EPOCH was 25 and is 40, SGS.ORDER was 'bin' and is 'time'" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["{", "!!python/tuple [1]", "5", 5, None, {"SGS": 1}, "SGS: 1", ""])
@@ -65,12 +66,12 @@ def test_what_is_no_optimizer_state_is_told(saved, tmp_path, state):
     net, _, path = saved
     torch.save(torch.load(path, weights_only=True) | {"optimizer_state": state}, tmp_path / "file.pyth")
     with pytest.raises(ConfigError, match="has no optimizer state that fits this run"):
-        load_checkpoint(str(tmp_path / "file.pyth"), *make_run())
+        load_run(str(tmp_path / "file.pyth"), *make_run())
 
 
 def test_a_given_file_that_leaves_nothing_to_train_is_told(cfg, saved, tmp_path):
     net, optimizer, _ = saved
-    path = save_checkpoint(cfg, net, optimizer, 24)
+    path = save_checkpoint(cfg, net, optimizer, 24, RunState())
     with pytest.raises(ConfigError, match="saved after 25 epochs, and the run has 25 .*: nothing is left to train"):
         start_from(make_cfg(tmp_path / "empty", CHECKPOINT_FILE_PATH=path), net, optimizer)
     assert start_from(cfg, net, optimizer) == 25  # a finished run that is started again has nothing to do
@@ -120,7 +121,7 @@ def test_a_test_takes_all_weights_from_the_file(saved, tmp_path):
     torch.save({name: value for name, value in state.items() if name != "1.running_var"}, tmp_path / "part.pth")
     cfg = get_cfg()
     cfg.OUTPUT_DIR, cfg.TEST.CHECKPOINT_FILE_PATH = str(tmp_path / "empty"), str(tmp_path / "part.pth")
-    with pytest.raises(ConfigError, match=r"1 are missing \(1.running_var\).* A test takes every weight from the file"):
+    with pytest.raises(ConfigError, match=r"1 are missing \(1.running_var\).* A test needs every weight from the file"):
         load_for_test(cfg, make_net())
     cfg.TEST.CHECKPOINT_FILE_PATH = str(tmp_path / "gone.pth")
     with pytest.raises(ConfigError, match="TEST.CHECKPOINT_FILE_PATH is '.*gone.pth', and there is no such file"):
@@ -157,14 +158,14 @@ def names(folder):
 def test_a_run_that_does_not_resume_moves_the_checkpoints_of_another_aside(cfg, saved, tmp_path, caplog):
     net, optimizer, path = saved
     content = Path(path).read_bytes()
-    save_checkpoint(cfg, net, optimizer, 3)
+    save_checkpoint(cfg, net, optimizer, 3, RunState())
     anew = make_cfg(tmp_path, AUTO_RESUME=False)
     assert start_from(anew, *make_run()) == 0
     old = tmp_path / "checkpoints_old"
     assert names(tmp_path / "checkpoints") == [] and len(names(old)) == 2
     assert (old / os.path.basename(path)).read_bytes() == content  # nothing is lost
     assert f"2 checkpoint(s) of an earlier run are moved to {old}" in caplog.text
-    own = save_checkpoint(anew, *make_run(), 0)
+    own = save_checkpoint(anew, *make_run(), 0, RunState())
     assert load_for_test(anew, make_net()) == own
     assert start_from(cfg, *make_run()) == 1  # what is resumed later is the newer run
     assert start_from(anew, *make_run()) == 0 and names(tmp_path / "checkpoints_old_2") == [
@@ -174,7 +175,7 @@ def test_a_run_that_does_not_resume_moves_the_checkpoints_of_another_aside(cfg, 
 
 def test_a_run_that_goes_back_keeps_its_own_past(cfg, saved, tmp_path):
     net, optimizer, first = saved
-    paths = [first, *(save_checkpoint(cfg, net, optimizer, epoch) for epoch in (1, 2, 3))]
+    paths = [first, *(save_checkpoint(cfg, net, optimizer, epoch, RunState()) for epoch in (1, 2, 3))]
     back = make_cfg(tmp_path, AUTO_RESUME=False, CHECKPOINT_FILE_PATH=paths[1])
     for _ in range(2):  # a job that is started again by the same command finds the same
         assert start_from(back, *make_run()) == 2
@@ -192,4 +193,4 @@ def test_the_average_that_a_test_takes_is_reported_and_so_is_its_lack(cfg, saved
     averaged.defrost()
     averaged.SOLVER.EMA_DECAY = 0.9
     load_for_test(averaged, make_net())
-    assert "has no average of weights (SOLVER.EMA_DECAY): its last weights are tested" in caplog.text
+    assert "has no average of weights (SOLVER.EMA_DECAY), so its last weights are tested" in caplog.text

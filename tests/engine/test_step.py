@@ -25,7 +25,7 @@ def test_iterations_of_a_group_step_together_as_their_mean():
     twin = copy.deepcopy(net)
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
     batches = torch.randn(5, 4, 3)
-    stepped = [steps.take(loss_of(net, batch), number, 5) for number, batch in enumerate(batches)]
+    stepped = [steps.backward_and_step(loss_of(net, batch), number, 5) for number, batch in enumerate(batches)]
     assert stepped == [False, False, True, False, True]  # the last two are what is left of the epoch
     for group in (batches[:3], batches[3:]):
         optimizer.zero_grad()
@@ -46,7 +46,7 @@ def test_gradients_are_clipped(pairs, clip):
     net, _, steps = make(*pairs)
     twin = copy.deepcopy(net)
     x = torch.randn(4, 3)
-    steps.take(loss_of(net, x), 0, 1)
+    steps.backward_and_step(loss_of(net, x), 0, 1)
     loss_of(twin, x).backward()
     clip(list(twin.parameters()))
     torch.testing.assert_close(net.weight, twin.weight - 0.1 * twin.weight.grad)
@@ -55,9 +55,9 @@ def test_gradients_are_clipped(pairs, clip):
 def test_an_overflowing_step_is_left_out_and_the_scale_falls():
     net, _, steps = make("TRAIN.MIXED_PRECISION", True)
     before, scale = net.weight.clone(), steps.scaler.get_scale()
-    steps.take(loss_of(net, torch.full((4, 3), float("inf"))), 0, 1)
+    steps.backward_and_step(loss_of(net, torch.full((4, 3), float("inf"))), 0, 1)
     assert torch.equal(net.weight, before) and steps.scaler.get_scale() < scale
-    steps.take(loss_of(net, torch.randn(4, 3)), 0, 1)
+    steps.backward_and_step(loss_of(net, torch.randn(4, 3)), 0, 1)
     assert not torch.equal(net.weight, before)
     other = make("TRAIN.MIXED_PRECISION", True)[2]
     other.scaler.load_state_dict(steps.scaler.state_dict())

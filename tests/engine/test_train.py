@@ -240,7 +240,7 @@ def test_no_readable_video_to_validate_is_told(repo, own_copy, tiny_pairs, capsy
         path.write_bytes(b"no video")
     assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(**on(own_copy))]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("error: not one video") and "Traceback" not in told
+    assert told.startswith("error: no video") and "Traceback" not in told
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class Seen:
 
     def __init__(self, patch):
         self.steps, self.validated = [], []
-        build, take, evaluate = train_module.build_run, GradientSteps.take, train_module.eval_epoch
+        build, take, evaluate = train_module.build_run, GradientSteps.backward_and_step, train_module.eval_epoch
 
         def build_run(*args):
             run, start = build(*args)
@@ -53,7 +53,7 @@ class Seen:
 
         patch.setattr(train_module, "build_run", build_run)
         patch.setattr(train_module, "eval_epoch", eval_epoch)
-        patch.setattr(GradientSteps, "take", take_step)
+        patch.setattr(GradientSteps, "backward_and_step", take_step)
 
     def average(self, start):
         """What the average of weights comes to, from a state and the states after all steps."""

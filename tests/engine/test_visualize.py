@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.datasets import pathways
 from slowfast_atfr.datasets.own_videos import OwnVideos
 from slowfast_atfr.engine.inference.visualize_cli import main
 from slowfast_atfr.models import build_model
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.sgs import record
 from tests.tiny_sets import small_pairs, write_clip
 
@@ -35,10 +35,10 @@ def make_argv(repo, tmp_path):
 def test_the_page_has_what_record_sees(repo, make_argv, tmp_path, capsys):
     model, argv = make_argv()
     assert main([*argv, "--start", "0.5", "--opts", *small_pairs()]) == 0
-    assert "s2_sgs.pathway1: 8 maps come in, " in capsys.readouterr().out
+    assert "s2_sgs.pathway1: 8 maps in, " in capsys.readouterr().out
     assert (tmp_path / "out.png").stat().st_size > 10_000
     cfg = load_cfg(str(repo / CONFIG.format("_ATFR")), small_pairs(TEST__DATASET="kinetics"))
-    views = OwnVideos(cfg, [argv[0]], 0.5).look(0).views
+    views = OwnVideos(cfg, [argv[0]], 0.5).read_views(0).views
     with torch.no_grad(), record(model) as log:
         model(pathways(views, cfg))
     data = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / "out.html").read_text())[1])

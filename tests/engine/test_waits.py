@@ -17,7 +17,7 @@ from tests.tiny_sets import small_pairs, write_clip
 RANK = RankInfo(device=CUDA)
 TRAINING = {"sgs.temporal_sampler.on_host: cpu": 1, "engine.loss_guard.agree: tolist": 1}  # a step
 EVALUATION = {"sgs.temporal_sampler.on_host: cpu": 1}
-TESTING = {**EVALUATION, "engine.test._now: synchronize": 2, "engine.metrics.meters.update: cpu": 1}
+TESTING = {**EVALUATION, "engine.test._now: synchronize": 2, "engine.metrics.video_meter.update: cpu": 1}
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def test_a_step_of_evaluation_waits_for_bins(gpu, cfg_of, monkeypatch):
     run, _ = run_module.build_run(cfg, RANK)
     val = train_module.ValMeter(len(run.val_loader), cfg)
     with run_module.watch_cost(run.network, cfg) as cost:
-        watch = train_module.Watch(cfg, None, val, None, train_module.SkipLog(), None, cost, RANK.stop, None)
-        waits = waits_of(gpu, monkeypatch, lambda: train_module.eval_epoch(run, 0, watch), train_module)
+        monitors = train_module.RunMonitors(None, val, None, train_module.SkipLog(), None, cost, RANK.stop, None)
+        waits = waits_of(gpu, monkeypatch, lambda: train_module.eval_epoch(run, 0, monitors), train_module)
     assert waits == times(2, EVALUATION)
 
 

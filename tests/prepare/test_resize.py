@@ -10,7 +10,8 @@ import pytest
 
 from slowfast_atfr.datasets.decoder import DecodeError, open_video, probe
 from slowfast_atfr.datasets.decoding.frame_folder import scan_folder
-from slowfast_atfr.datasets.decoding.pyav_video import TableContradicted, Video
+from slowfast_atfr.datasets.decoding.pyav_video import Video
+from slowfast_atfr.datasets.decoding.table_reader import TableContradicted
 from slowfast_atfr.prepare.check import check_video
 from slowfast_atfr.prepare.pictures import extract_frames
 from slowfast_atfr.prepare.resize import KEY_FRAME_EVERY, frame_times, resize_video

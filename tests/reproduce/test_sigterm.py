@@ -77,7 +77,7 @@ def test_a_series_of_runs_ends_within_seconds(repo, command, tmp_path, tool):
     argv = command(tool)
     for _ in range(2):  # the second time it goes on from what the first one saved
         status, output, seconds = signalled_when(argv, is_training(tmp_path / "out"), repo)
-        assert status == EXIT_STATUS and "the run was told to end (SIGTERM)" in output, output[-3000:]
+        assert status == EXIT_STATUS and "the run was interrupted (SIGTERM)" in output, output[-3000:]
         assert seconds < WITHIN and "Traceback" not in output
     assert len(list((tmp_path / "out").rglob("checkpoints"))) == 1
 
@@ -103,4 +103,4 @@ def test_the_demo_ends_while_it_trains(repo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(TrainMeter, "log_iter_stats", log_and_stop)
     pairs = ["DATA_LOADER.NUM_WORKERS", "0", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TRAIN_JITTER_SCALES", "[32, 40]"]
     assert demo.run_demo(tmp_path / "demo", repo / "configs/Demo", pairs) == EXIT_STATUS
-    assert "the run was told to end (SIGTERM)" in capsys.readouterr().err
+    assert "the run was interrupted (SIGTERM)" in capsys.readouterr().err

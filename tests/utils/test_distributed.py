@@ -28,7 +28,7 @@ def test_the_error_of_the_main_process_keeps_its_kind():
 
 @pytest.mark.parametrize("ranks", [(2, 2, 0, 1), (0, 1, 1, 1), (-1, 1, 0, 1), (0, 1, 0, 2)])
 def test_a_rank_lies_within_its_world(ranks):
-    with pytest.raises(ValueError, match="ranks run from 0"):
+    with pytest.raises(ValueError, match="ranks go from 0"):
         RankInfo(*ranks)
 
 

@@ -29,7 +29,7 @@ def test_a_seed_repeats_and_ranks_differ():
 
 def test_a_state_survives_a_checkpoint_that_may_hold_plain_data_only():
     seed_everything(5, 0)
-    np.random.randn()  # leaves half of a pair behind, which is part of the state
+    np.random.randn()  # keeps the second of a pair of numbers in the state
     file = io.BytesIO()
     torch.save(get_rng_state(), file)
     expected = draw(), np.random.randn()
@@ -60,9 +60,9 @@ def test_what_is_freed_is_handed_back(before):
     """Also in a process that has kept it, from which a forked data worker comes."""
     left = told_by(
         "import os, numpy as np\n"
-        "from slowfast_atfr.utils.env import hand_back_freed_memory, keep_freed_memory, private_memory\n"
+        "from slowfast_atfr.utils.env import return_freed_memory, keep_freed_memory, private_memory\n"
         f"{before}\n"
-        "hand_back_freed_memory()\n"
+        "return_freed_memory()\n"
         "before = private_memory(os.getpid())\n"
         "for _ in range(3):\n"
         "    blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(40)]\n"

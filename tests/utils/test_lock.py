@@ -14,7 +14,7 @@ def holder(tmp_path, tmp_path_factory):
 
 
 def test_a_folder_that_a_run_works_in_is_refused(holder, tmp_path):
-    told = f"belongs to a run that is still going on .process {holder.pid} on "
+    told = f"is in use by another run .process {holder.pid} on "
     with pytest.raises(RunError, match=told), OutputLock(str(tmp_path)):
         pass
 

@@ -1,4 +1,4 @@
-"""Inside the context every switch says full precision; behind it each says what it said, whichever way it was set."""
+"""Within the context every switch is at full precision; after it each has its previous value."""
 
 import pytest
 import torch

@@ -15,9 +15,9 @@ def test_a_signal_is_noted_within_and_sigterm_ignored_from_then_on(number):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs under nohup ignores it
     before, stop = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)], StopRequest()
     with stop.on_signals():
-        assert not stop.here
+        assert not stop.requested
         os.kill(os.getpid(), number)
-        assert stop.here and stop.signal == number.name
+        assert stop.requested and stop.signal == number.name
         os.kill(os.getpid(), signal.SIGTERM)  # Slurm sends it more than once
         assert stop.signal == number.name
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == [signal.SIG_IGN, before[1]]
@@ -41,7 +41,7 @@ with stop.on_signals():
     print("ready", flush=True)
     while True:
         time.sleep(0.05)
-        if stop.here:
+        if stop.requested:
             print(stop.signal, flush=True)
 """
 
@@ -71,7 +71,7 @@ def test_other_threads_leave_signals_alone():
     def inside():
         stop = StopRequest()
         with stop.on_signals():
-            seen.append((signal.getsignal(signal.SIGTERM), stop.here))
+            seen.append((signal.getsignal(signal.SIGTERM), stop.requested))
 
     thread = threading.Thread(target=inside)
     thread.start()

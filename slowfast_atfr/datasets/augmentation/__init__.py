@@ -1,1 +1,1 @@
-"""What is done to training clips beyond crop and flip: RandAugment, colour jitter, erasing, mixup."""
+"""Augmentation of training clips beyond crop and flip: RandAugment, colour jitter, erasing, mixup."""

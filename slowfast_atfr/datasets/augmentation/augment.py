@@ -1,4 +1,4 @@
-"""Augmentation of a training clip: a plan of all random choices, then what it does to every frame."""
+"""Augmentation of a training clip: a plan with all random choices, then its application to every frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from slowfast_atfr.datasets.transform import ResizedCrop, Window, cut_into, trai
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What happens to all frames of a clip, in this order.
+    """Changes of all frames of a clip, in this order.
 
-    operations: of RandAugment or colour jitter, on the whole frame. window: what is cut and resized, perhaps mirrored.
-    erasing: on the clip that was cut.
+    operations: of RandAugment or colour jitter, on the whole frame. window: cut, resized and perhaps mirrored. erasing:
+    of the cut clip.
     """
 
     operations: tuple[Operation, ...]
@@ -28,13 +28,13 @@ class ClipPlan:
 def draw_plans(
     cfg: CfgNode, rng: np.random.Generator, *, may_flip: bool = True, crop_size: int = 0
 ) -> tuple[ClipPlan, ...]:
-    """The plans of the clips that training makes of a decoded one: AUG.NUM_SAMPLE of them, or one without AUG.ENABLE.
+    """Draw the plans of training clips from the same frames: AUG.NUM_SAMPLE, or one without AUG.ENABLE.
 
     Args:
         cfg: reads AUG and DATA.
-        rng: the plans are a function of it.
-        may_flip: False never mirrors, whatever DATA.RANDOM_FLIP says.
-        crop_size: in pixels; 0 is DATA.TRAIN_CROP_SIZE.
+        rng: of all choices.
+        may_flip: False never mirrors, even with DATA.RANDOM_FLIP.
+        crop_size: in pixels; 0: DATA.TRAIN_CROP_SIZE.
     """
     return tuple(_draw_plan(cfg, rng, may_flip, crop_size) for _ in range(cfg.AUG.NUM_SAMPLE if cfg.AUG.ENABLE else 1))
 
@@ -53,7 +53,7 @@ def _draw_plan(cfg: CfgNode, rng: np.random.Generator, may_flip: bool, crop_size
 
 
 def cut_planned(frame: np.ndarray, plans: Sequence[ClipPlan]) -> np.ndarray:
-    """A frame of the clip of every plan: changed and cut, not erased yet.
+    """Apply every plan but its erasing to a frame.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
@@ -71,6 +71,6 @@ def cut_planned(frame: np.ndarray, plans: Sequence[ClipPlan]) -> np.ndarray:
 
 
 def erase_planned(clip: np.ndarray, plan: ClipPlan, cfg: CfgNode) -> None:
-    """Erase what the plan of a clip, (T, H, W, 3) uint8 RGB, erases; in place."""
+    """Apply the erasing of a plan to a clip, (T, H, W, 3) uint8 RGB, in place."""
     if plan.erasing is not None:
         erase(clip, plan.erasing, mode=cfg.AUG.RE_MODE, mean=cfg.DATA.MEAN, std=cfg.DATA.STD)

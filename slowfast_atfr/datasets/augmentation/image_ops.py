@@ -1,7 +1,7 @@
-"""What RandAugment and colour jitter do to a frame: functions of (H, W, 3) uint8 RGB that return a new one.
+"""The operations of RandAugment and colour jitter: functions of a (H, W, 3) uint8 RGB frame that return a new one.
 
-The definitions are those of Pillow, which timm and PySlowFast call. A change that looks at one value at a time is a
-table of 256 entries; colours and neighbours are mixed by one matrix, rounded once where Pillow rounds twice and cuts.
+The definitions are Pillow's, as in timm and PySlowFast. Pointwise operations are tables of 256 entries; mixtures of
+channels or neighbours are one matrix, rounded once where Pillow rounds twice and clips.
 """
 
 import math
@@ -10,14 +10,14 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-GREY = (128, 128, 128)  # of pixels that a moved frame leaves empty
+GREY = (128, 128, 128)  # fill of empty pixels in moved frames
 LUMA = np.array([0.299, 0.587, 0.114])  # of R, G, B in the grey of ITU-R 601
 _VALUES = np.arange(256)
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
 
 
 def by_table(frame: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Every value replaced. table: (256,), or (256, 3) with a column for each channel; cut to 0..255, truncated."""
+    """Look up every value. table: (256,), or (256, 3) with a column for each channel; clipped to 0..255, truncated."""
     table = np.clip(table, 0, 255).astype(np.uint8)
     return cv2.LUT(frame, table if table.ndim == 1 else table[None])
 
@@ -28,17 +28,17 @@ def invert(frame: np.ndarray) -> np.ndarray:
 
 
 def solarize(frame: np.ndarray, threshold: float) -> np.ndarray:
-    """Values from the threshold on are inverted."""
+    """Invert values from the threshold on."""
     return by_table(frame, np.where(threshold > _VALUES, _VALUES, 255 - _VALUES))
 
 
 def solarize_add(frame: np.ndarray, added: float) -> np.ndarray:
-    """Values below 128 grow."""
+    """Add to values below 128."""
     return by_table(frame, np.where(_VALUES < 128, _VALUES + added, _VALUES))
 
 
 def posterize(frame: np.ndarray, bits: float) -> np.ndarray:
-    """The highest bits of every value stay, the others become 0."""
+    """Keep the highest bits of every value."""
     return by_table(frame, _VALUES & (0xFF << (8 - int(bits))))
 
 
@@ -59,7 +59,7 @@ def saturation(frame: np.ndarray, factor: float) -> np.ndarray:
 
 
 def sharpness(frame: np.ndarray, factor: float) -> np.ndarray:
-    """0 is the frame smoothed, 1 the frame. Its outermost pixels stay."""
+    """0 is the smoothed frame, 1 the frame. The outermost pixels do not change."""
     kernel = (1 - factor) * _SMOOTH
     kernel[1, 1] += factor
     out = cv2.filter2D(frame, -1, kernel)
@@ -69,7 +69,7 @@ def sharpness(frame: np.ndarray, factor: float) -> np.ndarray:
 
 
 def autocontrast(frame: np.ndarray) -> np.ndarray:
-    """Every channel is stretched from its least and largest value to 0 and 255; one with a single value stays."""
+    """Stretch every channel to 0..255, except one with a single value."""
     tables = []
     for channel in cv2.split(frame):
         low, high = cv2.minMaxLoc(channel)[:2]
@@ -78,7 +78,7 @@ def autocontrast(frame: np.ndarray) -> np.ndarray:
 
 
 def equalize(frame: np.ndarray) -> np.ndarray:
-    """Every channel by the sums of its histogram, so that all its values become about equally frequent."""
+    """Equalise the histogram of every channel."""
     tables = []
     for index in range(3):
         counts = cv2.calcHist([frame], [index], None, [256], [0, 256]).ravel().astype(np.int64)
@@ -90,14 +90,14 @@ def equalize(frame: np.ndarray) -> np.ndarray:
 
 
 def affine(frame: np.ndarray, matrix: np.ndarray, interpolation: int) -> np.ndarray:
-    """A frame of the same size, whose point p shows the point matrix @ (p, 1) of this one, or GREY outside of it.
+    """Return a frame of the same size, whose point p shows the point matrix @ (p, 1) of this one, or GREY outside.
 
     Args:
-        matrix: (2, 3), in pixels; the first pixel goes from 0 to 1, so its centre is 0.5.
+        matrix: (2, 3), in pixels; the centre of the first pixel is at 0.5.
         interpolation: a flag of OpenCV, such as cv2.INTER_CUBIC.
     """
     linear = matrix[:, :2]
-    shift = matrix[:, 2] + linear @ (0.5, 0.5) - 0.5  # OpenCV's first pixel has its centre at 0
+    shift = matrix[:, 2] + linear @ (0.5, 0.5) - 0.5  # the centre of OpenCV's first pixel is at 0
     height, width = frame.shape[:2]
     flags = interpolation | cv2.WARP_INVERSE_MAP
     moved = np.column_stack([linear, shift])
@@ -105,27 +105,27 @@ def affine(frame: np.ndarray, matrix: np.ndarray, interpolation: int) -> np.ndar
 
 
 def shear_x(frame: np.ndarray, factor: float, interpolation: int) -> np.ndarray:
-    """Rows move sideways, by `factor` pixels more each."""
+    """Move each row sideways, by `factor` pixels more than the previous one."""
     return affine(frame, np.array([[1, factor, 0], [0, 1, 0]]), interpolation)
 
 
 def shear_y(frame: np.ndarray, factor: float, interpolation: int) -> np.ndarray:
-    """Columns move up or down, by `factor` pixels more each."""
+    """Move each column vertically, by `factor` pixels more than the previous one."""
     return affine(frame, np.array([[1, 0, 0], [factor, 1, 0]]), interpolation)
 
 
 def translate_x(frame: np.ndarray, share: float, interpolation: int) -> np.ndarray:
-    """To the left, by a share of the width."""
+    """Move to the left by a share of the width."""
     return affine(frame, np.array([[1, 0, share * frame.shape[1]], [0, 1, 0]]), interpolation)
 
 
 def translate_y(frame: np.ndarray, share: float, interpolation: int) -> np.ndarray:
-    """Up, by a share of the height."""
+    """Move up by a share of the height."""
     return affine(frame, np.array([[1, 0, 0], [0, 1, share * frame.shape[0]]]), interpolation)
 
 
 def rotate(frame: np.ndarray, degrees: float, interpolation: int) -> np.ndarray:
-    """Anticlockwise round the middle."""
+    """Rotate anticlockwise about the centre."""
     angle = math.radians(degrees)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     middle = np.array([frame.shape[1], frame.shape[0]]) / 2

@@ -1,4 +1,4 @@
-"""Mixup and cutmix of a batch on its device, after normalisation: every clip is mixed with one partner of its batch.
+"""Mixup and cutmix of a normalised batch on its device: every clip is mixed with a partner of its batch.
 
 Source: Zhang et al., 2018 (mixup), and Yun et al., 2019 (cutmix), in the form of timm and PySlowFast: one draw for the
 whole batch, and the partner of clip i of n is clip n - 1 - i.
@@ -19,8 +19,8 @@ from torch.nn import functional as F
 class Mix:
     """How the clips of a batch are mixed.
 
-    share: of a clip itself in its mixture, as its label counts; the rest is its partner's. box: (top, bottom, left,
-    right) in pixels that the partner fills; None: the partner shines through everywhere.
+    share: weight of the clip and its label; the rest is the partner's. box: (top, bottom, left, right) in pixels,
+    replaced by the partner (cutmix); None: mixup.
     """
 
     share: float
@@ -37,19 +37,19 @@ class Mix:
                 clips.lerp_(clips.flip(0), 1 - self.share)
 
     def mix_labels(self, labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
-        """(N, num_classes) float32 targets of (N,) labels; `smoothing` of each label is spread over all classes."""
+        """Return (N, num_classes) float32 targets of (N,) labels; `smoothing` of each is spread over all classes."""
         own = F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
         return own * self.share + own.flip(0) * (1 - self.share)
 
     def one_label(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and labels by which errors are counted: a mixture is right where its best class is one of its two.
+        """Return scores and labels for counting errors: a mixture is right if its best class is one of its two.
 
         Args:
-            scores: (N, K) of any kind, higher for a likelier class.
-            labels: (N,) of the clips before they were mixed.
+            scores: (N, K), higher for a likelier class.
+            labels: (N,) of the clips before mixing.
         Returns:
-            (N, K) scores, in which the label with the larger share has the better score of the two and the other has
-            the worst of all; (N,) the labels with the larger share.
+            (N, K) scores, in which the label with the larger share has the better score of the two and the other
+            -inf; (N,) the labels with the larger share.
         """
         main, other = (labels, labels.flip(0)) if self.share >= 0.5 else (labels.flip(0), labels)
         scores = scores.detach().clone()
@@ -59,12 +59,12 @@ class Mix:
 
 
 def batch_rng(seed: int, *, epoch: int, iteration: int, rank: int) -> np.random.Generator:
-    """The generator of a batch's mix: it depends on these four only, and is none of those that draw clips."""
+    """Return the generator of a batch's mix, a function of these four, independent of those that draw clips."""
     return np.random.default_rng((seed, epoch, iteration, rank, 1))
 
 
 def draw_mix(cfg: CfgNode, height: int, width: int, rng: np.random.Generator) -> Mix:
-    """A mix of clips of this size in pixels, by MIXUP; share 1 where it leaves the batch as it is."""
+    """Draw a mix for clips of this size in pixels, by MIXUP; share 1 does not change the batch."""
     mixup = cfg.MIXUP
     if rng.random() >= mixup.PROB:
         return Mix(1.0)

@@ -1,6 +1,6 @@
-"""RandAugment and colour jitter: which operations, drawn once for all frames of a clip.
+"""RandAugment and colour jitter: operations drawn once for all frames of a clip.
 
-Source: Cubuk et al., 2020, in the form of timm and PySlowFast: fifteen operations, their ranges, and the policy's text
+Source: Cubuk et al., 2020, in the form of timm and PySlowFast: fifteen operations, their ranges, and policy strings
 (`parse_rand_augment`).
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from slowfast_atfr.config import MAX_MAGNITUDE, RandAugmentPolicy
 from slowfast_atfr.datasets.augmentation.image_ops import LEVELLESS, MOVING, VALUED
 
-# The operations that RandAugment draws from, with timm's weights of w0.
+# RandAugment's operations, with timm's weights w0.
 OPERATIONS = {
     "autocontrast": 0.025,
     "equalize": 0.005,
@@ -32,19 +32,19 @@ OPERATIONS = {
 }
 INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 _LARGEST = {"rotate": 30.0, "shear_x": 0.3, "shear_y": 0.3, "translate_x": 0.45, "translate_y": 0.45}
-_CHANCE = 0.5  # that an operation which was drawn is done
+_CHANCE = 0.5  # probability of applying a drawn operation
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A change of a frame: a name of LEVELLESS, VALUED or MOVING, and its arguments."""
+    """An operation on a frame: a key of LEVELLESS, VALUED or MOVING, and its arguments."""
 
     name: str
     value: float = 0.0
     interpolation: int = cv2.INTER_LINEAR
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """The changed frame, (H, W, 3) uint8 RGB as the one given."""
+        """Return the changed frame, (H, W, 3) uint8 RGB."""
         if self.name in LEVELLESS:
             return LEVELLESS[self.name](frame)
         if self.name in VALUED:
@@ -53,11 +53,11 @@ class Operation:
 
 
 def draw_rand_augment(policy: RandAugmentPolicy, interpolation: str, rng: np.random.Generator) -> tuple[Operation, ...]:
-    """The operations of a clip, in order.
+    """Draw the operations of a clip, in order.
 
     Args:
         policy: of AUG.AA_TYPE.
-        interpolation: AUG.INTERPOLATION, a key of INTERPOLATIONS; `random` takes one of them for each operation.
+        interpolation: AUG.INTERPOLATION, a key of INTERPOLATIONS; `random` draws one for each operation.
     """
     weights = list(OPERATIONS.values()) if policy.weighted else None
     names = rng.choice(list(OPERATIONS), policy.num_ops, replace=not policy.weighted, p=weights)
@@ -74,14 +74,14 @@ def draw_rand_augment(policy: RandAugmentPolicy, interpolation: str, rng: np.ran
 
 
 def operation_value(name: str, level: float, sign: int, *, increasing: bool) -> float:
-    """The argument of an operation.
+    """Return the argument of an operation.
 
     Args:
         name: key of OPERATIONS.
         level: magnitude / MAX_MAGNITUDE, from 0 to 1.
-        sign: 1 or -1, for operations that go two ways.
-        increasing: whether a larger level is always the stronger change. Without it posterize, solarize and the factors
-            of saturation, contrast, brightness and sharpness (0.1 to 1.9) are as in the AutoAugment code they are from.
+        sign: 1 or -1, for operations with two directions.
+        increasing: whether a larger level is always a stronger change. Otherwise posterize, solarize and the factors of
+            saturation, contrast, brightness and sharpness (0.1 to 1.9) are those of AutoAugment.
     """
     if name in _LARGEST:
         return sign * level * _LARGEST[name]
@@ -89,7 +89,7 @@ def operation_value(name: str, level: float, sign: int, *, increasing: bool) -> 
         return int(level * 110)
     if name == "solarize":
         return 256 - int(level * 256) if increasing else int(level * 256)
-    if name == "posterize":  # none of the bits would be a black clip
+    if name == "posterize":  # 0 bits would be a black clip
         return max(1, 4 - int(level * 4) if increasing else int(level * 4))
     if name in LEVELLESS:
         return 0.0
@@ -97,6 +97,6 @@ def operation_value(name: str, level: float, sign: int, *, increasing: bool) -> 
 
 
 def draw_color_jitter(share: float, rng: np.random.Generator) -> tuple[Operation, ...]:
-    """Brightness, contrast and saturation in a random order, each by a factor uniform in 1 - share .. 1 + share."""
+    """Draw brightness, contrast and saturation in random order, each by a factor uniform in 1 - share .. 1 + share."""
     names = rng.permutation(["brightness", "contrast", "saturation"])
     return tuple(Operation(str(name), float(rng.uniform(1 - share, 1 + share))) for name in names)

@@ -1,8 +1,8 @@
 """Random erasing: rectangles of a clip, the same in all frames, filled with noise, a colour, or the mean colour.
 
-PySlowFast erases after normalisation, with noise N(0, 1) or with 0. Here clips are pixels until they are on the device,
-so the fill is what normalisation turns into that: 255 (mean + std N(0, 1)), rounded and cut to 0..255. With the default
-mean 0.45 and std 0.225 the cut is at -2 and 2.44.
+PySlowFast erases after normalisation, with noise N(0, 1) or 0. Here clips are erased as pixels, so the fill is
+255 (mean + std N(0, 1)), rounded and clipped to 0..255. With the default mean 0.45 and std 0.225 the noise is clipped
+to -2 .. 2.44.
 Source: Zhong et al., 2020, in the form of timm and PySlowFast.
 """
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-AREA = (0.02, 1 / 3)  # least and most of a clip's area that all its rectangles together are
+AREA = (0.02, 1 / 3)  # smallest and largest share of the area of all rectangles together
 ASPECT = (0.3, 1 / 0.3)  # height over width
-TRIALS = 100  # shapes that are tried for a rectangle until one fits
+TRIALS = 100  # of shapes for a rectangle until one fits
 
 
 @dataclass(frozen=True)
 class Erasing:
-    """What is erased of a clip. rectangles: (top, left, height, width) in pixels. seed: of the noise."""
+    """Erased parts of a clip. rectangles: (top, left, height, width) in pixels. seed: of the noise."""
 
     rectangles: tuple[tuple[int, int, int, int], ...]
     seed: int
 
 
 def draw_erasing(size: int, *, probability: float, most: int, rng: np.random.Generator) -> Erasing | None:
-    """Rectangles within a square of `size` pixels: 1 to `most` of them, or None with 1 - probability."""
+    """Draw 1 to `most` rectangles in a square of `size` pixels, or None with 1 - probability."""
     if rng.random() >= probability:
         return None
     count = int(rng.integers(1, most, endpoint=True))
@@ -48,8 +48,8 @@ def erase(clip: np.ndarray, erasing: Erasing, *, mode: str, mean: Sequence[float
 
     Args:
         clip: (T, H, W, 3) uint8 RGB.
-        mode: AUG.RE_MODE. pixel: noise for every value; rand: one colour for each frame and rectangle, of the same
-            distribution; const: the mean.
+        mode: AUG.RE_MODE. pixel: noise for every value; rand: one colour for each frame and rectangle, from the
+            same distribution; const: the mean.
         mean, std: of the three channels R, G, B, for pixels between 0 and 1.
     """
     rng = np.random.default_rng(erasing.seed)

@@ -1,1 +1,1 @@
-"""From a video file, or a folder of pictures, to the RGB frames at given indices."""
+"""RGB frames at given indices of a video file or a folder of pictures."""

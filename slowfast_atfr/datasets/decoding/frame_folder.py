@@ -1,4 +1,4 @@
-"""Videos kept as folders of numbered pictures."""
+"""Videos stored as folders of numbered pictures."""
 
 import os
 import re
@@ -24,10 +24,9 @@ _LAST_NUMBER = re.compile(r"(\d+)(\D*)$")
 
 @dataclass(frozen=True)
 class FrameFolder:
-    """A video as pictures; reads like `decoder.Video`.
+    """A video as pictures, read as `decoder.Video`.
 
-    pattern: path of a picture, with the place of its number as in C's printf: "24/%05d.jpg". Frame i is the picture
-    with number first + step * i.
+    pattern: printf pattern of the pictures' paths, such as "24/%05d.jpg". Frame i has number first + step * i.
     """
 
     pattern: str
@@ -45,20 +44,20 @@ class FrameFolder:
         return self.pattern % (self.first + self.step * int(index))
 
     def read(self, indices: Sequence[int] | np.ndarray, transform: FrameTransform | None = None) -> np.ndarray:
-        """Frames in the order of `indices`; arguments, result and errors are those of `decoder.Video.read`."""
+        """As `decoder.Video.read`."""
         return collect(self.frames, indices, transform)
 
     def frames(self, wanted: np.ndarray) -> NumberedFrames:
-        """Yield (row, frame); arguments and errors are those of `decoder.Video.frames`."""
+        """As `decoder.Video.frames`."""
         check_range(self.path, wanted, self.num_frames)
         return in_one_size(self.path, wanted, (read_picture(self.frame_path(index)) for index in wanted))
 
 
 def scan_folder(folder: str | os.PathLike) -> FrameFolder:
-    """The video that the numbered pictures of a folder make.
+    """Return the video in a folder of numbered pictures.
 
     Raises:
-        DecodeError: if it cannot be listed, holds no numbered picture, or they are not evenly numbered and named alike.
+        DecodeError: if the folder cannot be listed, has no numbered picture, or their names are not one even sequence.
     """
     folder = os.fspath(folder)
     try:
@@ -74,12 +73,12 @@ def scan_folder(folder: str | os.PathLike) -> FrameFolder:
     for index, (_, name) in enumerate(numbered):
         expected = os.path.basename(video.frame_path(index))
         if name != expected:
-            raise DecodeError(folder, f"{name} stands where {expected} should follow: pictures are evenly numbered")
+            raise DecodeError(folder, f"found {name}, expected {expected}: pictures are evenly numbered")
     return video
 
 
 def split_number(path: str) -> tuple[str, int]:
-    """A path's printf pattern and its number: "24/00001.jpg" is ("24/%05d.jpg", 1). Raises ValueError without one."""
+    """Split a path into printf pattern and number: "24/00001.jpg" is ("24/%05d.jpg", 1). Raises ValueError."""
     folder, name = os.path.split(path)
     found = _LAST_NUMBER.search(name)
     if not found:
@@ -90,16 +89,16 @@ def split_number(path: str) -> tuple[str, int]:
 
 
 def read_picture(path: str) -> np.ndarray:
-    """A picture file as (H, W, 3) uint8 RGB. Raises DecodeError if it is missing, cut or no picture."""
+    """Read a picture as (H, W, 3) uint8 RGB. Raises DecodeError if it is missing, truncated or not a picture."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         raise DecodeError(path, error.strerror) from None
     is_jpeg = data.startswith(b"\xff\xd8")
-    if is_jpeg and b"\xff\xd9" not in data:  # libjpeg would fill up with grey and not say so
-        raise DecodeError(path, "the JPEG file is cut")
+    if is_jpeg and b"\xff\xd9" not in data:  # libjpeg would silently fill it with grey
+        raise DecodeError(path, "the JPEG file is truncated")
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if picture is None:
-        raise DecodeError(path, "it is no picture that OpenCV can read")
+        raise DecodeError(path, "OpenCV cannot read it as a picture")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

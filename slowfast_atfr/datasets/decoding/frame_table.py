@@ -1,4 +1,4 @@
-"""Where the frames of a stream stand, read from its packets without decoding one."""
+"""The table of a stream's frames, from its packets without decoding."""
 
 import functools
 from collections.abc import Collection, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PacketRow = tuple[int | None, bool, bool]  # pts, is it a key packet, is it never shown, as by an edit list
+PacketRow = tuple[int | None, bool, bool]  # pts, whether a key packet, whether never shown (edit list)
 
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Presentation times of a stream, in its time base, and the order of decoding.
+    """Presentation times of a stream, in its time base, and decode order.
 
-    pts: (F,) int64, increasing: entry i belongs to frame i. order: (F,) int64: the how-manieth packet frame i is.
-    seekable, seekable_order: (K,) int64, the same of the key packets, those that an edit list hides included, for
-    decoding may begin there.
+    pts: (F,) int64, increasing, of frame i. order: (F,) int64, the packet's index in decode order of frame i. seekable,
+    seekable_order: (K,) int64, the same for the key packets, at which decoding can start, including those hidden by an
+    edit list.
     """
 
     pts: np.ndarray
@@ -27,18 +27,18 @@ class FrameTable:
         return len(self.pts)
 
     def entry_for(self, index: int) -> int:
-        """Time of the last key packet from which frame `index` can be decoded."""
+        """Return the time of the last key packet from which frame `index` can be decoded."""
         return int(self.seekable[self._key_for(index)])
 
     def first_from(self, entry: int) -> int:
-        """Index of the first frame that decoding from the key packet at time `entry` on gives.
+        """Return the index of the first frame decoded from the key packet at time `entry`.
 
-        It is shown at `entry` or later, but after the first key packet: nothing before that can have been lost.
+        It is shown at `entry` or later; from the first key packet it is frame 0, since nothing before it is lost.
         """
         return 0 if entry <= self.seekable[0] else int(np.searchsorted(self.pts, entry))
 
     def index_of(self, pts: int | None) -> int | None:
-        """Index of the frame that is shown at `pts`, None if there is none."""
+        """Return the index of the frame shown at `pts`, None if there is none."""
         return self._index.get(pts)
 
     @functools.cached_property
@@ -46,15 +46,15 @@ class FrameTable:
         return {pts: index for index, pts in enumerate(self.pts.tolist())}
 
     def culprit(self, index: int, damaged: Collection[int]) -> int | None:
-        """The first of the `damaged` frames that frame `index` may be built on (itself included), None without one.
+        """Return the first of the `damaged` frames that frame `index` may depend on (itself included), or None.
 
-        A frame is built on frames that are decoded before it, from the key frame for it on.
+        A frame may depend on all frames decoded before it since its key frame.
         """
         first, last = self.seekable_order[self._key_for(index)], self.order[index]
         return min((other for other in damaged if first <= self.order[other] <= last), default=None)
 
     def known_at(self, index: int) -> int:
-        """The frame, shown at `index` or later, with which all frames that `index` may be built on have been shown."""
+        """Return the frame, `index` or later, after which all frames that `index` may depend on have been shown."""
         return int(self._known_at[index])
 
     @functools.cached_property
@@ -69,14 +69,14 @@ class FrameTable:
 
 
 def build_table(packets: Sequence[PacketRow], leading: Collection[int] = ()) -> FrameTable | None:
-    """The table of a stream, or None where packets do not tell their times.
+    """Return the table of a stream, or None if packets do not determine its frames.
 
     Args:
         packets: in the order of the file.
-        leading: times before the first key packet's at which a frame is shown all the same, as decoding has shown.
+        leading: times before the first key packet's at which decoding has shown a frame.
     Returns:
-        the table; None when a packet has no time, two frames share one, there is no key packet, or one is shown before
-        a packet that comes before it: then time jumps back, as where a second stream begins.
+        the table; None if a packet has no time, two frames share one, there is no key packet, or time jumps back at a
+        key packet, as where a second stream starts.
     """
     pts, is_key, is_hidden = zip(*packets, strict=True) if packets else ((), (), ())
     keys = np.flatnonzero(is_key)
@@ -96,7 +96,7 @@ def build_table(packets: Sequence[PacketRow], leading: Collection[int] = ()) -> 
 
 
 def leading_times(packets: Sequence[PacketRow]) -> frozenset[int]:
-    """Times of packets that follow the first key packet and are shown before it; whether they can be is to be seen."""
+    """Return the times of packets after the first key packet that are shown before it, if they can be decoded."""
     first = next((number for number, (_, is_key, _) in enumerate(packets) if is_key), None)
     if first is None or packets[first][0] is None:
         return frozenset()

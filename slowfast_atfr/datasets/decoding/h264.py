@@ -1,18 +1,18 @@
-"""What a packet of H.264 says of its picture without being decoded."""
+"""Parsing of H.264 packets without decoding."""
 
 import re
 from collections.abc import Iterator
 
-_SLICES = range(1, 6)  # nal_unit_type of those that hold a picture
+_SLICES = range(1, 6)  # nal_unit_type of slices
 _AFTER_START_CODE = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 
 
 def is_disposable(packet: bytes, length_size: int) -> bool:
-    """Whether no other picture is built on that of a packet: nal_ref_idc of all its slices is 0, and it has some.
+    """Return whether no other picture depends on that of a packet: it has slices, all with nal_ref_idc 0.
 
     Args:
-        packet: NAL units, each behind a start code or its length.
-        length_size: bytes of that length, 0 for start codes; see `length_size_of`.
+        packet: NAL units, each after a start code or its length.
+        length_size: bytes of the length, 0 for start codes; see `length_size_of`.
     Source: ITU-T H.264, 7.3.1 and 7.4.1.
     """
     heads = _heads_by_length(packet, length_size) if length_size else _AFTER_START_CODE.findall(packet)
@@ -21,7 +21,7 @@ def is_disposable(packet: bytes, length_size: int) -> bool:
 
 
 def length_size_of(extradata: bytes | None) -> int:
-    """How many bytes the length of a NAL unit has, by the extradata of a stream; 0 if start codes stand between them.
+    """Return the bytes of a NAL unit's length, from the extradata of a stream; 0 for start codes.
 
     Source: ISO 14496-15, 5.2.4.1, AVCDecoderConfigurationRecord, whose version is 1.
     """
@@ -29,7 +29,7 @@ def length_size_of(extradata: bytes | None) -> int:
 
 
 def _heads_by_length(packet: bytes, length_size: int) -> Iterator[bytes]:
-    """The first byte of every NAL unit."""
+    """Yield the first byte of every NAL unit."""
     at = 0
     while at + length_size < len(packet):
         start = at + length_size

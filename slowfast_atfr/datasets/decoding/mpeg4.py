@@ -1,4 +1,4 @@
-"""What a packet of MPEG-4 part 2 (XviD, DivX) says of its pictures without being decoded.
+"""Parsing of MPEG-4 part 2 packets (XviD, DivX) without decoding.
 
 Source: ISO/IEC 14496-2, 6.2.3 (VideoObjectLayer) and 6.2.5 (VideoObjectPlane).
 """
@@ -11,7 +11,7 @@ _KINDS = "IPBS"
 
 
 def time_bits_of(*headers: bytes | None) -> int | None:
-    """How many bits the time of a picture has, by the first layer header that stands in any of some bytes."""
+    """Return the number of bits of a picture's time, from the first layer header found."""
     for header in headers:
         found = _LAYER.search(header or b"")
         if found:
@@ -20,38 +20,38 @@ def time_bits_of(*headers: bytes | None) -> int | None:
 
 
 def picture_kinds(packet: bytes, time_bits: int) -> str:
-    """The kinds of the pictures that a packet makes a decoder show: "", "I", "P", "PB", ...; S is built on others as P.
+    """Return the kinds of the pictures that a packet shows: "", "I", "P", "PB", ...; S depends on others as P.
 
-    Left out are those that are not coded: they stand for a picture that another packet has shown already.
+    Pictures that are not coded are left out: they repeat one of another packet.
     """
     planes = (_Bits(found[1]) for found in _PLANE.finditer(packet))
     return "".join(kind for kind, is_coded in (_kind(plane, time_bits) for plane in planes) if is_coded)
 
 
 def _time_bits(bits: "_Bits") -> int:
-    bits.take(1 + 8)  # random access, type
+    bits.read(1 + 8)  # random access, type
     version = 1
-    if bits.take(1):
-        version = bits.take(4)
-        bits.take(3)  # priority
-    if bits.take(4) == 15:  # aspect ratio
-        bits.take(16)
-    if bits.take(1):  # control parameters
-        bits.take(2 + 1)
-        if bits.take(1):
-            bits.take(79)
-    if bits.take(2) == 3 and version != 1:  # shape
-        bits.take(4)
-    bits.take(1)
-    return max(1, (bits.take(16) - 1).bit_length())
+    if bits.read(1):
+        version = bits.read(4)
+        bits.read(3)  # priority
+    if bits.read(4) == 15:  # aspect ratio
+        bits.read(16)
+    if bits.read(1):  # control parameters
+        bits.read(2 + 1)
+        if bits.read(1):
+            bits.read(79)
+    if bits.read(2) == 3 and version != 1:  # shape
+        bits.read(4)
+    bits.read(1)
+    return max(1, (bits.read(16) - 1).bit_length())
 
 
 def _kind(bits: "_Bits", time_bits: int) -> tuple[str, bool]:
-    kind = _KINDS[bits.take(2)]
-    while bits.take(1):  # seconds
+    kind = _KINDS[bits.read(2)]
+    while bits.read(1):  # seconds
         pass
-    bits.take(1 + time_bits + 1)
-    return kind, bool(bits.take(1))
+    bits.read(1 + time_bits + 1)
+    return kind, bool(bits.read(1))
 
 
 class _Bits:
@@ -60,6 +60,6 @@ class _Bits:
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
 
-    def take(self, count: int) -> int:
+    def read(self, count: int) -> int:
         self._left -= count
         return (self._value >> self._left if self._left >= 0 else 0) & ((1 << count) - 1)

@@ -1,4 +1,4 @@
-"""What the packets of a file promise, read once from end to end without decoding."""
+"""What the packets of a file say about its frames, read once without decoding."""
 
 import zlib
 from collections.abc import Callable, Collection, Hashable
@@ -13,12 +13,12 @@ Identity = Callable[[av.Packet], Hashable]
 
 
 def by_place(packet: av.Packet) -> Hashable:
-    """What tells a packet from all others of its stream in most containers: time, place in the file, and size."""
+    """Identify a packet of its stream in most containers: time, position in the file, and size."""
     return packet.pts, packet.pos, packet.size
 
 
 def by_content(packet: av.Packet) -> Hashable:
-    """The same where several packets share a place, as in MPEG program streams and ASF."""
+    """Identify a packet where several share a position, as in MPEG program streams and ASF."""
     return packet.pts, packet.size, zlib.crc32(packet)
 
 
@@ -26,8 +26,8 @@ def by_content(packet: av.Packet) -> Hashable:
 class PacketScan:
     """What is known of a video without decoding.
 
-    table: of its frames. num_frames: how many there are, where packets promise that much. num_packets: how many packets
-    there are, one after the other, where they tell no time. known: all packets of the table, by `identity`.
+    table: of its frames. num_frames: if packets determine it. num_packets: if packets have an order but no times.
+    known: all packets of the table, by `identity`.
     """
 
     table: FrameTable | None = None
@@ -37,24 +37,24 @@ class PacketScan:
     identity: Identity = by_place
 
     def knows(self, packet: av.Packet) -> bool:
-        """Whether a packet is one of those that the table was made of: after a seek some demuxers stamp others."""
+        """Return whether a packet is one of the table: after a seek some demuxers change times."""
         return self.identity(packet) in self.known
 
 
 def scan_packets(file: VideoFile) -> PacketScan:
-    """Read the packets of a file that stands at its start. Raises PyAV's errors, and DecodeError."""
+    """Read the packets of a file that is at its start. Raises PyAV's errors, and DecodeError."""
     rows, places, kinds, order = [], [], [], []
     for packet in file.packets():
         if not rows:
             file.prepare_to_enter(packet)
-        if not file.tells_times:
+        if not file.has_times:
             kinds.append(file.picture_kinds(packet))
             order.append(packet.dts)
-        # transport streams tell of holes in a packet: whether it is a frame, and which, is then to be seen
+        # a flagged packet of a transport stream may have lost its frame
         pts = None if packet.is_corrupt else packet.pts
         rows.append((pts, packet.is_keyframe, kinds[-1] == "" if kinds else file.is_hidden(packet)))
         places.append(by_place(packet))
-    if not set(kinds) <= {"", "I", "P", "S"}:  # else the order of decoding is that of the frames
+    if not set(kinds) <= {"", "I", "P", "S"}:  # with only these, frames are in decoding order
         return _scan_of_order(kinds, order)
     leading = leading_times(rows)
     table = build_table(rows, _shown_of(leading, file) if leading else ())
@@ -68,19 +68,19 @@ def scan_packets(file: VideoFile) -> PacketScan:
 
 
 def _scan_of_order(kinds: list[str | None], order: list[int | None]) -> PacketScan:
-    """What packets promise by the kinds of their pictures and the numbers that their container counts them by."""
-    if None in order or order != list(range(order[0], order[0] + len(order))):  # a pause, whose place is to be seen
+    """Scan by the kinds of the packets' pictures and their numbers in the container."""
+    if None in order or order != list(range(order[0], order[0] + len(order))):  # a pause at an unknown position
         return PacketScan()
     if None in kinds:
         return PacketScan(num_packets=len(order))
-    unshown = max(0, len(kinds[-1]) - 1)  # the decoder gives the second picture of a packet with the next one
+    unshown = max(0, len(kinds[-1]) - 1)  # a packet's second picture is output with the next packet
     return PacketScan(num_frames=sum(map(len, kinds)) - unshown)
 
 
 def _shown_of(leading: Collection[int], file: VideoFile) -> set[int]:
-    """Those of some times before the first key packet's at which a frame is decoded soundly."""
+    """Return the times, of those before the first key packet's, at which a sound frame is decoded."""
     shown = set()
-    for frame, culprit in file.straight():
+    for frame, culprit in file.decode_all():
         if frame.pts is None or frame.pts > max(leading):
             break
         shown |= {frame.pts} if culprit is None else set()

@@ -1,4 +1,4 @@
-"""When a video shows its frames: evenly, or at times of their own."""
+"""When a video shows its frames: at a constant rate or at given times."""
 
 import functools
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from fractions import Fraction
 
 import numpy as np
 
-_ROUNDING = 1e-6  # seconds by which sums of times may miss the time of a frame
+_ROUNDING = 1e-6  # seconds of rounding error in sums of times
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Frames of a video along time, which is 0 at the first.
+    """Times of a video's frames; the first is shown at 0.
 
-    fps: frames a second on average. times: (num_frames,) float64 seconds, increasing; None where the rate is constant,
-    and frame i is shown from i / fps on. round_fps: the roundest rate that rounded time stamps allow, which clips are
-    taken by where the header has none that agrees with them; None: fps.
+    fps: mean frame rate. times: (num_frames,) float64 seconds, increasing; None if the rate is constant: frame i is
+    shown from i / fps on. round_fps: for clips, the rate with the smallest denominator within the rounding of time
+    stamps, if the header's rate disagrees with them; None: fps.
     """
 
     num_frames: int
@@ -25,7 +25,7 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """How long the video lasts. The last frame is shown as long as most are."""
+        """Duration of the video; the last frame is shown for the median duration."""
         return self.num_frames / self.fps if self.times is None else float(self.times[-1]) + self._common_step
 
     @functools.cached_property
@@ -33,12 +33,12 @@ class Timeline:
         return float(np.median(np.diff(self.times)))
 
     def shown_at(self, seconds: np.ndarray) -> np.ndarray:
-        """Number of the frame that is shown at each of (T,) times, (T,) int64; before the first frame the first."""
+        """Return the frames shown at (T,) times, (T,) int64; the first for earlier times."""
         times = np.arange(self.num_frames) / self.fps if self.times is None else self.times
         return (np.searchsorted(times, np.asarray(seconds) + _ROUNDING, side="right") - 1).clip(min=0)
 
     def span(self, indices: np.ndarray) -> tuple[float, float]:
-        """Seconds from the first of some frames to the end of the last; a pause after that does not count."""
+        """Return start of the first and end of the last of some frames in seconds, without a pause after it."""
         first, last = int(np.min(indices)), int(np.max(indices))
         if self.times is None:
             return first / self.fps, (last + 1) / self.fps
@@ -47,15 +47,15 @@ class Timeline:
 
 
 def timeline_of(pts: np.ndarray, time_base: Fraction, header_rate: Fraction | None) -> Timeline | None:
-    """The timeline that the time stamps of a video make.
+    """Return the timeline of a video's time stamps.
 
-    The rate of the header holds where it gives the same length, for stamps are rounded to the time base. The rate is
-    constant where no frame is shown half a frame's time too early or too late.
+    The header's rate is used if it gives the same duration, since time stamps are rounded to the time base. The rate is
+    constant if no frame is more than half a frame early or late.
 
     Args:
-        pts: (F,) int64, increasing, when each frame is shown.
-        time_base: seconds of a unit of `pts`.
-        header_rate: frames a second as the file says, if it does.
+        pts: (F,) int64, increasing presentation times.
+        time_base: unit of `pts` in seconds.
+        header_rate: frame rate in the file's header, if any.
     Returns:
         the timeline; None for a single frame without header_rate.
     """
@@ -72,7 +72,7 @@ def timeline_of(pts: np.ndarray, time_base: Fraction, header_rate: Fraction | No
 
 
 def _roundest(steps: int, seconds: float, unit: float) -> float:
-    """The rate of the smallest denominator that makes `steps` frames last as long, to a unit of time."""
+    """Return the rate with the smallest denominator at which `steps` frames last as long, to a unit of time."""
     rates = (Fraction(steps / seconds).limit_denominator(most) for most in range(1, 1002))
     fits = (float(rate) for rate in rates if rate and abs(steps / float(rate) - seconds) <= unit)
     return next(fits, steps / seconds)

@@ -10,19 +10,20 @@ import numpy as np
 
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.datasets.decoding.frame_reading import DecodeError
-from slowfast_atfr.datasets.decoding.pyav_video import TableContradicted, Video
+from slowfast_atfr.datasets.decoding.pyav_video import Video
+from slowfast_atfr.datasets.decoding.table_reader import TableContradicted, TableReader
 from slowfast_atfr.datasets.decoding.to_rgb import display_matrix, is_mirrored
 
-FRAMES_AT_A_TIME = 16  # full pictures that are held in memory before `transform` has made them small
+FRAMES_AT_A_TIME = 16  # full frames in memory before `transform`
 
 
 class TorchcodecVideo(Video):
-    """A `Video` whose frames torchcodec decodes where packets tell their times; all else is as there.
+    """A `Video` whose frames torchcodec decodes if packets have times.
 
-    The same frames, by the same numbers. Pixels of 8-bit videos of even size differ by at most 2 of 255. With odd sizes
-    or more bits FFmpeg goes another way to RGB here than there and the colour of fine detail differs, on noise by 3 of
-    255 in the mean. Videos without a table of frames (AVI) and mirrored ones are read by PyAV, since torchcodec counts
-    packets and turns, but does not mirror. It does not tell damaged pictures from sound ones.
+    Frames and their numbers are the same. Pixels of 8-bit videos of even size differ by at most 2 of 255. With odd
+    sizes or more bits the conversions to RGB differ: the colour of fine detail changes, by 3 of 255 on average for
+    noise. Videos without a table of frames (AVI) and mirrored ones are read by PyAV, since torchcodec counts packets
+    and rotates but does not mirror. It does not detect damaged pictures.
     """
 
     def _seeking(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
@@ -42,7 +43,8 @@ class TorchcodecVideo(Video):
 
     @functools.cached_property
     def _is_mirrored(self) -> bool:
-        _, first = next(self._decoded_from(int(self._table.seekable[0]), set()))
+        reader = TableReader(self._file, self._scan, self._rgb)
+        _, first = next(reader.decoded_from(int(self._table.seekable[0]), set()))
         matrix = display_matrix(first)
         return matrix is not None and is_mirrored(matrix)
 
@@ -59,10 +61,10 @@ _OPTIONS = {"dimension_order": "NHWC", "num_ffmpeg_threads": 1, "device": "cpu",
 
 @functools.cache
 def load_decoder() -> type:
-    """torchcodec's VideoDecoder, once it has decoded a video of one frame.
+    """Return torchcodec's VideoDecoder, after it has decoded a video of one frame.
 
     Raises:
-        ConfigError: if it does not, with the reason: torchcodec is missing, or it finds no FFmpeg that it can load.
+        ConfigError: if torchcodec is missing, or finds no FFmpeg that it can load.
     """
     try:
         from torchcodec.decoders import VideoDecoder
@@ -71,9 +73,9 @@ def load_decoder() -> type:
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         reason = ": ".join(_first_line(e) for e in (error, error.__cause__) if e is not None)
         raise ConfigError(
-            f"DATA.DECODING_BACKEND is 'torchcodec', which does not load: {reason}. It takes "
-            "pip install 'slowfast_atfr[torchcodec]', for the version of torch that is installed, and FFmpeg's shared "
-            "libraries where the system finds them; or choose DATA.DECODING_BACKEND pyav"
+            f"DATA.DECODING_BACKEND is 'torchcodec', which does not load: {reason}. It needs "
+            "pip install 'slowfast_atfr[torchcodec]', for the installed version of torch, and FFmpeg's shared "
+            "libraries on the system's path; or choose DATA.DECODING_BACKEND pyav"
         ) from None
     return VideoDecoder
 

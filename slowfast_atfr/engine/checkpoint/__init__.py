@@ -1,1 +1,1 @@
-"""Checkpoints: files of this package, PySlowFast and Caffe2, read and written; weights into a network."""
+"""Checkpoints: reading and writing files of this package, PySlowFast and Caffe2, and loading weights."""

@@ -1,4 +1,4 @@
-"""Reading checkpoint files, whoever wrote them. A file's first bytes say what it is; no code in it is run."""
+"""Reading checkpoint files of any origin. The first bytes give the format; no code in a file is run."""
 
 import logging
 import os
@@ -18,21 +18,21 @@ from slowfast_atfr.engine.checkpoint.safe_pickle import PickledArray, load_array
 
 logger = logging.getLogger(__name__)
 FILE_PATH = "TRAIN.CHECKPOINT_FILE_PATH"
-STATE_NAMES = ("model_state", "state_dict", "model")  # what holds the weights: in PySlowFast's files, in others'
+STATE_NAMES = ("model_state", "state_dict", "model")  # key of the weights: PySlowFast's, others'
 ZIP = b"PK\x03\x04"  # torch.save since 1.6
-LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the number that torch.save pickled first before that
-STATE_DICT_ALONE = "if you trust it, load it with torch and save its state dict alone"
+LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before that
+STATE_DICT_ALONE = "if you trust it, load it with torch and save only its state dict"
 PICKLES = (b"\x80", b"(", b"}")  # protocol 2 and later; protocols 0 and 1
 
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """What a checkpoint file holds, on the CPU.
+    """The content of a checkpoint file, on the CPU.
 
     path: of the file.
     kind: pytorch or caffe2.
-    weights: by the names that they have in the file.
-    rest: what else belongs to a run, such as epoch, optimizer_state, cfg; empty where there are only weights.
+    weights: by their names in the file.
+    rest: the run's other fields, such as epoch, optimizer_state, cfg; empty if there are only weights.
     """
 
     path: str
@@ -42,14 +42,14 @@ class CheckpointFile:
 
     @property
     def epoch(self) -> int | None:
-        """Epoch at whose end it was saved, from 0; None where the file does not tell."""
+        """Last epoch done, from 0; None if the file has none."""
         return self.rest.get("epoch")
 
     def changes(self, cfg: CfgNode) -> dict[str, str]:
-        """What training depends on and is other in `cfg` than in the config of the file, see `changed_for_resume`."""
+        """Return the keys of training that differ in the file's config and `cfg`; see `changed_for_resume`."""
         try:
             before = yaml.safe_load(self.rest.get("cfg", ""))
-        except (yaml.YAMLError, AttributeError):  # of another program, or no text
+        except (yaml.YAMLError, AttributeError):  # not ours
             before = None
         return changed_for_resume(dict(flatten(before)), cfg) if isinstance(before, dict) else {}
 
@@ -59,9 +59,8 @@ def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = N
 
     Args:
         path: of the file.
-        key: that the path comes from, for errors and warnings.
-        expected: what CHECKPOINT_TYPE says. Where the file is something else that is warned about, and it is read as
-            what it is.
+        key: of the config that has the path, for messages.
+        expected: CHECKPOINT_TYPE; a file of another type gives a warning and is read as what it is.
     Raises:
         ConfigError: if the file is missing, damaged, no checkpoint, or holds more than tensors, arrays and plain data.
     """
@@ -72,10 +71,10 @@ def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = N
         content = load_arrays(path) if kind == "caffe2" else torch.load(path, map_location="cpu", weights_only=True)
     except ConfigError:
         raise
-    except Exception as error:  # a damaged file raises about anything
+    except Exception as error:  # a damaged file may raise anything
         raise ConfigError(f"{path} cannot be read as a checkpoint: {_reason(error)}") from None
     if expected not in (None, kind):
-        text = "%s is %r, but %s is a %s file; it is loaded as that"
+        text = "%s is %r, but %s is a %s file and is loaded as such"
         logger.warning(text, key.replace("FILE_PATH", "TYPE"), expected, path, kind)
     if kind == "caffe2":
         return CheckpointFile(path, kind, _blobs_of(content, path), {})
@@ -83,10 +82,10 @@ def read_checkpoint(path: str, *, key: str = FILE_PATH, expected: str | None = N
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error; of torch's long one about code in a file, what it is about."""
+    """Return the first line of an error, or a short text for torch's long refusals of code."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
-        return f"it holds {refused[1]}, and only tensors and plain data are admitted; {STATE_DICT_ALONE}"
+        return f"it holds {refused[1]}, and only tensors and plain data are allowed; {STATE_DICT_ALONE}"
     if "TorchScript" in str(error):
         return f"it is TorchScript; {STATE_DICT_ALONE}"
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -105,38 +104,38 @@ def _kind(path: str) -> str:
 
 
 def _state_of(content: Any, path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights of a file of torch.save, and what else belongs to its run."""
+    """Return the weights of a file of torch.save, and the run's other fields."""
     fields = content if isinstance(content, dict) else {}
     name = next((name for name in STATE_NAMES if isinstance(fields.get(name), dict)), None)
     if name is None and not (fields and all(isinstance(value, Tensor) for value in fields.values())):
         found = ", ".join(map(str, fields)) if fields else type(content).__name__
-        raise ConfigError(f"{path} is no checkpoint: it has no model_state, but {found[:200]}")
+        raise ConfigError(f"{path} is not a checkpoint: it has no model_state, but {found[:200]}")
     state = fields if name is None else fields[name]
     for key, value in state.items():
         if not isinstance(value, Tensor):
-            raise ConfigError(f"{path} is no checkpoint: {key} is a {type(value).__name__}, no tensor")
+            raise ConfigError(f"{path} is not a checkpoint: {key} is a {type(value).__name__}, not a tensor")
         _check_weight(value, key, path)
     rest = {key: value for key, value in fields.items() if key != name} if name == "model_state" else {}
     if not isinstance(rest.get("epoch"), int | None):
-        raise ConfigError(f"{path} is no checkpoint: its epoch is {rest['epoch']!r}, no whole number")
+        raise ConfigError(f"{path} is not a checkpoint: its epoch is {rest['epoch']!r}, not an integer")
     return dict(state), rest
 
 
 def _check_weight(weight: Tensor, name: Any, path: str) -> None:
-    """What torch would copy into a network with an error of its own, or without one though it is another thing."""
+    """Refuse what torch would fail to copy into a network, or copy wrongly."""
     if not isinstance(name, str):
-        raise ConfigError(f"{path} is no checkpoint: a weight is called {name!r}, which is no text")
+        raise ConfigError(f"{path} is not a checkpoint: a weight is called {name!r}, which is not a string")
     if weight.layout != torch.strided or weight.is_complex() or weight.is_meta:
         kind = f"{weight.dtype}, {weight.layout}, on {weight.device}".replace("torch.", "")
-        raise ConfigError(f"{path} is no checkpoint: {name} is a tensor of another kind ({kind}) than weights are")
+        raise ConfigError(f"{path} is not a checkpoint: {name} is {kind}, which a weight cannot be")
 
 
 def _blobs_of(content: Any, path: str) -> dict[str, Tensor]:
-    """The weights of a pickle of Caffe2: {"blobs": {name: array}}."""
+    """Return the weights of a Caffe2 pickle: {"blobs": {name: array}}."""
     fields = content if isinstance(content, dict) else {}
     if not isinstance(fields.get("blobs"), dict):
         found = ", ".join(map(str, fields)) if fields else type(content).__name__
-        raise ConfigError(f"{path} is no checkpoint: it is a pickle without blobs, as Caffe2's have, but {found[:200]}")
+        raise ConfigError(f"{path} is not a checkpoint: it is a pickle without the blobs of Caffe2, but {found[:200]}")
     blobs = {name: _tensor_of(blob, name, path) for name, blob in fields["blobs"].items()}
     for name, blob in blobs.items():
         _check_weight(blob, name, path)
@@ -145,11 +144,11 @@ def _blobs_of(content: Any, path: str) -> dict[str, Tensor]:
 
 def _tensor_of(blob: Any, name: Any, path: str) -> Tensor:
     if not isinstance(blob, (int, float, PickledArray)):
-        raise ConfigError(f"{path} is no checkpoint: the blob {name} is a {type(blob).__name__}, no array")
+        raise ConfigError(f"{path} is not a checkpoint: the blob {name} is a {type(blob).__name__}, not an array")
     try:
         if not isinstance(blob, PickledArray):
             return torch.tensor(blob)
         array = blob.numpy()
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise ConfigError(f"{path} is no checkpoint: the blob {name} cannot be read: {error}") from None
+        raise ConfigError(f"{path} is not a checkpoint: the blob {name} cannot be read: {error}") from None

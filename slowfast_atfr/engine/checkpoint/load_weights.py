@@ -1,4 +1,4 @@
-"""Weights from a checkpoint into a network: translated, inflated, compared name by name, reported, or refused."""
+"""Loading a checkpoint's weights into a network: names translated, kernels inflated, differences reported."""
 
 import logging
 import math
@@ -26,25 +26,25 @@ from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.segment_sampler import THRESHOLDS, is_threshold
 
 logger = logging.getLogger(__name__)
-# Share of the network's values that must be in the file. Values, not tensors: four of five tensors are the vectors of
-# norms, which fit also where no convolution does. An ImageNet ResNet-50 fills 0.80 of SlowFast-R50, its fast pathway
-# and the lateral connections stay new; a network of another width fills next to nothing.
+# Share of the network's values that must be in the file. Values, not tensors: four of five tensors are vectors of
+# norms, which fit even if no convolution does. An ImageNet ResNet-50 fills 0.80 of SlowFast-R50, all but the fast
+# pathway and the lateral connections; a network of another width fills almost nothing.
 MIN_SHARE = 0.5
 MAX_NAMED = 6  # weights that a message names
 HEAD = "head.projection."
-COUNTER = "num_batches_tracked"  # no weight: no norm with a momentum reads it, and Caffe2 has none
+COUNTER = "num_batches_tracked"  # not counted: norms with a momentum ignore it, and Caffe2 has none
 BUFFERS = ("running_mean", "running_var", *THRESHOLDS)
 RELEASE_ORDER = (
-    "%s is of the paper's release, which samples before the last ReLU of a stage; here it is behind: the same weights "
-    "give other bins, so train on from them"
+    "%s is of the paper's release, which samples before the last ReLU of a stage. Here sampling follows it: the same "
+    "weights give other bins, so fine-tune them"
 )
 RELEASE_SWISH = (
-    "%s was trained with TEMPORAL_SAMPLING.USE_RELU False: its samplers have Swish, ours ReLU; they are left"
+    "%s was trained with TEMPORAL_SAMPLING.USE_RELU False: its samplers have Swish, ours ReLU; they are not loaded"
 )
 
 
 class Mismatch(NamedTuple):
-    """A weight that file and network both have, in different shapes."""
+    """A weight with different shapes in file and network."""
 
     name: str
     found: tuple[int, ...]  # in the file
@@ -56,14 +56,14 @@ class Mismatch(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the weights of a file and of a network, by their names in the network; norms' counters left out.
+    """Which weights were loaded, by their names in the network, without norms' counters.
 
-    matched: now those of the file.
-    missing: of the network, not in the file; as they were.
-    unexpected: of the file, not in the network.
-    mismatched: in both, in different shapes; as they were.
-    of_sgs: parameters among the missing ones that belong to SGS.
-    share: of the values of the network that matched has, SGS and classifier left out.
+    matched: loaded.
+    missing: in the network only; not changed.
+    unexpected: in the file only.
+    mismatched: in both with different shapes; not changed.
+    of_sgs: missing parameters of SGS.
+    share: matched values over all values of the network, without SGS and classifier.
     """
 
     matched: tuple[str, ...]
@@ -75,7 +75,7 @@ class LoadReport:
 
     @property
     def complete(self) -> bool:
-        """Whether file and network have the same weights; thresholds of segments may be missing."""
+        """Whether all weights match; thresholds of segments may be missing."""
         missing = [name for name in self.missing if not is_threshold(name)]
         return not (missing or self.unexpected or self.mismatched)
 
@@ -104,20 +104,20 @@ def load_weights(
     strict: bool = False,
     remedy: str = "",
 ) -> LoadReport:
-    """Give a network the weights of a file: PySlowFast's, Caffe2's, a 2D ResNet's, or those of the paper's release.
+    """Load weights of PySlowFast, Caffe2, a 2D ResNet or the paper's release into a network.
 
     Args:
-        file: what read_checkpoint has read.
-        network: bare, not within DistributedDataParallel.
+        file: from read_checkpoint.
+        network: without DistributedDataParallel.
         inflate: repeat 2D kernels along time; see inflate_kernel.
-        clear: strings that are removed from the names in the file.
-        strict: file and network must have the same weights. Otherwise those that fit are taken.
-        remedy: what to do where they have not, for the error.
+        clear: strings to remove from the names in the file.
+        strict: file and network must have the same weights; else those that fit are loaded.
+        remedy: for the error.
     Returns:
-        what fitted and what did not; it is logged as well, as a warning where more is new than SGS and classifier, or
-        weights of the file have no place.
+        what fitted and what did not. It is also logged, as a warning if more than SGS and classifier is new, or weights
+        of the file are unused.
     Raises:
-        ConfigError: if too few weights fit, or, strict, not all; the network is as before.
+        ConfigError: if too few weights fit, or with `strict` not all; the network does not change.
     """
     weights, own = translate(file, clear), network.state_dict()
     fitted = {
@@ -131,25 +131,27 @@ def load_weights(
         if strict and report.of_sgs:
             reasons.append("The file lacks weights of SGS: it is of the base network, or of other SGS.STAGES")
         if not strict:
-            reasons.append(f"{report.share:.0%} of its values fit (SGS and classifier apart), {MIN_SHARE:.0%} must")
+            reasons.append(
+                f"{report.share:.0%} of its values fit (without SGS and classifier); at least {MIN_SHARE:.0%} must"
+            )
             remedy = _hint(report, own) or "The config (MODEL.ARCH, RESNET, X3D, SLOWFAST) must fit the file"
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
     fitting = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
     if strict and report.missing:
-        text = "%s has no thresholds of segments: every clip gets as many as SGS.TARGET_MAPS, if that is set, says"
+        text = "%s has no thresholds of segments: every clip gets the number of maps of SGS.TARGET_MAPS, if that is set"
         logger.warning(text, file.path)
     if report.share == 1 and not report.unexpected:
         logger.info("loaded %s: %s", file.path, report)
     else:
-        share = f"{math.floor(100 * report.share)}% of the model's values are the file's (SGS and classifier apart)"
+        share = f"{math.floor(100 * report.share)}% of the model's values are loaded (without SGS and classifier)"
         text = ". ".join(filter(None, [str(report), share, _hint(report, own)]))
         logger.warning("loaded %s in part: %s", file.path, text)
     return report
 
 
 def translate(file: CheckpointFile, clear: Sequence[str] = ()) -> dict[str, Tensor]:
-    """The weights of a file by the names that they have here; a name that nobody knows stays as it is.
+    """Return the weights of a file by our names; unknown names do not change.
 
     Raises:
         ConfigError: if two weights get the same name.
@@ -170,11 +172,11 @@ def translate(file: CheckpointFile, clear: Sequence[str] = ()) -> dict[str, Tens
 
 
 def inflate_kernel(weight: Tensor, shape: Sequence[int]) -> Tensor:
-    """Repeat a 2D kernel along time and divide it by the number of frames: a still video gives what its picture gave.
+    """Repeat a 2D kernel along time and divide it by T: a static video gives the response of its picture.
 
     Args:
-        weight: (O, I, H, W) or (O, I, 1, H, W); anything else is returned as it is.
-        shape: (O, I, T, H, W); with others weight is returned as it is.
+        weight: (O, I, H, W) or (O, I, 1, H, W); others are returned unchanged.
+        shape: (O, I, T, H, W); for others the weight is returned unchanged.
     Returns:
         (O, I, T, H, W).
     Source: Carreira and Zisserman, CVPR 2017.
@@ -186,8 +188,8 @@ def inflate_kernel(weight: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _fit(weight: Tensor, shape: Sequence[int], *, inflate: bool, caffe2: bool) -> Tensor:
-    """The weight in the given shape where that is only another way to write it, or by inflation; else as it is."""
-    if caffe2 and _core(weight.shape) == _core(shape):  # of a 1x1 convolution Caffe2 may have (O, I), or the reverse
+    """Reshape or inflate a weight to a shape if it fits; else return it unchanged."""
+    if caffe2 and _core(weight.shape) == _core(shape):  # Caffe2 may have (O, I) for a 1x1 convolution, or the reverse
         return weight.reshape(*shape)
     return inflate_kernel(weight, shape) if inflate else weight
 
@@ -225,14 +227,14 @@ def _count(weights: Mapping[str, Tensor], names: Iterable[str]) -> int:
 
 
 def _sgs_layers(network: nn.Module) -> list[str]:
-    """Prefixes of the names of SGS's weights."""
+    """Return the prefixes of SGS's weight names."""
     return [f"{name}." for name, module in network.named_modules() if isinstance(module, TemporalSampler)]
 
 
 def _hint(report: LoadReport, own: Mapping[str, Tensor]) -> str:
-    """The key that makes more fit, if there is one."""
+    """Return the key that would make more weights fit, if there is one."""
     if any(_is_flat(entry) for entry in report.mismatched):
-        return "Its kernels are those of pictures: TRAIN.CHECKPOINT_INFLATE True repeats them along time"
+        return "Its kernels are 2D: TRAIN.CHECKPOINT_INFLATE True repeats them along time"
     for name in report.unexpected:
         prefix = next((name[: -len(known)] for known in own if name.endswith(f".{known}")), None)
         if prefix:

@@ -1,7 +1,7 @@
-"""What others call the weights, and what they are called here: as in PySlowFast's own files.
+"""Translation of foreign weight names to PySlowFast's, which this package uses.
 
 Sources: the names in the Caffe2 files of PySlowFast's model zoo, in torchvision's and timm's ResNets, and in the
-release of Fayyaz et al., CVPR 2021. Nothing here knows a network or a file.
+release of Fayyaz et al., CVPR 2021.
 """
 
 import re
@@ -14,9 +14,9 @@ from slowfast_atfr.config import ConfigError
 LEAVES = {"w": "weight", "s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}  # riv is the variance
 CAFFE2_BLOCK = re.compile(r"res(\d+)_(\d+)_branch(\d)([a-z]?)")
 CAFFE2_NONLOCAL = re.compile(r"nonlocal_conv(\d+)_(\d+)(?:_(theta|phi|g|out))?")
-BOOKKEEPING = ("momentum", "lr", "model_iter")  # in the names of blobs that are no weights, but the optimizer's
+BOOKKEEPING = ("momentum", "lr", "model_iter")  # in names of the optimizer's blobs
 
-TORCHVISION = {"conv1.weight", "layer1.0.conv1.weight"}  # tell a ResNet of torchvision or timm
+TORCHVISION = {"conv1.weight", "layer1.0.conv1.weight"}  # present in ResNets of torchvision and timm
 TORCHVISION_ENDS = {"conv1": "s1.pathway0_stem.conv", "bn1": "s1.pathway0_stem.bn", "fc": "head.projection"}
 TORCHVISION_LAYER = re.compile(r"layer(\d)\.(\d+)\.(conv[123]|bn[123]|downsample\.[01])")
 TORCHVISION_BRANCHES = {"downsample.0": "branch1", "downsample.1": "branch1_bn"}
@@ -26,7 +26,7 @@ RELEASE_LAYERS = {"fc.0": "fc1", "fc.2": "fc2", "bn": "bn"}
 
 
 def rename(weights: Mapping[str, Tensor], new_name: Callable[[str], str | None]) -> dict[str, Tensor]:
-    """The weights under other names; those whose new name is None are left out.
+    """Rename weights; those whose new name is None are dropped.
 
     Raises:
         ConfigError: if two of them get the same name.
@@ -42,14 +42,14 @@ def rename(weights: Mapping[str, Tensor], new_name: Callable[[str], str | None])
 
 
 def without(name: str, patterns: Sequence[str]) -> str:
-    """The name with the first occurrence of each pattern removed, as TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN means it."""
+    """Remove the first occurrence of each pattern (TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN) from a name."""
     for pattern in patterns:
         name = name.replace(pattern, "", 1)
     return name
 
 
 def without_ddp(names: Collection[str]) -> Callable[[str], str]:
-    """Removes the prefix that DistributedDataParallel gives, where all names have it."""
+    """Return a function that removes DistributedDataParallel's prefix, if all names have it."""
     wrapped = all(name.startswith("module.") for name in names)
     return lambda name: name.removeprefix("module.") if wrapped else name
 
@@ -58,7 +58,7 @@ def from_caffe2(blob: str) -> str | None:
     """t_res4_0_branch2a_bn_riv -> s4.pathway1_res0.branch2.a_bn.running_var.
 
     A blob is [t_] layer [_bn] _ leaf, where t_ is the fast pathway; or t_ layer _subsample [_bn] _ leaf, the lateral
-    connection from there. A name that is not understood stays, one of the optimizer's gives None.
+    connection from there. An unknown name does not change; one of the optimizer gives None.
     """
     module, _, leaf = blob.rpartition("_")
     module = _caffe2_module(module)
@@ -69,12 +69,12 @@ def from_caffe2(blob: str) -> str | None:
 
 def _caffe2_module(name: str) -> str | None:
     pathway = int(name.startswith("t_"))
-    layer, lateral, behind = name.removeprefix("t_").removeprefix("res_").partition("_subsample")
-    norm = (behind if lateral else layer).endswith("_bn")
+    layer, lateral, suffix = name.removeprefix("t_").removeprefix("res_").partition("_subsample")
+    norm = (suffix if lateral else layer).endswith("_bn")
     layer = layer.removesuffix("_bn")
     block, nonlocal_block = CAFFE2_BLOCK.fullmatch(layer), CAFFE2_NONLOCAL.fullmatch(layer)
     if lateral:
-        stage = block[1] if block else 1  # behind the stem it starts from pool1
+        stage = block[1] if block else 1  # after the stem it starts from pool1
         return f"s{stage}_fuse.{'bn' if norm else 'conv_f2s'}" if block or layer == "pool1" else None
     if block:
         stage, index, branch, letter = block.groups()
@@ -86,7 +86,7 @@ def _caffe2_module(name: str) -> str | None:
 
 
 def from_torchvision(name: str) -> str:
-    """layer1.0.downsample.1.bias -> s2.pathway0_res0.branch1_bn.bias; a name that is none of theirs stays."""
+    """layer1.0.downsample.1.bias -> s2.pathway0_res0.branch1_bn.bias; an unknown name does not change."""
     module, _, leaf = name.rpartition(".")
     layer = TORCHVISION_LAYER.fullmatch(module)
     if layer is None:
@@ -98,15 +98,15 @@ def from_torchvision(name: str) -> str:
 
 
 def is_release(names: Collection[str]) -> bool:
-    """Whether there are samplers of the paper's release among the weights."""
+    """Return whether the weights have samplers of the paper's release."""
     return any(RELEASE_SAMPLER.match(name) for name in names)
 
 
 def from_release(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """s2.pathway0_ts_layer.fc.0.weight (s2.ts_layer... with one pathway) -> s2_sgs.pathway0.embed.fc1.weight.
 
-    The embedding is the same, but its second linear layer has a bias here only in the norm behind it. A norm takes the
-    mean off, so in training the bias cancels, and in evaluation it moves the running mean: mean - bias is exact.
+    The embedding is the same, except that its second linear layer has no bias here. The norm after it subtracts the
+    mean, so the bias cancels in training, and subtracting it from the running mean is exact in evaluation.
     """
     out = {}
     for name, value in weights.items():

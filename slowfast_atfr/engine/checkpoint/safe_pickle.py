@@ -1,8 +1,7 @@
-"""Arrays out of a pickle that nobody vouches for.
+"""Arrays from an untrusted pickle.
 
-Nothing that the file names is imported or called, not even of numpy: np.ndarray itself would make objects of the bytes
-in a file. Where it names what arrays are pickled as, classes of this module stand in, which only keep what they are
-given; an array is made of that when all has been read.
+Nothing that the file names is imported or called, not even numpy: np.ndarray itself can make objects from bytes.
+Stand-in classes of this module record what arrays are pickled with; arrays are built after all is read.
 """
 
 import os
@@ -16,7 +15,7 @@ import numpy as np
 
 
 class PickledType:
-    """Stands in for np.dtype: a code such as f4, and a byte order."""
+    """Stand-in for np.dtype: a code such as f4, and a byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         self.code, self.order = code, "="
@@ -28,14 +27,14 @@ class PickledType:
         return str(self.code)
 
     def dtype(self) -> np.dtype:
-        """Raises TypeError unless it is a number."""
+        """Return the numpy type. Raises TypeError unless it is numeric."""
         if not re.fullmatch("[biufc][0-9]+", self.code) or self.order not in ("<", ">", "=", "|"):
-            raise TypeError(f"{self.code} is no kind of number")
+            raise TypeError(f"{self.code} is not a numeric type")
         return np.dtype(self.order + self.code)
 
 
 class PickledArray:
-    """Stands in for an array, or a number of numpy: a type, a shape and bytes."""
+    """Stand-in for an array or a scalar of numpy: a type, a shape and bytes."""
 
     def __init__(self) -> None:
         self.type, self.shape, self.order, self.data = PickledType("f4"), (0,), "C", b""
@@ -47,14 +46,14 @@ class PickledArray:
         self.order = "F" if by_columns else "C"
 
     def numpy(self) -> np.ndarray:
-        """The array, which is its owner. Raises TypeError unless it is of numbers."""
+        """Return a copy as an array. Raises TypeError unless it is numeric."""
         kind = self.type.dtype()
-        data = self.data.encode("latin1") if isinstance(self.data, str) else self.data  # str: what Python 2 calls bytes
+        data = self.data.encode("latin1") if isinstance(self.data, str) else self.data  # str: bytes of Python 2
         return np.frombuffer(data, kind).reshape(self.shape, order=self.order).copy()
 
 
 def load_arrays(path: str | os.PathLike) -> Any:
-    """What a pickle holds: plain data, and a PickledArray for each array; text of Python 2 is taken for latin1.
+    """Load a pickle as plain data with a PickledArray for each array; Python 2 text is read as latin1.
 
     Raises:
         pickle.UnpicklingError: if it names anything but arrays, bytes and OrderedDict.
@@ -79,12 +78,12 @@ def _frombuffer(data: bytes, kind: PickledType, shape: tuple, order: str) -> Pic
 
 
 def _no_bytes() -> bytes:
-    """How Python 3 writes b"" into a pickle of protocol 2. bytes itself would make as many as the file says."""
+    """Stand-in for bytes(), which Python 3 calls for b"" in protocol 2; bytes itself could allocate any size."""
     return b""
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into a pickle of protocol 2."""
+    """Stand-in for codecs.encode, which Python 3 calls for bytes in protocol 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it encodes text as {encoding!r}")
     return text.encode("latin1")
@@ -106,5 +105,5 @@ STAND_INS: dict[tuple[str, str], Callable] = {
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Callable:
         if (module, name) not in STAND_INS:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, and only arrays and plain data are admitted")
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, and only arrays and plain data are allowed")
         return STAND_INS[module, name]

@@ -1,1 +1,1 @@
-"""Trained networks on videos of your own: prediction, export, pictures of what SGS merges."""
+"""Trained networks on your own videos: prediction, export, and traces of what SGS merges."""

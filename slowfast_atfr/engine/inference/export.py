@@ -1,7 +1,7 @@
-"""Networks that leave Python: one clip's network as a program of torch.export, or as an ONNX file.
+"""Export of a network for one clip as a torch.export program or an ONNX file.
 
-What is exported is the network itself, traced on one clip: its layers know that they are traced (`is_exporting`), and
-SGS then groups by tensors alone, so that the number of maps after it is a symbol that every run fills in anew.
+The network itself is traced on one clip. While it is traced (`is_exporting`) SGS groups with tensors alone, so the
+number of maps after it is a symbol with a new value in every run.
 """
 
 import io
@@ -17,23 +17,23 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from slowfast_atfr.config import ConfigError, num_pathways
-from slowfast_atfr.datasets.transform import slow_frames
-from slowfast_atfr.engine.inference.onnx_file import SCORES, OnnxFile, metadata, needed
+from slowfast_atfr.engine.inference.onnx_file import SCORES, OnnxFile, import_extra, metadata
+from slowfast_atfr.models.inputs import slow_frames
 from slowfast_atfr.sgs.one_clip import Grouped
 from slowfast_atfr.sgs.record import active_name, count_active, observed
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.files import replacing, write_whole
 
 FORMATS = ("onnx", "torch")
-TOLERANCE = 1e-4  # largest difference from PyTorch that goes without a warning
-NO_OPERATOR = ("mean_mahalanobis",)  # similarities that ONNX has no operators for
+TOLERANCE = 1e-4  # larger differences from PyTorch give a warning
+NO_OPERATOR = ("mean_mahalanobis",)  # similarities without ONNX operators
 
 
 class OneClip(nn.Module):
-    """A network as files have it: (1, 3, T_p, H, W) of each pathway -> scores, and maps that each SGS layer leaves.
+    """The exported network: (1, 3, T_p, H, W) of each pathway -> scores, and the number of maps after each SGS layer.
 
     Args:
-        network: in evaluation.
+        network: in evaluation mode.
         cfg: its config.
     """
 
@@ -44,15 +44,15 @@ class OneClip(nn.Module):
 
     def forward(self, *pathways: Tensor) -> dict[str, Tensor]:
         groups: dict[str, Grouped] = {}
-        with observed(self.network, lambda name, grouped: groups.update({name: grouped})), self._weighed(groups):
+        with observed(self.network, lambda name, grouped: groups.update({name: grouped})), self._weighted_head(groups):
             scores = self.network(list(pathways))
         return {SCORES: scores} | {
             active_name(name, single=self.single): grouped.members.any(1).sum() for name, grouped in groups.items()
         }
 
     @contextmanager
-    def _weighed(self, groups: dict[str, Grouped]) -> Iterator[None]:
-        """Have the head weigh maps by sizes that are tensors."""
+    def _weighted_head(self, groups: dict[str, Grouped]) -> Iterator[None]:
+        """Let the head weight maps by sizes that are tensors."""
         if not self.weighted:
             yield
             return
@@ -65,9 +65,9 @@ class OneClip(nn.Module):
 
 
 def weighted(pathways: Sequence[Tensor], groups: dict[str, Grouped]) -> list[Tensor]:
-    """Maps (1, C, B', H, W) times their share of the clip's frames, as `weighted_by_size` has it for packed clips.
+    """Multiply maps (1, C, B', H, W) by their share of the clip's frames, as `weighted_by_size` does for packed clips.
 
-    groups: by SGS layer, such as s2_sgs.pathway1; one of a pathway at most.
+    groups: by SGS layer, such as s2_sgs.pathway1; at most one per pathway.
     """
     out = list(pathways)
     for name, grouped in groups.items():
@@ -79,49 +79,49 @@ def weighted(pathways: Sequence[Tensor], groups: dict[str, Grouped]) -> list[Ten
 
 
 def check_exportable(cfg: CfgNode, kind: str) -> None:
-    """Raise an error for what no file can hold, and for what is not installed.
+    """Check that a network can be exported and the packages are installed.
 
     Args:
         cfg: of the network.
         kind: of FORMATS.
     Raises:
-        ConfigError: for keys that have no exported form; names the key and what to do.
+        ConfigError: for keys that cannot be exported.
         RunError: if torch is too old, or a package is missing.
     """
     if not hasattr(torch.compiler, "is_exporting"):
         raise RunError(f"export needs torch 2.7 or newer, this is {torch.__version__}")
     if kind == "onnx":
         for package in ("onnx", "onnxscript", "onnxruntime"):
-            needed(package)
+            import_extra(package)
     sgs = cfg.SGS
     if not sgs.ENABLE:
         return
     if sgs.BATCHING != "packed":
         raise ConfigError(
-            f"SGS.BATCHING is {sgs.BATCHING!r}, where a clip depends on its batch, and a file takes one clip: "
+            f"SGS.BATCHING is {sgs.BATCHING!r}, where a clip depends on its batch, but a file takes one clip: "
             "export with packed"
         )
     if sgs.WEIGHTED_HEAD and len(sgs.STAGES) > 1:
         raise ConfigError(
-            f"SGS.WEIGHTED_HEAD is True and SGS.STAGES {sgs.STAGES}: how many frames a map replaces after two SGS "
-            "layers cannot be exported; export a network with one stage, or with False"
+            f"SGS.WEIGHTED_HEAD is True and SGS.STAGES {sgs.STAGES}: sizes of maps after two SGS layers cannot be "
+            "exported; use one stage, or SGS.WEIGHTED_HEAD False"
         )
     if kind == "onnx" and sgs.SIMILARITY in NO_OPERATOR:
         raise ConfigError(
-            f"SGS.SIMILARITY is {sgs.SIMILARITY!r}, for which ONNX has no operators; --format torch takes it"
+            f"SGS.SIMILARITY is {sgs.SIMILARITY!r}, for which ONNX has no operators; --format torch supports it"
         )
     groups = {group for stage in cfg.NONLOCAL.GROUP for group in stage}
     frames = {pool[0] for stage in cfg.NONLOCAL.POOL for pool in stage}
     blocks = any(places for stage in cfg.NONLOCAL.LOCATION for places in stage)
     if blocks and (max(groups) > 1 or max(frames) > 1):
         raise ConfigError(
-            f"NONLOCAL.GROUP is {cfg.NONLOCAL.GROUP} and NONLOCAL.POOL {cfg.NONLOCAL.POOL}: runs of frames, or a pool "
-            "of them, of clips that SGS has shortened cannot be exported. They are to be 1 in time"
+            f"NONLOCAL.GROUP is {cfg.NONLOCAL.GROUP} and NONLOCAL.POOL {cfg.NONLOCAL.POOL}: groups of frames and pools "
+            "over time cannot be exported for clips shortened by SGS; set both to 1 in time"
         )
 
 
 def input_shapes(cfg: CfgNode) -> list[tuple[int, ...]]:
-    """(1, 3, T_p, H, W) of each pathway, at the crop of a test."""
+    """Return (1, 3, T_p, H, W) of each pathway, at the test crop."""
     side, frames, channels = cfg.DATA.TEST_CROP_SIZE, cfg.DATA.NUM_FRAMES, cfg.DATA.INPUT_CHANNEL_NUM
     lengths = [frames // cfg.SLOWFAST.ALPHA, frames] if num_pathways(cfg) == 2 else [frames]
     return [(1, channels[index], length, side, side) for index, length in enumerate(lengths)]
@@ -131,12 +131,12 @@ def export_program(network: nn.Module, cfg: CfgNode) -> torch.export.ExportedPro
     """Trace a network on one clip.
 
     Args:
-        network: in evaluation, on the CPU, best with its norms folded.
+        network: in evaluation mode, on the CPU, preferably with its norms folded.
         cfg: its config; MODEL.COMPILE is False.
     Returns:
-        a program whose module takes the tensors of `input_shapes` and gives those of `OneClip`.
+        a program of `OneClip`, with inputs of `input_shapes`.
     Raises:
-        RunError: if torch.export cannot take it.
+        RunError: if torch.export fails.
     """
     example = tuple(torch.zeros(shape) for shape in input_shapes(cfg))
     try:
@@ -144,29 +144,29 @@ def export_program(network: nn.Module, cfg: CfgNode) -> torch.export.ExportedPro
             return torch.export.export(OneClip(network, cfg), example, strict=False)
     except (ConfigError, RunError):
         raise
-    except Exception as error:  # torch has many classes for what it cannot trace
+    except Exception as error:  # torch raises many classes
         raise RunError(
-            f"torch.export cannot take this {cfg.MODEL.MODEL_NAME}: {type(error).__name__}: {_first_line(error)}"
+            f"torch.export cannot trace this {cfg.MODEL.MODEL_NAME}: {type(error).__name__}: {_first_line(error)}"
         ) from error
 
 
 def save_onnx(
     program: torch.export.ExportedProgram, path: str | os.PathLike[str], cfg: CfgNode, classes: Sequence[str] | None
 ) -> None:
-    """Write a program as an ONNX file, with its config and the names of its classes in the metadata.
+    """Write a program as an ONNX file, with its config and class names in the metadata.
 
     Raises:
         RunError: if an operator has no ONNX form.
         OSError: if the file cannot be written.
     """
     logger, level = logging.getLogger("torch.onnx"), logging.getLogger("torch.onnx").level
-    logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, whose operators no network here uses
+    logger.setLevel(logging.ERROR)  # it warns that torchvision, which is not used, is missing
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             converted = torch.onnx.export(program, (), dynamo=True, verbose=False)
     except Exception as error:
-        raise RunError(f"this network has no ONNX form ({_first_line(error)}); --format torch takes it") from error
+        raise RunError(f"this network has no ONNX form ({_first_line(error)}); --format torch supports it") from error
     finally:
         logger.setLevel(level)
     for output, name in zip(converted.model.graph.outputs, program.call_spec.out_spec.context, strict=True):
@@ -180,7 +180,7 @@ def save_onnx(
 def save_torch(
     program: torch.export.ExportedProgram, path: str | os.PathLike[str], cfg: CfgNode, classes: Sequence[str] | None
 ) -> None:
-    """Write a program for torch.export.load, with its config and the names of its classes as extra files."""
+    """Write a program for torch.export.load, with its config and class names as extra files."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of weights that share memory
@@ -194,12 +194,12 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Check:
-    """How a file did on a clip, beside the network that it was made of.
+    """Comparison of a file with its network on a clip.
 
     name: of the clip.
-    difference: largest, of the scores.
-    active: maps that each SGS layer left, in the file.
-    expected: in the network.
+    difference: the largest between scores.
+    active: maps after each SGS layer, in the file.
+    expected: the same, in the network.
     """
 
     name: str
@@ -209,12 +209,12 @@ class Check:
 
     @property
     def is_off(self) -> bool:
-        """Whether the file does not do what the network does."""
+        """Whether file and network disagree."""
         return not self.difference <= TOLERANCE or self.active != self.expected
 
 
 def check_clips(cfg: CfgNode, seed: int = 0) -> dict[str, list[Tensor]]:
-    """A static clip and a moving one: noise, held or new in each frame; slow frames are of the fast pathway's."""
+    """Return a static and a moving clip of noise, the same or new in each frame."""
     shapes, generator = input_shapes(cfg), torch.Generator().manual_seed(seed)
     moving = torch.randn(shapes[-1], generator=generator)
     static = moving[:, :, :1].expand(shapes[-1])
@@ -222,7 +222,7 @@ def check_clips(cfg: CfgNode, seed: int = 0) -> dict[str, list[Tensor]]:
 
 
 def as_pathways(clip: Tensor, cfg: CfgNode) -> list[Tensor]:
-    """(1, 3, T, H, W) -> one for each pathway, slow frames as a data set picks them."""
+    """Return the pathways' inputs of a clip (1, 3, T, H, W)."""
     if num_pathways(cfg) == 1:
         return [clip.contiguous()]
     return [clip.index_select(2, slow_frames(clip.shape[2], cfg)), clip.contiguous()]
@@ -232,7 +232,7 @@ def as_pathways(clip: Tensor, cfg: CfgNode) -> list[Tensor]:
 def compare(
     network: nn.Module, run: "OnnxFile | TorchFile", cfg: CfgNode, clips: dict[str, list[Tensor]]
 ) -> list[Check]:
-    """Run clips through a file and through the network that it was made of."""
+    """Run clips through a file and through its network."""
     checks, single = [], num_pathways(cfg) == 1
     with count_active(network) as counter:
         for name, pathways in clips.items():

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from slowfast_atfr.config import load_cfg
-from slowfast_atfr.engine.cli import CFG_HELP
 from slowfast_atfr.engine.inference.export import (
     FORMATS,
     TOLERANCE,
@@ -25,6 +24,7 @@ from slowfast_atfr.engine.inference.export import (
     save_torch,
 )
 from slowfast_atfr.engine.inference.onnx_file import OnnxFile
+from slowfast_atfr.engine.inference.predict_cli import add_network_arguments
 from slowfast_atfr.engine.launch.preflight import check_files
 from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.engine.run import build_for_test
@@ -52,12 +52,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "export.py") -> int:
         for pathway, shape in enumerate(input_shapes(cfg)):
             print(f"input of pathway {pathway}: {shape}")
         for check in compare(network, load(args.output), cfg, check_clips(cfg)):
-            print(told(check))
+            print(describe(check))
             if check.is_off:
                 print(
                     f"warning: {check.name} clip: PyTorch has maps {check.expected}, and a difference of at most "
-                    f"{TOLERANCE:g} is expected: either a frame at the border of two groups has changed its group, or "
-                    "scores are not finite"
+                    f"{TOLERANCE:g} is expected: a frame on the border of two groups has changed its group, or scores "
+                    "are not finite"
                 )
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,19 +71,15 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "export.py") -> int:
 def parse_args(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Write a trained network as a file that runs without this package, for one clip at a time.",
-        epilog="Pairs at the end override the config, such as DATA.TEST_CROP_SIZE 224, the side of the clips.",
+        description="Write a trained network, with the names of its classes, as a file that runs without this package.",
+        epilog="KEY VALUE pairs override the config, such as DATA.TEST_CROP_SIZE 224, the side of the clips.",
     )
-    parser.add_argument("--cfg", required=True, metavar="FILE", help=CFG_HELP)
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="its weights, or the OUTPUT_DIR of a run")
+    add_network_arguments(parser)
     parser.add_argument(
         "--format", choices=FORMATS, default="onnx", help="onnx (default), or a program of torch.export"
     )
     parser.add_argument("--output", type=file_to_write, metavar="FILE",
                         help="the file (default: the config's name and .onnx or .pt2, here)")  # fmt: skip
-    parser.add_argument("--classes", type=Path, metavar="FILE",
-                        help="names of the classes, which the file then has, too: see predict.py")  # fmt: skip
-    parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the config")
     parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="the same, without --opts")
     args = parser.parse_intermixed_args(argv)
     if args.output is None:
@@ -94,7 +90,7 @@ def parse_args(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     return args
 
 
-def told(check: Check) -> str:
-    """A line about a clip that went through the file and the network."""
+def describe(check: Check) -> str:
+    """Return a line about a check."""
     maps = ", ".join(f"{name} {count}" for name, count in check.active.items())
     return f"{check.name} clip: {f'{maps}; ' if maps else ''}largest difference from PyTorch {check.difference:.1g}"

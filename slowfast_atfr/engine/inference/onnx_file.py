@@ -1,4 +1,4 @@
-"""An exported ONNX file: the packages that it needs, what it says of itself, and ONNX Runtime running it."""
+"""An exported ONNX file: the packages it needs, its metadata, and its execution by ONNX Runtime."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.config.load import flatten
 from slowfast_atfr.utils.errors import RunError
 
-CONFIG, CLASSES = "slowfast_atfr.config", "slowfast_atfr.classes"  # entries of a file's metadata
+CONFIG, CLASSES = "slowfast_atfr.config", "slowfast_atfr.classes"  # keys of the metadata
 PATHS = (
     ("TRAIN", "CHECKPOINT_FILE_PATH"),
     ("TEST", "CHECKPOINT_FILE_PATH"),
@@ -27,7 +27,7 @@ NETWORK = ("MODEL", "RESNET", "X3D", "SLOWFAST", "NONLOCAL", "BN", "SGS", "TEMPO
 SCORES = "scores"  # the first output
 
 
-def needed(package: str) -> ModuleType:
+def import_extra(package: str) -> ModuleType:
     """Import a package of the extra `export`.
 
     Raises:
@@ -40,25 +40,26 @@ def needed(package: str) -> ModuleType:
 
 
 class OnnxFile:
-    """A network of `slowfast-atfr export --format onnx`, run by ONNX Runtime on the CPU, a clip at a time.
+    """A network of `slowfast-atfr export --format onnx`, run by ONNX Runtime on the CPU, one clip at a time.
+
+    It uses torch's number of threads.
 
     Args:
         path: of the file.
-        threads: of ONNX Runtime; None: as many as torch has.
     Raises:
         RunError: if onnxruntime is missing, the file cannot be read, or it was not written by this package.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        runtime = needed("onnxruntime")
+        runtime = import_extra("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         if not os.path.isfile(self.path):
             raise RunError(f"there is no file {self.path!r}; `slowfast-atfr export --format onnx` writes one")
         try:
             self._session = runtime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of a class of its own for each kind of damage
+        except Exception as error:  # of many classes
             raise RunError(f"ONNX Runtime cannot read {self.path}: {str(error).splitlines()[0]}") from None
         self._inputs = self._session.get_inputs()
         self.outputs = [output.name for output in self._session.get_outputs()]
@@ -74,7 +75,7 @@ class OnnxFile:
         Args:
             pathways: (1, 3, T_p, H, W) float32 on the CPU, one for each pathway.
         Returns:
-            scores (1, num_classes), and active maps of each SGS layer, such as active_bins_s2 ().
+            scores (1, num_classes), and the 0-d number of maps after each SGS layer, such as active_bins_s2.
         """
         feed = {put.name: x.contiguous().numpy() for put, x in zip(self._inputs, pathways, strict=True)}
         return dict(zip(self.outputs, self._session.run(None, feed), strict=True))
@@ -85,26 +86,26 @@ class OnnxFile:
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes, where the export had them."""
+        """Names of the classes, None if the export had none."""
         names = self._metadata.get(CLASSES)
         return None if names is None else json.loads(names)
 
     def cfg(self, pairs: Sequence[str] = ()) -> CfgNode:
-        """The config that it was exported with, overridden by KEY VALUE pairs.
+        """Return the exported config, overridden by KEY VALUE pairs.
 
         Raises:
-            ConfigError: for a pair of the network, which is in the file.
+            ConfigError: for a key of the network, which is fixed.
         """
         fixed = [key for key in pairs[::2] if key.partition(".")[0] in NETWORK]
         if fixed:
             raise ConfigError(
-                f"{fixed[0]} is of the network, which {self.path} holds as it is; leave it out, or export anew"
+                f"{fixed[0]} is a key of the network, which is fixed in {self.path}; leave it out, or export again"
             )
-        return load_cfg(None, [*pairs_of(self._metadata[CONFIG]), *pairs])
+        return load_cfg(None, [*pairs_of_yaml(self._metadata[CONFIG]), *pairs])
 
 
-def pairs_of(text: str) -> list[str]:
-    """KEY, VALUE, ... of a config's YAML."""
+def pairs_of_yaml(text: str) -> list[str]:
+    """Return KEY, VALUE, ... of a config's YAML."""
     pairs = []
     for key, value in flatten(yaml.safe_load(text)):
         pairs += [key, value if isinstance(value, str) else json.dumps(value)]
@@ -112,7 +113,7 @@ def pairs_of(text: str) -> list[str]:
 
 
 def metadata(cfg: CfgNode, classes: Sequence[str] | None) -> dict[str, str]:
-    """What a file says of itself: its config, without paths of the machine that wrote it, and names of classes."""
+    """Return a file's metadata: its config without local paths, and the class names."""
     cfg = cfg.clone()
     cfg.defrost()
     for section, leaf in PATHS:

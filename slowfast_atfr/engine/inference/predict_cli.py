@@ -24,6 +24,7 @@ from slowfast_atfr.engine.launch.preflight import check_files
 from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.files import write_whole
 from slowfast_atfr.utils.logging import say
 
@@ -34,16 +35,18 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
     """Run the command line.
 
     Returns:
-        0; 1 where a video could not be read, and the others are told; 2 where nothing could be predicted at all.
+        0; 1 if a video could not be read, with predictions of the others; 2 if nothing could be predicted.
     """
     args = parse_args(argv, prog)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         file = OnnxFile(args.onnx) if args.onnx else None
-        cfg = load_cfg(args.cfg, pairs_of(args)) if file is None else file.cfg(args.opts)
+        cfg = load_cfg(args.cfg, pairs_of_args(args)) if file is None else file.cfg(args.opts)
         check_files(cfg)
         stored = None if file is None or args.classes else file.classes
         names, videos = stored or read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
+        if file is None and not cfg.NUM_GPUS:
+            keep_freed_memory()
         predictor = Predictor(cfg) if file is None else OnnxPredictor(file, cfg)
         predictions, failed, start = [], set(), time.perf_counter()
         with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
@@ -54,7 +57,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
                     tqdm.write(f"error: {prediction.path}: {prediction.error}", file=sys.stderr)
                 predictions.append(prediction)
         print(times(predictions, time.perf_counter() - start), file=sys.stderr)
-        text = FORMATTERS[args.format]([told(p, names, args.top) for p in predictions])
+        text = FORMATTERS[args.format]([as_row(p, names, args.top) for p in predictions])
         if args.output:
             write_whole(str(args.output), text)
         else:
@@ -69,15 +72,15 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
 
 
 def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse.Namespace:
-    parser = FileArgumentParser(prog=prog, description="What a trained network says of one's own videos.")
+    parser = FileArgumentParser(prog=prog, description="Classify your own videos with a trained network.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video files, or folders of them")
     add_network_arguments(parser, required=False)
     parser.add_argument("--onnx", metavar="FILE", help="a file of export.py, instead of --cfg and --checkpoint")
     parser.add_argument("--stride", type=_positive, metavar="SECONDS",
-                        help="a prediction for each window of a clip's duration, so many seconds apart")  # fmt: skip
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="classes that are told (default 5)")
+                        help="predict every SECONDS seconds, for windows of a clip's duration")  # fmt: skip
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="number of classes in the output (default 5)")
     parser.add_argument("--format", choices=FORMATS, default="table")
-    parser.add_argument("--output", type=file_to_write, metavar="FILE", help="receives what would be printed")
+    parser.add_argument("--output", type=file_to_write, metavar="FILE", help="file for the output (default: print it)")
     args = parser.parse_args(argv)
     if args.top < 1:
         parser.error("--top is at least 1")
@@ -98,8 +101,8 @@ def add_network_arguments(parser: argparse.ArgumentParser, *, required: bool = T
     parser.add_argument("--opts", nargs="*", default=[], metavar="KEY VALUE", help="pairs that override the config")
 
 
-def pairs_of(args: argparse.Namespace) -> list[str]:
-    """The config's pairs: one process, on a GPU where there is one, and what --opts says."""
+def pairs_of_args(args: argparse.Namespace) -> list[str]:
+    """Return the config's pairs: one process, on a GPU if there is one, and --opts."""
     gpus = "1" if torch.cuda.is_available() else "0"
     return ["NUM_GPUS", gpus, *args.opts, "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", args.checkpoint]
 
@@ -111,10 +114,10 @@ def _positive(text: str) -> float:
     return value
 
 
-def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, Any]:
-    """A prediction as plain data: video, seconds, classes with their probabilities in percent, cost; or the error.
+def as_row(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, Any]:
+    """Return a prediction as plain data: video, seconds, classes with probabilities in percent, cost; or the error.
 
-    seconds_per_clip are the network's.
+    seconds_per_clip is the network's time.
     """
     if prediction.error:
         return {"video": prediction.path, "error": prediction.error}
@@ -122,22 +125,22 @@ def told(prediction: Prediction, names: Sequence[str], top: int) -> dict[str, An
     classes = [{"class": names[index], "percent": round(100 * float(prediction.scores[index]), 2)} for index in best]
     span = {"start": round(prediction.start, 3), "end": round(prediction.end, 3), "clips": prediction.num_clips}
     cost = {name: round(value, 4) for name, value in prediction.cost.items()}
-    if "gflops_per_clip" in cost:  # an exported file counts none
+    if "gflops_per_clip" in cost:  # ONNX files have none
         cost = {"gflops_per_clip": cost.pop("gflops_per_clip"), **cost}
     spent = {"decoding_seconds_per_clip": prediction.decoding, "seconds_per_clip": prediction.seconds}
     return {"video": prediction.path, **span, "top": classes, **cost, **{key: round(s, 4) for key, s in spent.items()}}
 
 
 def times(predictions: Sequence[Prediction], seconds: float) -> str:
-    """How long all took, in a line: seconds, those of the network, and those of decoding, which may run beside it."""
+    """Return a line with total, network and decoding seconds; decoding may run in parallel."""
     clips = sum(prediction.num_clips for prediction in predictions)
     decoding, network = (
         sum(getattr(prediction, part) * prediction.num_clips for prediction in predictions)
         for part in ("decoding", "seconds")
     )
     videos = len({prediction.path for prediction in predictions})
-    beside = " beside it" if network + decoding > seconds else ""
-    parts = f"network {network:.2f} s, decoding {decoding:.2f} s{beside}"
+    parallel = " in parallel" if network + decoding > seconds else ""
+    parts = f"network {network:.2f} s, decoding {decoding:.2f} s{parallel}"
     return f"{videos} video(s), {clips} clip(s) in {seconds:.2f} s: {parts}"
 
 
@@ -146,7 +149,7 @@ def as_json(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """A line for each prediction; class1, percent1, class2, ... for the best ones."""
+    """Return a line for each prediction, with columns class1, percent1, class2, ..."""
     flat = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     out = io.StringIO()
@@ -164,7 +167,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Aligned columns for a terminal. Videos that could not be read are left out: they have their own lines."""
+    """Return aligned columns for a terminal, without unreadable videos, which have error lines."""
     lines = [["video", "seconds", "classes", "GFLOPs", "active bins", "decoding ms", "network ms"]]
     for row in rows:
         if "error" in row:

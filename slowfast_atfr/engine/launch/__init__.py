@@ -1,1 +1,1 @@
-"""From one command to the processes of a run, and how they meet, agree and end."""
+"""Starting the processes of a run, connecting them and ending them."""

@@ -1,4 +1,4 @@
-"""Whether the processes of a run were started for the same one: their configs, folders and lists, before it begins."""
+"""Checks before a run that all its processes have the same config, folder and lists."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from slowfast_atfr.config.load import flatten
 from slowfast_atfr.datasets.video_dataset import VideoDataset
 from slowfast_atfr.utils.distributed import gather_objects, get_rank, on_main
 
-# Which machine it is, where it keeps the data and how it loads them changes no result.
+# Keys that may differ between machines: they change no result.
 OWN_KEYS = {
     "SHARD_ID",
     "DATA.PATH_TO_DATA_DIR",
@@ -24,7 +24,7 @@ OWN_KEYS = {
     "DATA_LOADER.NUM_WORKERS",
     "DATA_LOADER.PIN_MEMORY",
 }
-SAMPLES = 1000  # videos of a list whose names are compared; labels are compared of all
+SAMPLES = 1000  # video names compared; labels are all compared
 MAX_NAMED = 5
 
 
@@ -39,22 +39,22 @@ def check_config(cfg: CfgNode) -> None:
         return
     rank, mine, theirs = differs
     keys = [key for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)]
-    told = "; ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in keys[:MAX_NAMED])
-    more = f"; and {len(keys) - MAX_NAMED} more" if len(keys) > MAX_NAMED else ""
+    shown = [f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in keys[:MAX_NAMED]]
+    shown += [f"and {len(keys) - MAX_NAMED} more"] if len(keys) > MAX_NAMED else []
     raise ConfigError(
-        f"process {rank} was started with another config than process 0 ('here'): {told}{more}. Start all machines "
-        "with the same config and the same KEY VALUE pairs"
+        f"process {rank} was started with another config than process 0 ('here'): {'; '.join(shown)}. Start all "
+        "machines with the same config and the same KEY VALUE pairs"
     )
 
 
 def check_folder(folder: str, seconds: float = 30.0) -> None:
-    """Whether all processes see the same folder. A collective.
+    """Check that all processes see the same folder. A collective.
 
-    The first process makes a file in it, and the others look for that; network file systems may show it late.
+    The first process makes a file in it and the others look for it; network file systems may show it late.
 
     Args:
         folder: OUTPUT_DIR.
-        seconds: that a process looks for the file.
+        seconds: time-out of the look-up.
     Raises:
         ConfigError: naming the machines that do not see it; on every process.
     """
@@ -83,7 +83,7 @@ def _sees(folder: str, name: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         with suppress(OSError):
-            if name in os.listdir(folder):  # which asks the file server, where a look for one name may not
+            if name in os.listdir(folder):  # unlike os.path.exists, this asks the file server
                 return True
         if time.monotonic() > deadline:
             return False
@@ -100,7 +100,7 @@ def _remove(path: str) -> None:
 
 
 def check_videos(dataset: VideoDataset, cfg: CfgNode) -> None:
-    """Compare the videos that all processes have found in their lists of a split. A collective.
+    """Compare the lists of videos of all processes. A collective.
 
     Raises:
         ConfigError: on every process.
@@ -109,9 +109,9 @@ def check_videos(dataset: VideoDataset, cfg: CfgNode) -> None:
     if differs is None:
         return
     rank, mine, theirs = differs
-    what = f"{theirs['videos']} videos, process 0 {mine['videos']}"
+    what = f"{theirs['videos']} videos, process 0 one of {mine['videos']}"
     if mine["videos"] == theirs["videos"]:
-        what = "as many as process 0, but others or in another order"
+        what = f"{theirs['videos']} videos, as process 0, but different ones or in another order"
     raise ConfigError(
         f"process {rank} has read a list ({dataset.split}) of {what}; "
         "DATA.PATH_TO_DATA_DIR must hold the same lists on all machines"
@@ -119,7 +119,7 @@ def check_videos(dataset: VideoDataset, cfg: CfgNode) -> None:
 
 
 def _first_that_differs(mine: Mapping[str, Any]) -> tuple[int, Mapping[str, Any], Mapping[str, Any]] | None:
-    """The first rank whose mapping is not that of rank 0, with both mappings; what all have is sent as a digest."""
+    """Return the first rank whose mapping differs from rank 0's, and both; only digests are sent if all agree."""
     digest = hashlib.sha256(repr(sorted(mine.items())).encode("utf-8", "surrogateescape")).digest()
     if len(set(gather_objects(digest))) == 1:
         return None

@@ -1,4 +1,4 @@
-"""What an error about processes that do not meet advises, in the words of the launcher that started them."""
+"""Advice in errors about processes that do not connect, by the launcher that started them."""
 
 import os
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from slowfast_atfr.engine.launch.slurm import is_slurm_task
 class Advice:
     """Parts of sentences.
 
-    check: what to check first. twin: a second process that would want the same port. port: how the port is set.
-    name: how to name the first machine.
+    check: what to check first. twin: a process that would take the same port. port: name of the port setting. name:
+    how to set the first machine's name.
     """
 
     check: str
@@ -24,7 +24,7 @@ class Advice:
 
 
 def advice_for(cfg: CfgNode, init_method: str, env: Mapping[str, str] = os.environ) -> Advice:
-    """Advice for torchrun (env://), a task of srun, or shards."""
+    """Return the advice for torchrun (env://), a task of srun, or shards."""
     if init_method == "env://":
         return Advice(
             check="torchrun was started on all machines with the same --rdzv_endpoint or --master_addr and "
@@ -43,7 +43,7 @@ def advice_for(cfg: CfgNode, init_method: str, env: Mapping[str, str] = os.envir
         )
     return Advice(
         check=f"all NUM_SHARDS ({cfg.NUM_SHARDS}) machines were started, each with its own --shard_id from 0; that "
-        "--init_method is the same tcp://HOST:PORT everywhere, HOST the machine of shard 0 as the others reach it",
+        "--init_method is the same tcp://HOST:PORT everywhere, with HOST the machine of shard 0 as the others reach it",
         twin=f"--shard_id {cfg.SHARD_ID}",
         port="port",
         name="Give --init_method tcp://HOST:PORT with a HOST that all machines reach",

@@ -1,4 +1,4 @@
-"""The files that a config names, looked for before ranks, data and networks."""
+"""Checks of the files that a config names, before anything is started."""
 
 import os
 
@@ -10,9 +10,9 @@ from slowfast_atfr.engine.multigrid import MultigridSchedule
 
 
 def check_files(cfg: CfgNode) -> None:
-    """Whether the checkpoint files that the run will read are there, and its folder can take what it writes.
+    """Check that the checkpoint files to read exist, and that OUTPUT_DIR is valid.
 
-    A run that resumes does not read TRAIN.CHECKPOINT_FILE_PATH, and a test may take a file that its training writes.
+    A resumed run does not read TRAIN.CHECKPOINT_FILE_PATH, and a test may read a file that its training writes.
 
     Raises:
         ConfigError: naming the key and the file.
@@ -24,12 +24,14 @@ def check_files(cfg: CfgNode) -> None:
     if cfg.TEST.ENABLE and tested and not _will_be_there(tested, cfg):
         raise ConfigError(f"TEST.CHECKPOINT_FILE_PATH is {tested!r}, and there is no such file or folder")
     if cfg.TRAIN.ENABLE and cfg.TENSORBOARD.ENABLE and not _is_utf8(cfg.OUTPUT_DIR):
-        rule = "TENSORBOARD.ENABLE is True, and TensorBoard writes to folders with names in UTF-8 only"
-        raise ConfigError(f"OUTPUT_DIR is {cfg.OUTPUT_DIR!r}; {rule}: choose another one, or set it to False")
+        rule = "TENSORBOARD.ENABLE is True, and TensorBoard only writes to folders with names in UTF-8"
+        raise ConfigError(
+            f"OUTPUT_DIR is {cfg.OUTPUT_DIR!r}; {rule}: choose another OUTPUT_DIR, or set TENSORBOARD.ENABLE False"
+        )
 
 
 def _will_be_there(path: str, cfg: CfgNode) -> bool:
-    """Whether a file or folder exists when the test begins: now, and not moved aside, or written by the training."""
+    """Return whether a file or folder will exist when the test begins: kept, or written by the training."""
     path, folder = os.path.realpath(path), os.path.realpath(cfg.OUTPUT_DIR)
     if not cfg.TRAIN.ENABLE:
         return os.path.exists(path)

@@ -1,6 +1,6 @@
-"""From a command to the processes of a run: those of torchrun or srun, or NUM_GPUS on each of NUM_SHARDS machines.
+"""The processes of a run: those of torchrun or srun, or NUM_GPUS on each of NUM_SHARDS machines.
 
-Ranks count machine by machine. Two processes on one CPU are two shards with NUM_GPUS 0, or torchrun with two.
+Ranks count machine by machine. For two processes on one CPU use two shards with NUM_GPUS 0, or torchrun.
 """
 
 import os
@@ -15,11 +15,10 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.launch.consistency import check_config, check_folder
 from slowfast_atfr.engine.launch.preflight import check_files
-from slowfast_atfr.engine.launch.rendezvous import GO_ON, join_group, leave_group, lost_process
-from slowfast_atfr.engine.launch.slurm import is_slurm_task, meeting_point, place_in_slurm
-from slowfast_atfr.engine.launch.stops import note_stop
+from slowfast_atfr.engine.launch.rendezvous import HOW_TO_RESUME, join_group, leave_group, lost_process
+from slowfast_atfr.engine.launch.slurm import is_slurm_task, place_in_slurm, rendezvous_address
+from slowfast_atfr.engine.launch.stops import record_stop
 from slowfast_atfr.utils.distributed import RankInfo
-from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.errors import RunError
 from slowfast_atfr.utils.logging import setup_logging
 from slowfast_atfr.utils.stop import Stopped, pass_signals_to
@@ -35,15 +34,14 @@ def launch(
     """Run `fn(cfg, rank)` in every process of this machine, with logs, device and process group set up; wait for all.
 
     Args:
-        fn: a function at the top level of its module (it is pickled where processes are spawned).
+        fn: a top-level function of its module (it is pickled to spawn processes).
         cfg: reads NUM_GPUS, NUM_SHARDS, SHARD_ID, DIST_BACKEND, OUTPUT_DIR.
-        init_method: tcp://HOST:PORT of the first machine; not looked at under torchrun or as one of srun's tasks, nor
-            in a run of one process.
-        rendezvous_seconds: that processes wait for each other at the start.
+        init_method: tcp://HOST:PORT of the first machine; ignored under torchrun, srun, and in a run of one process.
+        rendezvous_seconds: time-out of the connection between processes.
     Raises:
         ConfigError: if a file that the config names is missing, machine and config do not fit, or the processes do not
-            find each other.
-        RuntimeError: if a spawned process fails; tells its traceback, once, and the others are ended.
+            connect.
+        RuntimeError: with the traceback of the first spawned process that fails; the others are ended.
     """
     check_files(cfg)
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -51,7 +49,7 @@ def launch(
         return
     if cfg.NUM_SHARDS == 1 and is_slurm_task(os.environ):  # with shards, srun starts one task for each machine
         rank = rank_from_slurm(cfg, os.environ)
-        _run(fn, cfg, rank, meeting_point(os.environ), rendezvous_seconds)
+        _run(fn, cfg, rank, rendezvous_address(os.environ), rendezvous_seconds)
         return
     ranks = ranks_of_shard(cfg)
     if len(ranks) == 1:
@@ -61,7 +59,7 @@ def launch(
 
 
 def ranks_of_shard(cfg: CfgNode) -> list[RankInfo]:
-    """The processes of this machine: one for each of NUM_GPUS, or one on the CPU.
+    """Return the processes of this machine: one for each of NUM_GPUS, or one on the CPU.
 
     Raises:
         ConfigError: if the machine has fewer GPUs.
@@ -75,7 +73,7 @@ def ranks_of_shard(cfg: CfgNode) -> list[RankInfo]:
 
 
 def rank_from_torchrun(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
-    """This process as torchrun's environment variables have it.
+    """Return this process's ranks from torchrun's environment variables.
 
     Raises:
         ConfigError: if one is missing, or NUM_GPUS, NUM_SHARDS or a BATCH_SIZE does not fit them.
@@ -96,7 +94,7 @@ def rank_from_torchrun(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
 
 
 def rank_from_slurm(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
-    """This process as srun's environment variables have it.
+    """Return this process's ranks from srun's environment variables.
 
     Raises:
         ConfigError: if one is missing, or NUM_GPUS or a BATCH_SIZE does not fit them.
@@ -104,18 +102,18 @@ def rank_from_slurm(cfg: CfgNode, env: Mapping[str, str]) -> RankInfo:
     rank, world, local, here = place_in_slurm(env)
     if world // here > 1 and cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS:
         raise ConfigError(
-            f"SOLVER.BASE_LR_SCALE_NUM_SHARDS goes by NUM_SHARDS, which is 1, but srun runs {world // here} machines; "
-            "set SOLVER.BASE_LR itself"
+            f"SOLVER.BASE_LR_SCALE_NUM_SHARDS uses NUM_SHARDS, which is 1, but srun runs {world // here} machines; "
+            "set it to False and scale SOLVER.BASE_LR yourself"
         )
     _check_started(cfg, here, "srun started SLURM_STEP_TASKS_PER_NODE =", "--ntasks-per-node")
-    one_each = torch.cuda.device_count() == 1  # as --gpus-per-task 1 shows them
+    one_each = torch.cuda.device_count() == 1  # with --gpus-per-task 1
     if not one_each:
         _check_gpus(cfg)
     return RankInfo(rank, world, local, here, _device(cfg, 0 if one_each else local))
 
 
 def _check_started(cfg: CfgNode, here: int, started: str, option: str) -> None:
-    """Whether the config agrees with `here` processes of this machine that something else has started."""
+    """Check the config against the `here` processes that a launcher has started on this machine."""
     if cfg.NUM_GPUS not in (0, here):
         raise ConfigError(
             f"{started} {here} processes on this machine, NUM_GPUS is {cfg.NUM_GPUS}; "
@@ -138,15 +136,13 @@ def _device(cfg: CfgNode, local_rank: int) -> torch.device:
 
 
 def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
-    """One process, from its logs to the end of its group; signals that tell it to end are noted in rank.stop."""
+    """Run one process, from its logs to the end of its group; interruptions are recorded in rank.stop."""
     try:
         setup_logging(cfg.OUTPUT_DIR, rank.rank)
     except OSError as error:
         raise ConfigError(f"OUTPUT_DIR is {cfg.OUTPUT_DIR!r}, which cannot be written: {error.strerror}") from None
     if rank.device.type == "cuda":
         torch.cuda.set_device(rank.device)
-    else:
-        keep_freed_memory()
     with rank.stop.on_signals():
         if rank.world_size == 1:
             fn(cfg, rank)
@@ -155,31 +151,31 @@ def _run(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_se
 
 
 def _run_in_group(fn: Main, cfg: CfgNode, rank: RankInfo, init_method: str, rendezvous_seconds: float) -> None:
-    """One of several processes, which become a group first."""
+    """Run one of several processes in a process group."""
     try:
         store = join_group(cfg, rank, init_method, rendezvous_seconds)
     except Stopped as stopped:
         if rank.rank == 0:
-            note_stop(cfg.OUTPUT_DIR, stopped, progress=False)
+            record_stop(cfg.OUTPUT_DIR, stopped, progress=False)
         raise
     try:
         with rank.stop.shared_in(store):
             check_config(cfg)
             check_folder(cfg.OUTPUT_DIR)
             fn(cfg, rank)
-        # after an error the group stays as it is: to end it could wait for the others, to leave ends it
+        # after an error the group is left open: closing it could wait for the others
         leave_group()
     except USER_ERRORS:
         raise
     except Exception as error:
-        told = lost_process(error)
-        if told is None:
+        reason = lost_process(error)
+        if reason is None:
             raise
-        raise RunError(f"process {rank.rank} of {rank.world_size}: {told}") from error
+        raise RunError(f"process {rank.rank} of {rank.world_size}: {reason}") from error
 
 
 def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rendezvous_seconds: float) -> None:
-    """The processes of this machine; the first failure ends them all and is told here."""
+    """Spawn the processes of this machine; the first failure ends them all and is raised here."""
     failures = mp.get_context("spawn").SimpleQueue()
     try:
         arguments = (fn, cfg, ranks, init_method, rendezvous_seconds, failures)
@@ -189,7 +185,7 @@ def _spawn(fn: Main, cfg: CfgNode, ranks: list[RankInfo], init_method: str, rend
                 pass
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         if failures.empty():
-            raise RunError(f"process {error.error_index} of this machine is lost: {error}. {GO_ON}") from None
+            raise RunError(f"process {error.error_index} of this machine is lost: {error}. {HOW_TO_RESUME}") from None
         kind, message = failures.get()
         raise kind(message) from None
 
@@ -206,7 +202,7 @@ def _spawned(
     rank = ranks[local_rank]
     try:
         _run(fn, cfg, rank, init_method, rendezvous_seconds)
-    except USER_ERRORS as error:  # told before this process ends, so before the others fail for want of it
+    except USER_ERRORS as error:  # reported before this process ends and the others fail for it
         failures.put((type(error), str(error)))
         raise
     except Exception:

@@ -1,4 +1,4 @@
-"""The process group of a run: how its processes meet, how they part, and what is said when one of them is lost."""
+"""The process group of a run: connecting its processes, closing it, and errors about lost processes."""
 
 import gc
 import json
@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 import torch.distributed as dist
@@ -24,43 +25,46 @@ from slowfast_atfr.engine.launch.launchers import advice_for
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.stop import Stopped
 
-GRACE = 3.0  # seconds beyond the limit after which a process that is still connecting is ended
-FOR_NAMES = 10.0  # seconds that a name may take to be known
-LINGER = 3.0  # seconds that the first process, which keeps the store, gives the others to read why it ends
+GRACE = 3.0  # seconds after the time-out at which a process that still connects is ended
+FOR_NAMES = 10.0  # seconds in which a host name must resolve
+LINGER = 3.0  # seconds in which the others may read the first process's error from its store
 MAX_NAMED = 10
-GO_ON = (
-    "Start all processes again by the same command: the run goes on from the newest checkpoint in OUTPUT_DIR "
+HOW_TO_RESUME = (
+    "Start all processes again by the same command: the run resumes from the newest checkpoint in OUTPUT_DIR "
     "(TRAIN.CHECKPOINT_ITERATIONS writes some within epochs, too)"
 )
 LOST = re.compile(r"gloo/|nccl|connection (closed|reset|refused)|broken pipe", re.I)
 
 
-class _NotMet(RuntimeError):
-    """The time is up."""
+class _NotConnected(RuntimeError):
+    """The processes did not connect in time."""
 
 
 def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -> dist.Store:
-    """Make the process group of a run of several processes. A collective.
+    """Create the process group of a run of several processes. A collective.
 
     Args:
         cfg: of the run.
         rank: of this process.
-        init_method: tcp://HOST:PORT of the first process; env:// is what torchrun's variables say.
-        seconds: that processes wait for each other.
+        init_method: tcp://HOST:PORT of the first process, or env:// for torchrun's variables.
+        seconds: time-out.
     Returns:
-        a store of key-value pairs that all processes of this launch share.
+        a key-value store that all processes of this launch share.
     Raises:
-        ConfigError: if they do not find each other, or were not started as one run.
+        ConfigError: if they do not connect, or were not started as one run.
     """
     on_gpu = rank.device.type == "cuda"
     backend = cfg.DIST_BACKEND if on_gpu else "gloo"
     if backend == "nccl" and not dist.is_nccl_available():
         raise ConfigError("DIST_BACKEND is 'nccl', and this PyTorch comes without NCCL; choose gloo")
     deadline, later = time.monotonic() + seconds, timedelta(minutes=cfg.DIST_TIMEOUT)
+    message = partial(_not_connected, cfg, rank, init_method, seconds)
     try:
-        with _ended_at(deadline + GRACE, lambda: _not_met(cfg, rank, init_method, seconds, "they do not connect")):
+        with _ended_at(
+            deadline + GRACE, lambda: _not_connected(cfg, rank, init_method, seconds, "they do not connect")
+        ):
             _wait_for_listener(cfg, rank, init_method, deadline)
-            store, launch = _meet(rank, init_method, deadline)
+            store, launch = _agree_on_store(rank, init_method, deadline)
             store = dist.PrefixStore(f"launch/{launch}", store)
             dist.init_process_group(
                 backend,
@@ -70,59 +74,59 @@ def join_group(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float) -
                 timeout=later if on_gpu else timedelta(seconds=max(1.0, deadline - time.monotonic())),
                 device_id=rank.device if on_gpu else None,
             )
-        if not on_gpu:  # gloo connects all pairs at once, and would wait for DIST_TIMEOUT where it cannot
+        if not on_gpu:  # gloo connects all pairs while it is created, with the group's time-out
             _set_pg_timeout(later)
         return store
     except (ConfigError, Stopped):
         raise
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(_not_met(cfg, rank, init_method, seconds, str(error))) from None
+        raise ConfigError(message(str(error))) from None
 
 
 def leave_group() -> None:
-    """End the process group and its threads. A collective.
+    """Close the process group and end its threads. A collective.
 
-    gloo's threads end with the last reference to their group. One that outlives the interpreter, a tensor of the last
-    collective still in its hands, aborts the process ("terminate called without an active exception"). References are
-    held by networks under DDP, and, for good, by default arguments of torch.distributed.nn.functional where that is
-    first imported (DDP does) while there is a group: hence its import above.
+    gloo's threads end with the last reference to their group. A thread that outlives the interpreter while it holds a
+    tensor aborts the process ("terminate called without an active exception"). References are held by networks within
+    DDP, and forever by default arguments of torch.distributed.nn.functional if that is first imported (by DDP) while a
+    group exists: hence the import above.
     """
-    dist.barrier()  # the first process keeps the store that all need to the end
+    dist.barrier()  # the first process owns the store, so it leaves last
     gc.collect()
     dist.destroy_process_group()
 
 
 def lost_process(error: Exception) -> str | None:
-    """What to say of an error in the middle of a run if it is that another process no longer answers, else None."""
+    """Return a message if an error means that another process no longer answers, else None."""
     text = str(error).strip() or type(error).__name__
     if not isinstance(error, dist.DistError) and not (isinstance(error, RuntimeError) and LOST.search(text)):
         return None
     return (
-        f"another process of this run no longer answers ({text.splitlines()[0][:200]}). It has failed, which its own "
-        "output tells, or was killed, mostly for want of memory, or its machine is gone; or it took longer than "
-        f"DIST_TIMEOUT. {GO_ON}"
+        f"another process of this run no longer answers ({text.splitlines()[0][:200]}). It has failed (see its own "
+        "output), was killed, usually because memory ran out, has lost its machine, or took longer than DIST_TIMEOUT. "
+        f"{HOW_TO_RESUME}"
     )
 
 
-def _not_met(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float, reason: str) -> str:
+def _not_connected(cfg: CfgNode, rank: RankInfo, init_method: str, seconds: float, reason: str) -> str:
     reason, advice = reason.strip().splitlines()[0][:300], advice_for(cfg, init_method)
     if re.search(r"EADDRINUSE|already in use", reason):
         return (
-            f"process {rank.rank} of {rank.world_size} cannot listen at {init_method}, for the port is in use: by "
-            "another run, by what an earlier one has left running, or by a second process started as "
+            f"process {rank.rank} of {rank.world_size} cannot listen at {init_method}, because the port is in use: by "
+            "another run, by a process left from an earlier one, or by a second process started as "
             f"{advice.twin}. Choose another {advice.port}, the same everywhere"
         )
     return (
         f"process {rank.rank} of {rank.world_size} did not find the others at {init_method} within {seconds:.0f} s "
         f"({reason}). Check that {advice.check}; that the {advice.port} is free and no firewall closes it or the ports "
         "that processes choose among themselves; and that GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network "
-        "interface between the machines, where they have several. docs/multi_node.md has more"
+        "interface between the machines, if they have several. See docs/multi_node.md"
     )
 
 
 @contextmanager
 def _ended_at(deadline: float, message: Callable[[], str]) -> Iterator[None]:
-    """End this process with an error if the block takes longer: what connects in native code keeps to no limit."""
+    """End this process with an error if the block takes longer: native code ignores Python's time-outs."""
 
     def end() -> None:
         print(f"error: {message()}", file=sys.stderr, flush=True)
@@ -137,13 +141,13 @@ def _ended_at(deadline: float, message: Callable[[], str]) -> Iterator[None]:
         timer.cancel()
 
 
-def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store, str]:
-    """A store of key-value pairs in which all processes of this launch have met, and a name for this launch.
+def _agree_on_store(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store, str]:
+    """Return a key-value store to which all processes of this launch are connected, and a unique name for the launch.
 
-    A store may hold what earlier launches have left: a program launches twice (train, then test), torchrun starts
-    processes again, and a process that is early may find the first launch's store, about to close. So the first process
-    calls with a name that was never used before, every process answers with one of its own, and the first one lists the
-    answers. Who is in the list has met the others; who is not waits for the next call.
+    A store may hold keys of earlier launches: a program launches twice (train, then test), torchrun restarts processes,
+    and an early process may find the store of the previous launch, about to close. So the first process calls with a
+    new unique name, every process answers with an id, and the first one publishes the list of answers. A process that
+    is in the list is connected; one that is not waits for the next call.
     """
     me = {"world": rank.world_size, "who": f"{socket.gethostname()}, process {os.getpid()}", "id": uuid.uuid4().hex}
     while True:
@@ -158,10 +162,10 @@ def _meet(rank: RankInfo, init_method: str, deadline: float) -> tuple[dist.Store
 
 
 def _wait_for_listener(cfg: CfgNode, rank: RankInfo, init_method: str, deadline: float) -> None:
-    """Until the first process listens, or the deadline; torch's own client takes two to three times its limit.
+    """Wait until the first process listens; torch's own client takes two to three times its time-out.
 
     Raises:
-        ConfigError: if the name of the first machine is none.
+        ConfigError: if the name of the first machine does not resolve.
         Stopped: after SIGTERM or Ctrl-C.
     """
     place = urlsplit(init_method)
@@ -170,7 +174,7 @@ def _wait_for_listener(cfg: CfgNode, rank: RankInfo, init_method: str, deadline:
         host, port = os.environ.get("MASTER_ADDR"), int(os.environ.get("MASTER_PORT", "0"))
     unknown_since = None
     while host and port:
-        _end_if_told(rank)
+        _raise_if_interrupted(rank)
         try:
             if rank.rank == 0:
                 socket.getaddrinfo(host, port)
@@ -181,24 +185,24 @@ def _wait_for_listener(cfg: CfgNode, rank: RankInfo, init_method: str, deadline:
             unknown_since = unknown_since or time.monotonic()
             if time.monotonic() > min(deadline, unknown_since + FOR_NAMES):
                 raise ConfigError(
-                    f"process {rank.rank} of {rank.world_size} cannot find the machine {host!r} ({error.strerror}), at "
-                    f"which all are to meet. {advice_for(cfg, init_method).name}"
+                    f"process {rank.rank} of {rank.world_size} cannot find the machine {host!r} ({error.strerror}), to "
+                    f"which all processes connect. {advice_for(cfg, init_method).name}"
                 ) from None
         except OSError as error:
             if time.monotonic() + 1.0 > deadline:
-                raise _NotMet(f"nobody listens at {host}:{port}: {error.strerror or error}") from None
+                raise _NotConnected(f"nobody listens at {host}:{port}: {error.strerror or error}") from None
         time.sleep(0.5)
 
 
-def _end_if_told(rank: RankInfo) -> None:
-    if rank.stop.here:
-        raise rank.stop.stopped("before its processes had met", "nothing was done yet")
+def _raise_if_interrupted(rank: RankInfo) -> None:
+    if rank.stop.requested:
+        raise rank.stop.stopped("before its processes were connected", "nothing was done yet")
 
 
 def _connect(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
     left = timedelta(seconds=max(0.1, deadline - time.monotonic()))
     place = urlsplit(init_method)
-    if place.scheme != "tcp" or place.hostname is None or place.port is None:  # torchrun's, or an error that says so
+    if place.scheme != "tcp" or place.hostname is None or place.port is None:  # torchrun's, or invalid
         return next(dist.rendezvous(init_method, rank.rank, rank.world_size, timeout=left))[0]
     return dist.TCPStore(
         place.hostname, place.port, is_master=rank.rank == 0, timeout=left, wait_for_workers=False, multi_tenant=True
@@ -206,12 +210,12 @@ def _connect(rank: RankInfo, init_method: str, deadline: float) -> dist.Store:
 
 
 def _call(store: dist.Store, me: dict, deadline: float, place: RankInfo) -> str:
-    """The first process: call, wait for all answers, list them; the name of the call."""
+    """In the first process: call, wait for all answers, publish their list; return the name of the call."""
     name, others = me["id"], range(1, me["world"])
     store.set("call", json.dumps(me))
     answers = [f"{name}/answer/{other}" for other in others]
     while not _wait(store, answers, deadline):
-        _end_if_told(place)
+        _raise_if_interrupted(place)
         if store.check([f"{name}/dispute"]):
             problem = store.get(f"{name}/dispute").decode()
             store.set(f"{name}/list", json.dumps({"problem": problem}))
@@ -220,16 +224,16 @@ def _call(store: dist.Store, me: dict, deadline: float, place: RankInfo) -> str:
         if time.monotonic() > deadline:
             missing = [other for other in others if not store.check([f"{name}/answer/{other}"])]
             more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
-            raise _NotMet(f"no answer from process {', '.join(map(str, missing[:MAX_NAMED]))}{more}")
-    store.set(f"{name}/list", json.dumps({"met": [me, *(json.loads(store.get(answer)) for answer in answers)]}))
+            raise _NotConnected(f"no answer from process {', '.join(map(str, missing[:MAX_NAMED]))}{more}")
+    store.set(f"{name}/list", json.dumps({"connected": [me, *(json.loads(store.get(answer)) for answer in answers)]}))
     return name
 
 
 def _answer(store: dist.Store, place: RankInfo, me: dict, deadline: float) -> str:
-    """Any other process: answer calls until this answer is in a list; the name of that call."""
+    """In other processes: answer calls until this answer is in a list; return the name of that call."""
     rank, call, listed, problem = place.rank, {}, {}, "the first process has not called"
     while True:
-        _end_if_told(place)
+        _raise_if_interrupted(place)
         if _wait(store, ["call"], deadline):
             call = json.loads(store.get("call"))
             name = call["id"]
@@ -247,21 +251,21 @@ def _answer(store: dist.Store, place: RankInfo, me: dict, deadline: float) -> st
                 listed = json.loads(store.get(f"{name}/list"))
                 if "problem" in listed:
                     raise ConfigError(problem if call["world"] != me["world"] else listed["problem"])
-                if rank < call["world"] and listed["met"][rank]["id"] == me["id"]:
+                if rank < call["world"] and listed["connected"][rank]["id"] == me["id"]:
                     return name
-                time.sleep(0.1)  # an earlier launch's list, or one with another process in this one's place
+                time.sleep(0.1)  # the list of an earlier launch, or with another process of this rank
         if time.monotonic() > deadline:
-            if rank < len(listed.get("met", ())):
-                first = listed["met"][rank]["who"]
+            if rank < len(listed.get("connected", ())):
+                first = listed["connected"][rank]["who"]
                 raise ConfigError(
-                    f"this is process {rank} ({me['who']}), and the run has that already: {first}. Give every machine "
-                    "its own --shard_id"
+                    f"this is process {rank} ({me['who']}), and the run has such a process already: {first}. "
+                    "Give every machine its own --shard_id"
                 )
-            raise _NotMet(problem)
+            raise _NotConnected(problem)
 
 
 def _wait(store: dist.Store, keys: list[str], deadline: float) -> bool:
-    """Whether all keys are there, after a second at most. It looks again and again, for store.wait logs its end."""
+    """Return whether all keys are set, after at most a second. It polls, since store.wait logs its time-out."""
     until = min(deadline, time.monotonic() + 1.0)
     while not store.check(keys):
         if time.monotonic() > until:

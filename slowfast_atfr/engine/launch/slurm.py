@@ -1,4 +1,4 @@
-"""A run whose processes srun started, one for each GPU: who this process is, and where all of them meet."""
+"""Runs whose processes srun started, one per GPU: ranks and the address to connect to."""
 
 import re
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ FIRST_PORT, PORTS = 20000, 40000
 
 
 def is_slurm_task(env: Mapping[str, str]) -> bool:
-    """Whether srun started this process as one of several."""
+    """Return whether srun started this process as one of several."""
     return int(env.get(TASKS, "1")) > 1
 
 
 def place_in_slurm(env: Mapping[str, str]) -> tuple[int, int, int, int]:
-    """RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE of this process.
+    """Return RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE of this process.
 
     Raises:
         ConfigError: if Slurm's variables are incomplete, or its nodes have different numbers of tasks.
@@ -30,16 +30,16 @@ def place_in_slurm(env: Mapping[str, str]) -> tuple[int, int, int, int]:
     per_node = tasks_per_node(env["SLURM_STEP_TASKS_PER_NODE"])
     if len(set(per_node)) > 1:
         raise ConfigError(
-            f"Slurm's nodes have {per_node} tasks; the machines of a run have equally many: give sbatch or srun "
+            f"Slurm's nodes have {per_node} tasks, and all machines of a run need the same number: give sbatch or srun "
             "--ntasks-per-node"
         )
     return int(env["SLURM_PROCID"]), int(env[TASKS]), int(env["SLURM_LOCALID"]), per_node[int(env["SLURM_NODEID"])]
 
 
-def meeting_point(env: Mapping[str, str]) -> str:
-    """tcp://HOST:PORT that all tasks of a step derive alike: the step's first node, and a port out of the job's number.
+def rendezvous_address(env: Mapping[str, str]) -> str:
+    """Return tcp://HOST:PORT, equal for all tasks of a step: its first node, and a port from the job's number.
 
-    MASTER_ADDR and MASTER_PORT take precedence where they are set.
+    MASTER_ADDR and MASTER_PORT take precedence.
     """
     host = env.get("MASTER_ADDR") or first_host(env["SLURM_STEP_NODELIST"])
     step = re.sub(r"\D", "", env.get("SLURM_STEP_ID", "0")) or "0"

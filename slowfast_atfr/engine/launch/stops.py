@@ -11,7 +11,7 @@ from slowfast_atfr.utils.stop import Stopped
 NAME = ".stopped_without_progress"
 
 
-def note_stop(folder: str, stopped: Stopped, *, progress: bool) -> None:
+def record_stop(folder: str, stopped: Stopped, *, progress: bool) -> None:
     """Record that a run was interrupted; a collective.
 
     Args:
@@ -19,7 +19,7 @@ def note_stop(folder: str, stopped: Stopped, *, progress: bool) -> None:
         stopped: the error that ends the run.
         progress: whether this start has saved work that the next one need not repeat.
     Raises:
-        RunError: at the second interruption in a row without progress; after that counting begins again.
+        RunError: at the second interruption in a row without progress; the count then restarts.
     """
     on_main(lambda: _note_stop(os.path.join(folder, NAME), stopped, progress))
 
@@ -33,8 +33,8 @@ def _note_stop(path: str, stopped: Stopped, progress: bool) -> None:
         return
     if again:
         raise RunError(
-            f"{stopped}. But this start and the one before it were told to end before they had saved any work, so "
+            f"{stopped}. But this start and the previous one were interrupted before they had saved any work, so "
             "another start would not help: give the run more time. Under Slurm --time must be longer than the lead of "
-            "--signal plus a start and one unit of work: an iteration, a validation, or the views of a video"
+            "--signal plus the start-up and one unit of work: an iteration, a validation, or the views of a video"
         )
     write_whole(path, "")

@@ -1,4 +1,4 @@
-"""Numbers that come batch by batch, brought together: times of iterations, and sums over clips of any quantity."""
+"""Averages over iterations and clips: times of iterations, and means of any quantity per clip."""
 
 import datetime
 import time
@@ -15,7 +15,7 @@ from slowfast_atfr.utils.upload import to_device
 
 
 class ScalarMeter:
-    """The mean of the last `window` numbers of a series, 0 before the first."""
+    """The mean of the last `window` numbers, 0 before the first."""
 
     def __init__(self, window: int) -> None:
         self._recent: deque[float] = deque(maxlen=window)
@@ -29,45 +29,45 @@ class ScalarMeter:
 
 
 class Stopwatch:
-    """Seconds of an iteration, of its wait for data and of the rest, averaged over the last `window` iterations."""
+    """Seconds of an iteration, of waiting for data and of the rest, averaged over the last `window` iterations."""
 
     def __init__(self, window: int) -> None:
         self.iteration, self.data, self.net = (ScalarMeter(window) for _ in range(3))
         self.iter_tic()
 
     def iter_tic(self) -> None:
-        """An iteration begins: it asks for its batch."""
+        """Mark the start of an iteration, before it loads its batch."""
         self._start = self._data_end = time.perf_counter()
 
     def data_toc(self) -> None:
-        """The batch is there."""
+        """Mark that the batch is loaded."""
         self._data_end = time.perf_counter()
         self.data.add(self._data_end - self._start)
 
     def iter_toc(self) -> None:
-        """The iteration has ended."""
+        """Mark the end of an iteration."""
         now = time.perf_counter()
         self.net.add(now - self._data_end)
         self.iteration.add(now - self._start)
 
     def eta(self, iterations: int) -> str:
-        """Time that so many iterations will take, such as "1:02:03"."""
+        """Return the estimated time of a number of iterations, such as "1:02:03"."""
         return str(datetime.timedelta(seconds=int(self.iteration.mean * iterations)))
 
 
 class ClipSums:
     """Sums over clips of named quantities, over all batches and for each of the last `window`.
 
-    They stay on the device until they are asked for, so that adding a batch waits for nothing.
+    They stay on the device until they are read, so adding a batch never waits.
     """
 
     def __init__(self, window: int) -> None:
         self._names: tuple[str, ...] = ()
-        self._recent: deque[Tensor] = deque(maxlen=window)  # of each batch: number of clips, then the sums
+        self._recent: deque[Tensor] = deque(maxlen=window)  # one per batch: number of clips, then the sums
         self._total: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Names, and the rows that the sums are made of."""
+        """Names, totals and rows of recent batches, on the CPU."""
         total = None if self._total is None else self._total.cpu()
         return {"names": self._names, "total": total, "recent": [row.cpu() for row in self._recent]}
 
@@ -80,28 +80,24 @@ class ClipSums:
         return self._total is None
 
     def add(self, num_clips: int, sums: Mapping[str, float | Tensor], device: torch.device) -> None:
-        """Add a batch. All batches bring the same names, in the same order on every process."""
+        """Add a batch. Names and their order are the same for all batches and processes."""
         if self._total is not None and tuple(sums) != self._names:
             raise ValueError(f"this batch reports {tuple(sums)}, the ones before {self._names}")
         self._names = tuple(sums)
         values = (num_clips, *sums.values())
-        there = [isinstance(value, Tensor) and value.device == device for value in values]
-        numbers = [float(value) for value, is_there in zip(values, there, strict=True) if not is_there]
-        copied = iter(to_device(torch.tensor(numbers, dtype=torch.float64), device))  # the rest, in one copy
-        row = torch.stack(
-            [
-                value.detach().double() if is_there else next(copied)
-                for value, is_there in zip(values, there, strict=True)
-            ]
-        )
+        on_device = [isinstance(value, Tensor) and value.device == device for value in values]
+        numbers = [float(value) for value, is_there in zip(values, on_device, strict=True) if not is_there]
+        copied = iter(to_device(torch.tensor(numbers, dtype=torch.float64), device))  # one copy for all
+        pairs = zip(values, on_device, strict=True)
+        row = torch.stack([value.detach().double() if is_there else next(copied) for value, is_there in pairs])
         self._recent.append(row)
         self._total = row if self._total is None else self._total.to(device) + row
 
     def recent(self, *, over_ranks: bool) -> dict[str, float]:
-        """Median over the last batches of each batch's mean per clip; empty before the first batch.
+        """Return the median over the last batches of each batch's mean per clip; empty before the first batch.
 
         Args:
-            over_ranks: a batch is what all processes had at that iteration. A collective: all must call it.
+            over_ranks: take the batches of all processes together; then a collective.
         """
         if not self._recent:
             return {}
@@ -111,7 +107,7 @@ class ClipSums:
         return dict(zip(self._names, medians.tolist(), strict=True))
 
     def means(self) -> dict[str, float]:
-        """Means per clip over all batches of all processes, empty if there was none; a collective."""
+        """Return the means per clip over all batches of all processes, empty if there are none; a collective."""
         mine = None if self._total is None else (self._names, self._total.cpu())
         parts = [part for part in gather_objects(mine) if part is not None]
         if not parts:

@@ -1,4 +1,4 @@
-"""A video's result out of those of its views, which may come in any order, twice, or from several processes."""
+"""A video's result from those of its views, which may come in any order, twice, or from several processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ ENSEMBLE_METHODS = {"sum": np.sum, "max": np.max}  # by DATA.ENSEMBLE_METHOD; bo
 
 @dataclass(frozen=True)
 class Result:
-    """Of a view, or of a video from `num_views` of them: (K,) scores, and (M,) values, for a video means over views."""
+    """The result of a view, or of a video from `num_views` views: (K,) scores, and (M,) values (means over views)."""
 
     scores: np.ndarray
     values: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -19,9 +19,9 @@ class Result:
 
 @dataclass
 class VideoScores:
-    """What one process knows of the videos: labels, and results of each view or, once all are there, of the video.
+    """Labels and results of a process's videos.
 
-    Every view counts once however often it comes, so a sampler may repeat views to fill up the last batch.
+    whole: results of videos with all views. parts: results of single views of the others. A repeated view counts once.
     """
 
     num_views: int
@@ -30,19 +30,14 @@ class VideoScores:
     whole: dict[int, Result] = field(default_factory=dict)
     parts: dict[int, dict[int, Result]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.method not in ENSEMBLE_METHODS:
-            choices = ", ".join(ENSEMBLE_METHODS)
-            raise ValueError(f"DATA.ENSEMBLE_METHOD is {self.method!r}; choose one of {choices}")
-
     def add(self, video: int, view: int, label: int, result: Result) -> None:
-        """Take the result of one view.
+        """Add the result of one view.
 
         Raises:
             ValueError: if the view is not one of `num_views`, or the video had another label before.
         """
         if not 0 <= view < self.num_views:
-            raise ValueError(f"view {view} of video {video} is not one of its {self.num_views}, which count from 0")
+            raise ValueError(f"view {view} of video {video} is not one of 0 to {self.num_views - 1}")
         known = self.labels.setdefault(video, label)
         if known != label:
             raise ValueError(f"video {video} has label {label} in view {view}, but {known} in the views before")
@@ -51,17 +46,17 @@ class VideoScores:
         views = self.parts.setdefault(video, {})
         views.setdefault(view, result)
         if len(views) == self.num_views:
-            self.whole[video] = self.bring_together(self.parts.pop(video))
+            self.whole[video] = self.combine(self.parts.pop(video))
 
-    def bring_together(self, views: Mapping[int, Result]) -> Result:
-        """The result of a video, from its views in their order, so that it depends on no other order."""
+    def combine(self, views: Mapping[int, Result]) -> Result:
+        """Return the result of a video from its views, combined in a fixed order."""
         ordered = [views[view] for view in sorted(views)]
         scores = ENSEMBLE_METHODS[self.method](np.stack([view.scores for view in ordered]), axis=0)
         return Result(scores, np.mean([view.values for view in ordered], axis=0), len(ordered))
 
 
 def merge(shares: Sequence[VideoScores]) -> VideoScores:
-    """The shares of all processes as one; a view that several processes have seen counts once."""
+    """Merge the shares of all processes; a view that several processes have seen counts once."""
     merged = VideoScores(shares[0].num_views, shares[0].method)
     for share in shares:
         merged.whole.update(share.whole)

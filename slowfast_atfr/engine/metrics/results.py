@@ -1,4 +1,4 @@
-"""The results of a test on disk, video by video (TEST.SAVE_RESULTS_PATH)."""
+"""Test results per video, on disk (TEST.SAVE_RESULTS_PATH)."""
 
 import csv
 import io
@@ -18,17 +18,17 @@ from slowfast_atfr.utils.files import write_whole
 
 @dataclass(frozen=True)
 class TestResults:
-    """Of the V videos that were tested, in the order of their list.
+    """Results of V tested videos, in the order of their list.
 
     paths: of the files or folders.
-    videos: (V,) their places in the list, from 0.
+    videos: (V,) indices in the list, from 0.
     labels: (V,) class indices.
-    scores: (V, K), all views brought together.
-    num_views: (V,) that could be read of each.
-    values: (V,) by name, means over the views: gflops_per_clip, and such as active_bins_s2_fast of every SGS layer.
+    scores: (V, K), combined over views.
+    num_views: (V,) readable views.
+    values: (V,) by name, means over views: gflops_per_clip, active_bins_s2_fast, ...
     """
 
-    __test__ = False  # not a test case, whatever pytest thinks of its name
+    __test__ = False  # not collected by pytest
 
     paths: list[str]
     videos: Tensor
@@ -43,12 +43,12 @@ class TestResults:
         return {name: float((value * weights).sum() / weights.sum()) for name, value in self.values.items()}
 
     def fields(self) -> dict[str, Any]:
-        """By the names that they have in a file, in tensors and lists."""
+        """Return tensors and lists by their names in a file."""
         fields = {"paths": self.paths, "videos": self.videos, "labels": self.labels, "scores": self.scores}
         return fields | {"num_views": self.num_views, **self.values}
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each video, in numbers and text."""
+        """Return a dict of numbers and text for each video."""
         columns = {"path": self.paths, "video": self.videos.tolist(), "label": self.labels.tolist()}
         columns |= {"prediction": self.scores.argmax(1).tolist(), "num_views": self.num_views.tolist()}
         columns |= {name: values.tolist() for name, values in self.values.items()}
@@ -57,7 +57,7 @@ class TestResults:
 
 
 def write_results(path: str, results: TestResults) -> None:
-    """Write what the ending of the path asks for: .json, .csv, .pkl as PySlowFast's, anything else for torch.load.
+    """Write .json, .csv, .pkl as PySlowFast's, or with any other ending a file for torch.load.
 
     Raises:
         RunError: if the file cannot be written.

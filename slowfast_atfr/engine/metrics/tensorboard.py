@@ -11,20 +11,20 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.utils.errors import RunError
 
 BINS = "active_bins_"
-ERRORS = ("top1_err", "top5_err")  # which PySlowFast's tags write with a capital
-PLACES = ("_type", "epoch", "iter", "eta", "gpu_mem", "RAM")  # of json_stats, which are no curves
+ERRORS = ("top1_err", "top5_err")  # capitalised in PySlowFast's tags
+PLACES = ("_type", "epoch", "iter", "eta", "gpu_mem", "RAM")  # fields of json_stats that are not plotted
 
 
 class TensorBoard:
-    """Writes what json_stats report as curves, and how many bins of each SGS layer were active as histograms.
+    """Writes the numbers of json_stats as curves, and active bins of each SGS layer as histograms.
 
-    Tags and steps are PySlowFast's, so that old and new runs lie over each other: Train/loss, Train/Top1_err, ... by
-    training iterations, Val/Top1_err, ... by validation iterations. The files are in OUTPUT_DIR/runs-DATASET, or
+    Tags and steps are PySlowFast's, so that old and new runs compare: Train/loss, Train/Top1_err, ... by training
+    iteration, Val/Top1_err, ... by validation iteration. The files are in OUTPUT_DIR/runs-DATASET, or
     OUTPUT_DIR/TENSORBOARD.LOG_DIR.
 
     Args:
         cfg: of the run.
-        first_step: where it begins; what an interrupted run has written from there on is left out.
+        first_step: at which the run starts; later points of an interrupted run are dropped.
     Raises:
         RunError: without tensorboard, with the command that installs it.
     """
@@ -40,18 +40,18 @@ class TensorBoard:
         self._active: dict[str, list[np.ndarray]] = defaultdict(list)
 
     def note(self, costs: Mapping[str, np.ndarray]) -> None:
-        """Remember the active bins of the clips of an iteration; others of the costs are passed over."""
+        """Store the active bins of an iteration's clips for the next histograms."""
         for name, values in costs.items():
             if name.startswith(BINS):
                 self._active[name].append(values)
 
     def add(self, kind: str, stats: Mapping[str, Any], step: int) -> None:
-        """Add a point to the curve of each number, such as Train/loss.
+        """Add a point to each curve, such as Train/loss.
 
         Args:
             kind: Train, Train_epoch (means over an epoch) or Val.
-            stats: what was logged; numbers may be written as text.
-            step: iterations before this one, counted over all epochs.
+            stats: as logged; numbers may be text.
+            step: iteration, counted from 0 over all epochs.
         """
         for name, value in stats.items():
             if name not in PLACES:

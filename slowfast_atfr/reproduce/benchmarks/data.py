@@ -17,11 +17,12 @@ from torch.nn.functional import interpolate
 
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
 from slowfast_atfr.config import get_cfg
-from slowfast_atfr.datasets import build_dataset, normalize
+from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.datasets.decoder import open_video
 from slowfast_atfr.datasets.decoding.video_file import VideoFile
 from slowfast_atfr.datasets.transform import cut, view_windows
 from slowfast_atfr.datasets.video_dataset import VideoDataset
+from slowfast_atfr.models.inputs import normalize
 from slowfast_atfr.reproduce.benchmarks.drawn_videos import FPS, write_drawn_video
 from slowfast_atfr.reproduce.benchmarks.worker_memory import growth, worker_memory
 

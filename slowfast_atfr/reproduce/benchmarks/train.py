@@ -76,7 +76,7 @@ class TrainingStep:
 
     def __call__(self) -> None:
         """Run an iteration as the training loop does."""
-        self.steps.take(self.loss(), 0, 1)
+        self.steps.backward_and_step(self.loss(), 0, 1)
 
     def loss(self) -> Tensor:
         with autocast(self.cfg, self.device):

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from slowfast_atfr.analysis.figures import ClipPicture, draw_merging
 from slowfast_atfr.analysis.timing import in_turn
-from slowfast_atfr.datasets import build_dataset, pathways
+from slowfast_atfr.datasets import build_dataset
 from slowfast_atfr.datasets.demo_scene import TEMPLATES
 from slowfast_atfr.datasets.own_videos import OwnVideos
 from slowfast_atfr.engine.inference.predict import Predictor
 from slowfast_atfr.engine.run import watch_cost
+from slowfast_atfr.models.inputs import pathways
 from slowfast_atfr.sgs import ClipRecord, record
 
 LAYER = "s2_sgs.pathway0"
@@ -66,14 +67,14 @@ def measure_clips(base: Predictor, atfr: Predictor, paths: Mapping[str, Path]) -
 
 @torch.inference_mode()
 def _measure(base: Predictor, atfr: Predictor, path: Path) -> ClipCost:
-    frames = OwnVideos(atfr.cfg, [str(path)]).look(0).views[:1]
+    frames = OwnVideos(atfr.cfg, [str(path)]).read_views(0).views[:1]
     inputs = pathways(frames.to(atfr.device), atfr.cfg)
     with record(atfr.network) as log, watch_cost(atfr.network, atfr.cfg) as cost:
         scores = atfr.network(inputs)
-        gflops = float(cost.take()["gflops_per_clip"][0])
+        gflops = float(cost.of_last_batch()["gflops_per_clip"][0])
     with watch_cost(base.network, base.cfg) as cost:
         base.network(inputs)
-        base_gflops = float(cost.take()["gflops_per_clip"][0])
+        base_gflops = float(cost.of_last_batch()["gflops_per_clip"][0])
     together = atfr.cfg.TEST.BATCH_SIZE
     batches = (frames.expand(together, *frames.shape[1:]),)
     seconds = _seconds({"base": (base, batches), "atfr": (atfr, batches)})

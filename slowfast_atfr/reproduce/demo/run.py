@@ -20,6 +20,7 @@ from slowfast_atfr.engine.inference.predict import Predictor
 from slowfast_atfr.engine.launch.processes import launch
 from slowfast_atfr.reproduce.demo.clips import ClipCost, compare_speed, draw_clips, measure_clips
 from slowfast_atfr.reproduce.demo.screen import epoch_lines, train_briefly
+from slowfast_atfr.utils.env import keep_freed_memory
 from slowfast_atfr.utils.logging import console_shows, last_stats
 from slowfast_atfr.utils.stop import stopped_by_signals
 
@@ -69,6 +70,8 @@ def _run_demo(folder: Path, configs: Path, pairs: Sequence[str]) -> None:
         write_demo_dataset(data, videos_per_class_train=40, videos_per_class_val=25)
     parts = {f"2 of 4: common weights to start from, clips of {coarse.DATA.NUM_FRAMES} frames": coarse}
     parts |= {f"{number} of 4: {name}": cfg for number, (name, cfg) in enumerate(cfgs.items(), start=3)}
+    if not coarse.NUM_GPUS:
+        keep_freed_memory()
     for title, cfg in parts.items():
         launch(partial(train_briefly, title=title), cfg)
     with stopped_by_signals(AGAIN), console_shows(epoch_lines("")):

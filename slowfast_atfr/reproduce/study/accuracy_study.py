@@ -15,6 +15,7 @@ from slowfast_atfr.reproduce.study.study_runs import Study, read_results
 from slowfast_atfr.reproduce.study.timed_clips import register_timed_clips
 from slowfast_atfr.reproduce.study.variants import runs_of
 from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
+from slowfast_atfr.utils.env import keep_freed_memory
 
 SET_BY_STUDY = {"OUTPUT_DIR", "RNG_SEED", "TRAIN.ENABLE", "TEST.ENABLE"}
 SET_BY_STUDY |= {"TRAIN.CHECKPOINT_FILE_PATH", "TEST.CHECKPOINT_FILE_PATH"}
@@ -43,6 +44,8 @@ def _study(configs: Path, args: argparse.Namespace) -> None:
         first = study.config(runs[0])
         if first.NUM_GPUS > 1 or first.NUM_SHARDS > 1 or "RANK" in os.environ:
             raise ConfigError("the study runs in one process, NUM_GPUS 0 or 1; start others with other --seeds")
+        if not first.NUM_GPUS:
+            keep_freed_memory()
         launch(partial(study.run_all, runs), first)
     print(study_table(read_results(args.out / "results.jsonl")))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slowfast_atfr.datasets.augmentation.random_erasing import AREA, Erasing, draw_erasing, erase
-from slowfast_atfr.datasets.transform import normalize
+from slowfast_atfr.models.inputs import normalize
 
 MEAN, STD = [0.4, 0.45, 0.5], [0.2, 0.225, 0.25]
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from slowfast_atfr.datasets.decoding.corruption import FrameKind, Holes, with_culprits
+from slowfast_atfr.datasets.decoding.corruption import FrameKind, PacketLosses, with_culprits
 
 
 def kinds(text):
@@ -43,14 +43,14 @@ def test_frames_come_as_soon_as_no_damage_can_reach_them():
     assert next(endless) == (0, None)  # however many such frames there are
 
 
-def holes(packets):
+def damaged_times(packets):
     """Times that are taken for damaged. packets: such as "K0 12! 4 8", as the file has them; K: a key, !: flagged."""
-    holes, times = Holes(), []
+    losses, times = PacketLosses(), []
     for number, packet in enumerate(packets.replace("_", "_ ").split()):
         if packet != "_":  # a packet that is missing
             times.append(int(packet.strip("K!")))
-            holes.see(times[-1], number, packet.startswith("K"), packet.endswith("!"))
-    return [time for time in sorted(times) if holes.reach(time)]
+            losses.add_packet(times[-1], number, packet.startswith("K"), packet.endswith("!"))
+    return [time for time in sorted(times) if losses.affects(time)]
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def holes(packets):
     ],
 )
 def test_a_flag_matters_to_what_is_built_on_the_loss(packets, damaged):
-    assert holes(packets) == damaged
+    assert damaged_times(packets) == damaged

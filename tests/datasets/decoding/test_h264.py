@@ -1,4 +1,4 @@
-"""Which packets of real streams hold pictures that others are built on, told by their bytes."""
+"""Which packets of real streams hold reference pictures, by their bytes."""
 
 import av
 import pytest

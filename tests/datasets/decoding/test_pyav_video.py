@@ -11,7 +11,7 @@ import pytest
 from slowfast_atfr.datasets.decoder import VideoOpener, open_video, read_frames, use_video
 from slowfast_atfr.datasets.decoding import pyav_video
 from slowfast_atfr.datasets.decoding.frame_reading import DecodeError, Miscounted
-from slowfast_atfr.datasets.decoding.pyav_video import Video
+from slowfast_atfr.datasets.decoding.table_reader import TableReader
 from slowfast_atfr.datasets.decoding.video_file import VideoFile
 from slowfast_atfr.datasets.kinetics import Kinetics
 from slowfast_atfr.reproduce.benchmarks.data import counted_frames
@@ -20,15 +20,15 @@ from tests.datasets.conftest import KINDS, hide_picture, read_number
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """A list that receives the index of every frame that leaves a decoder behind a seek."""
-    indices, original = [], Video._decoded_from
+    """A list that receives the index of every frame that leaves a decoder after a seek."""
+    indices, original = [], TableReader.decoded_from
 
     def counted(self, entry, times):
         for index, frame in original(self, entry, times):
             indices.append(index)
             yield index, frame
 
-    monkeypatch.setattr(Video, "_decoded_from", counted)
+    monkeypatch.setattr(TableReader, "decoded_from", counted)
     return indices
 
 
@@ -77,7 +77,7 @@ def test_avi_with_b_frames_is_decoded_no_further_than_needed(tmp_path, numbered,
 def test_an_avi_with_fewer_frames_than_its_packets_promise(tmp_path, numbered, numbers, monkeypatch):
     monkeypatch.setattr(VideoFile, "picture_kinds", lambda self, packet: "BB")
     path = numbered("avi_without_b_frames")
-    with open_video(path) as video, pytest.raises(Miscounted, match="promise 119 frames, but there are fewer"):
+    with open_video(path) as video, pytest.raises(Miscounted, match="fewer frames than the 119 of its packets"):
         video.read([3, 70])
     assert use_video(path, lambda video: (video.num_frames, numbers(video.read([59])).tolist())) == (119, [59])
     assert use_video(path, lambda video: video.read([video.num_frames - 1]).shape[0] * video.num_frames) == 60
@@ -96,12 +96,12 @@ def test_unwanted_pictures_that_no_other_is_built_on_are_passed_over(numbered, n
 
 def test_a_decoder_that_needs_every_packet_gets_it(numbered, numbers, monkeypatch):
     """Where passing over loses a wanted frame, the rest is read from the start, without."""
-    original = Video._decoded_from
+    original = TableReader.decoded_from
 
     def loses(self, entry, times):
         return ((index, frame) for index, frame in original(self, entry, times) if index != 31)
 
-    monkeypatch.setattr(Video, "_decoded_from", loses)
+    monkeypatch.setattr(TableReader, "decoded_from", loses)
     with open_video(numbered("b_frames")) as video:
         assert numbers(video.read([30, 31, 40])).tolist() == [30, 31, 40]
 
@@ -110,8 +110,8 @@ def test_a_decoder_that_needs_every_packet_gets_it(numbered, numbers, monkeypatc
 def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch, kept):
     """Frames are kept from the count; of more than may be kept the file is decoded again."""
     passes = []
-    original = VideoFile.straight
-    monkeypatch.setattr(VideoFile, "straight", lambda self: passes.append(1) or original(self))
+    original = VideoFile.decode_all
+    monkeypatch.setattr(VideoFile, "decode_all", lambda self: passes.append(1) or original(self))
     monkeypatch.setattr(pyav_video, "KEPT_BYTES", kept if kept != 10 else 30 * 48 * 256 * 3 // 2)
     with open_video(numbered("avi_with_b_frames")) as video:
         assert numbers(video.read([7, 55, 3])).tolist() == [7, 55, 3]
@@ -124,11 +124,11 @@ def test_a_video_without_a_table_is_decoded_once(numbered, numbers, monkeypatch,
 
 
 def test_packets_that_promise_more_frames_than_there_are(silent_packet, numbers):
-    """Frames are then counted; numbers that were chosen by the wrong count are refused, and chosen anew."""
+    """Frames are then counted; numbers chosen by the wrong count are refused, and chosen again."""
     with open_video(silent_packet) as video:
         assert video.num_frames == 61
         assert numbers(video.read([3, 20])).tolist() == [3, 20]
-        with pytest.raises(Miscounted, match="its packets promise 61 frames, but 60 can be decoded"):
+        with pytest.raises(Miscounted, match="its packets have 61 frames, but 60 can be decoded"):
             video.read([3, 59])
     assert numbers(read_frames(silent_packet, [3, 59])).tolist() == [3, 59]
     opener = VideoOpener("pyav")
@@ -287,7 +287,7 @@ def test_a_rate_that_is_not_told_follows_from_the_times(numbered, monkeypatch):
     with open_video(numbered("vfr")) as video:
         assert video.fps == pytest.approx(told, rel=0.05)
     with open_video(numbered("no_pts")) as video:
-        with pytest.raises(DecodeError, match="does not tell its frame rate"):
+        with pytest.raises(DecodeError, match="its frame rate is unknown"):
             _ = video.fps
         assert video.num_frames == 60
 

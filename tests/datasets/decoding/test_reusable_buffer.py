@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import torch
 
-from slowfast_atfr.datasets.decoding.reusable_buffer import SpareMemory
+from slowfast_atfr.datasets.decoding.reusable_buffer import ReusableBuffer
 
 
 def address(array):
@@ -11,7 +11,7 @@ def address(array):
 
 
 def test_memory_that_nobody_holds_is_used_again():
-    spare = SpareMemory()
+    spare = ReusableBuffer()
     first = address(spare.array((1000, 1000)))
     assert address(spare.array((1000, 1000))) == first
     for shape in ((1000, 2000), (2000, 1000)):
@@ -19,7 +19,7 @@ def test_memory_that_nobody_holds_is_used_again():
 
 
 def test_what_is_held_stays_as_it_is():
-    spare = SpareMemory()
+    spare = ReusableBuffer()
     holders = (
         lambda array: array,
         lambda array: array[3:],
@@ -39,6 +39,6 @@ def test_what_is_held_stays_as_it_is():
 
 
 def test_another_process_gets_none_of_it():
-    spare = SpareMemory()
+    spare = ReusableBuffer()
     spare.array((1000, 1000))
     assert len(pickle.dumps(spare)) < 200

@@ -180,7 +180,7 @@ def test_a_real_file_whose_side_data_has_a_type_without_a_name(odd_videos, tmp_p
 
 def test_an_odd_angle_is_an_error(tmp_path, numbered):
     turned(tmp_path / "x.mp4", numbered, numbered.draw_number, [round(ONE * x) for x in (0.8, 0.6, -0.6, 0.8)])
-    with pytest.raises(DecodeError, match="turned by 37 degrees; quarter turns and mirrors can be shown"):
+    with pytest.raises(DecodeError, match="rotates by 37 degrees; only multiples of 90 and mirrors are allowed"):
         read_frames(tmp_path / "x.mp4", [0])
 
 

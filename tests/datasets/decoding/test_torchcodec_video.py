@@ -1,4 +1,4 @@
-"""torchcodec gives the frames of PyAV where it loads; where it does not, reason and remedy are told at once."""
+"""torchcodec gives the frames of PyAV if it loads, else an error with reason and remedy at once."""
 
 import io
 import sys
@@ -140,7 +140,7 @@ def test_the_cause_of_a_library_that_does_not_load_is_told(absent, monkeypatch, 
 
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", Broken())
     cfg.DATA.DECODING_BACKEND = "torchcodec"
-    with pytest.raises(ConfigError, match=r"does not load: cannot load a.so: libavutil.so.60: not found\. It takes"):
+    with pytest.raises(ConfigError, match=r"does not load: cannot load a.so: libavutil.so.60: not found\. It needs"):
         video_opener(cfg)
 
 

@@ -14,10 +14,10 @@ from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.checkpoint import save as checkpoint
 from slowfast_atfr.engine.checkpoint.file import read_checkpoint
 from slowfast_atfr.engine.checkpoint.load_weights import load_weights
-from slowfast_atfr.engine.checkpoint.save import last_checkpoint, load_checkpoint, load_for_test, save_checkpoint
+from slowfast_atfr.engine.checkpoint.save import last_checkpoint, load_for_test, load_run_weights, save_checkpoint
 from slowfast_atfr.engine.run_state import RunState
 from slowfast_atfr.utils import files
-from tests.engine.small_run import make_cfg, make_net, make_run, same, start_from, step
+from tests.engine.small_run import load_run, make_cfg, make_net, make_run, same, start_from, step
 from tests.processes import run_in_processes
 
 
@@ -36,7 +36,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(saved):
     step(net, optimizer)
     draws = random.random(), torch.rand(())
     other, other_optimizer = make_run()
-    assert load_checkpoint(path, other, other_optimizer) == 0
+    assert load_run(path, other, other_optimizer) == 0
     step(other, other_optimizer)
     assert same(net, other) and (random.random(), torch.rand(())) == draws
 
@@ -47,7 +47,7 @@ def test_weights_alone_leave_the_random_state(saved):
     expected = torch.rand(())
     other = make_net()
     torch.manual_seed(9)
-    load_checkpoint(path, other)
+    load_run_weights(read_checkpoint(path), other)
     assert same(net, other) and torch.rand(()) == expected
 
 
@@ -56,7 +56,7 @@ def test_weights_saved_within_ddp_are_found(saved, tmp_path):
     path = tmp_path / "ddp.pyth"
     torch.save({"model_state": {f"module.{name}": value for name, value in net.state_dict().items()}}, path)
     other = make_net()
-    assert load_checkpoint(str(path), other) == -1  # the file has no epoch
+    load_run_weights(read_checkpoint(str(path)), other)
     assert same(net, other)
 
 
@@ -66,7 +66,7 @@ def test_what_does_not_match_is_named(saved, caplog):
     other.add_module("extra", nn.Linear(1, 1))
     before = other[3].weight.clone()
     with pytest.raises(ConfigError) as error:
-        load_checkpoint(path, other)
+        load_run_weights(read_checkpoint(path), other)
     told = "6 of the model's 10 weights match, 2 are missing (extra.weight, extra.bias), 0 are unexpected, "
     assert told + "2 have another shape (3.weight: (2, 4), here (3, 4), 3.bias: (2,), here (3,))" in str(error.value)
     assert not torch.equal(other[0].weight, net[0].weight)  # refused: nothing has been taken
@@ -79,7 +79,7 @@ def test_what_does_not_match_is_named(saved, caplog):
 def test_a_strict_load_leaves_nothing_over(saved):
     net, _, path = saved
     with pytest.raises(ConfigError, match=r"2 of the model's 2 weights match, 0 are missing, 6 are unexpected"):
-        load_checkpoint(path, net[:1])
+        load_run_weights(read_checkpoint(path), net[:1])
 
 
 def test_weights_of_which_none_match_are_refused(saved):
@@ -93,23 +93,23 @@ def test_weights_of_which_none_match_are_refused(saved):
 def test_an_optimizer_of_another_shape_is_told(saved):
     net, _, path = saved
     with pytest.raises(ConfigError, match="no optimizer state that fits this run.*TRAIN.CHECKPOINT_EPOCH_RESET"):
-        load_checkpoint(path, net, optim.SGD(net[0].parameters(), lr=0.1))
+        load_run(path, net, optim.SGD(net[0].parameters(), lr=0.1))
 
 
 def test_the_last_checkpoint_is_last_by_number(cfg, saved):
     net, optimizer, _ = saved
     for epoch in (8, 99_999, 19_999):
-        save_checkpoint(cfg, net, optimizer, epoch)
+        save_checkpoint(cfg, net, optimizer, epoch, RunState())
     assert os.path.basename(last_checkpoint(cfg.OUTPUT_DIR).path) == "checkpoint_epoch_100000.pyth"
 
 
 def test_a_damaged_checkpoint_is_passed_over(cfg, saved, caplog):
     net, optimizer, first = saved
-    newest = save_checkpoint(cfg, net, optimizer, 1)
+    newest = save_checkpoint(cfg, net, optimizer, 1, RunState())
     with open(newest, "r+b") as file:
         file.truncate(os.path.getsize(newest) // 2)
     assert last_checkpoint(cfg.OUTPUT_DIR).path == first
-    assert "passing over a damaged checkpoint" in caplog.text and newest in caplog.text
+    assert "skipping a damaged checkpoint" in caplog.text and newest in caplog.text
 
 
 def test_nothing_but_damaged_checkpoints_do_not_start_a_run_anew(cfg, saved):
@@ -156,9 +156,9 @@ def test_what_a_kill_leaves_behind_is_no_checkpoint(cfg, saved, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.os, "replace", die)
         patch.setattr(files, "_remove", lambda _: None)  # whoever is killed clears nothing away
-        save_checkpoint(cfg, net, optimizer, 1)
+        save_checkpoint(cfg, net, optimizer, 1, RunState())
     assert len(os.listdir(os.path.dirname(path))) == 2 and last_checkpoint(cfg.OUTPUT_DIR).path == path
-    later = save_checkpoint(cfg, net, optimizer, 1)
+    later = save_checkpoint(cfg, net, optimizer, 1, RunState())
     assert sorted(os.listdir(os.path.dirname(path))) == [os.path.basename(path), os.path.basename(later)]
 
 
@@ -191,7 +191,7 @@ def test_what_a_file_lacks_starts_anew_and_is_told(cfg, saved, caplog):
     state = make_state(3)
     assert start_from(cfg, *make_run(), state) == 1
     assert state.parts["scaler_state"].value == 3 and state.clips == 0
-    assert "has no scaler_state, sums of this run" in caplog.text
+    assert "has no scaler_state, sums: this state is reset" in caplog.text
 
 
 def test_a_file_within_an_epoch_is_later_than_the_epoch_before_and_earlier_than_its_own(cfg, saved):
@@ -201,7 +201,7 @@ def test_a_file_within_an_epoch_is_later_than_the_epoch_before_and_earlier_than_
     assert last_checkpoint(cfg.OUTPUT_DIR).path == within
     later = save_checkpoint(cfg, net, optimizer, 0, make_state(clips=80))
     assert not os.path.exists(within) and last_checkpoint(cfg.OUTPUT_DIR).path == later  # the older one is gone
-    second = save_checkpoint(cfg, net, optimizer, 1)
+    second = save_checkpoint(cfg, net, optimizer, 1, RunState())
     assert sorted(os.listdir(os.path.dirname(first))) == [os.path.basename(path) for path in (first, second)]
     assert last_checkpoint(cfg.OUTPUT_DIR).path == second
 
@@ -219,7 +219,7 @@ def _share(rank, folder):
     torch.manual_seed(0)
     net, optimizer = make_run()
     torch.manual_seed(100 + rank)  # from here on every process draws its own
-    path = save_checkpoint(cfg, nn.parallel.DistributedDataParallel(net), optimizer, 0)
+    path = save_checkpoint(cfg, nn.parallel.DistributedDataParallel(net), optimizer, 0, RunState())
     assert os.path.exists(path) and len(torch.load(path, weights_only=True)["rng_state"]) == 2
     expected = torch.rand(())
     other, other_optimizer = make_run()
@@ -228,12 +228,12 @@ def _share(rank, folder):
 
     os.makedirs(checkpoint.checkpoint_path(folder, 1), exist_ok=True)  # a folder stands where the file would go
     with pytest.raises(RuntimeError, match="cannot write the checkpoint"):  # on both, though one has written
-        save_checkpoint(cfg, net, optimizer, 1)
+        save_checkpoint(cfg, net, optimizer, 1, RunState())
     with pytest.raises(ConfigError, match="nothing to test"):
         load_for_test(make_cfg(folder + "/empty"), net)
 
 
 def test_processes_keep_their_own_random_states(tmp_path, caplog):
     run_in_processes(_share, tmp_path, str(tmp_path))
-    load_checkpoint(checkpoint.checkpoint_path(str(tmp_path), 0), *make_run())
+    load_run(checkpoint.checkpoint_path(str(tmp_path), 0), *make_run())
     assert "was written by a run of 2 process(es), this one has 1: weights, optimizer and position carry" in caplog.text

@@ -142,7 +142,7 @@ def test_a_torch_file_by_the_command_line_has_its_config(small_weights, tmp_path
     assert "largest difference from PyTorch" in capsys.readouterr().out
     extra = {onnx_file.CONFIG: ""}
     torch.export.load(file, extra_files=extra)
-    cfg = load_cfg(None, onnx_file.pairs_of(extra[onnx_file.CONFIG]))
+    cfg = load_cfg(None, onnx_file.pairs_of_yaml(extra[onnx_file.CONFIG]))
     assert cfg.DATA.NUM_FRAMES == 8 and cfg.SGS.ENABLE and not cfg.TEST.CHECKPOINT_FILE_PATH
 
 
@@ -159,7 +159,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("changes", "words"), REFUSED)
 def test_what_has_no_file_is_refused_with_a_remedy(monkeypatch, changes, words):
-    monkeypatch.setattr(export, "needed", lambda package: None)
+    monkeypatch.setattr(export, "import_extra", lambda package: None)
     with pytest.raises(ConfigError, match=words):
         check_exportable(cfg_of("Kinetics/SLOWFAST_8x8_R50_ATFR", changes), "onnx")
 
@@ -182,7 +182,7 @@ def test_what_torch_cannot_trace_is_told_in_a_line():
         def forward(self, pathways):
             return pathways[0] if pathways[0].sum() > 0 else pathways[0].relu()
 
-    with pytest.raises(RunError, match="torch.export cannot take this SlowFast"):
+    with pytest.raises(RunError, match="torch.export cannot trace this SlowFast"):
         export_program(Asks(), cfg_of("Kinetics/SLOWFAST_8x8_R50", {}))
 
 

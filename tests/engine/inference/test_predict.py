@@ -1,4 +1,4 @@
-"""Predictions for video files: as a test has them, window by window, and what cannot be read is told."""
+"""Predictions for video files: as in a test, window by window, with errors for what cannot be read."""
 
 import csv
 import io
@@ -79,6 +79,11 @@ def test_scores_are_those_of_a_test(make_cfg, folder, tmp_path, method):
         assert prediction.num_clips == 6
     assert [prediction.start for prediction in found] == [0, 0, 0]
     assert [prediction.end for prediction in found] == [0.9, 1.9, 1.2]  # of the second window; 10 frames a second
+
+
+def test_the_command_sets_malloc_and_a_predictor_does_not(make_cfg, argv, folder, malloc_settings):
+    assert list(Predictor(make_cfg())([str(folder / "a.mp4")])) and not malloc_settings
+    assert main([str(folder / "a.mp4"), *argv]) == 0 and malloc_settings
 
 
 def test_windows_go_along_a_video_and_each_is_as_alone(make_cfg, folder):
@@ -172,7 +177,7 @@ def test_windows_take_one_pass_over_any_container(make_cfg, tmp_path, monkeypatc
 def test_videos_are_decoded_beside_the_network(make_cfg, folder, monkeypatch):
     """The network works on a video until the next ones, as many as there are threads, are being decoded."""
     begun, lock = [], threading.Condition()
-    look, scores, waited = OwnVideos.look, Predictor._scores, []
+    look, scores, waited = OwnVideos.read_views, Predictor._scores, []
 
     def look_and_tell(self, index):
         with lock:
@@ -186,7 +191,7 @@ def test_videos_are_decoded_beside_the_network(make_cfg, folder, monkeypatch):
             assert lock.wait_for(lambda: len(begun) >= min(len(waited) + 2, len(paths)), 20)
         return scores(self, frames)
 
-    monkeypatch.setattr(OwnVideos, "look", look_and_tell)
+    monkeypatch.setattr(OwnVideos, "read_views", look_and_tell)
     monkeypatch.setattr(Predictor, "_scores", wait_and_score)
     monkeypatch.setattr("slowfast_atfr.engine.inference.predict.num_workers", lambda wanted, processes: min(wanted, 2))
     paths = [str(folder / name) for name in LENGTHS] * 2
@@ -198,7 +203,7 @@ def test_videos_are_decoded_beside_the_network(make_cfg, folder, monkeypatch):
 
 @pytest.mark.parametrize("stride", [None, 0.4])
 def test_decoding_and_network_are_timed_apart(make_cfg, folder, monkeypatch, stride):
-    look, look_along, scores = OwnVideos.look, OwnVideos.look_along, Predictor._scores
+    look, read_windows, scores = OwnVideos.read_views, OwnVideos.read_windows, Predictor._scores
 
     def slowly(self, index):
         time.sleep(0.3)
@@ -206,10 +211,10 @@ def test_decoding_and_network_are_timed_apart(make_cfg, folder, monkeypatch, str
 
     def slowly_along(self, index, stride):
         time.sleep(0.3)
-        yield from look_along(self, index, stride)
+        yield from read_windows(self, index, stride)
 
-    monkeypatch.setattr(OwnVideos, "look", slowly)
-    monkeypatch.setattr(OwnVideos, "look_along", slowly_along)
+    monkeypatch.setattr(OwnVideos, "read_views", slowly)
+    monkeypatch.setattr(OwnVideos, "read_windows", slowly_along)
     predictor, path = Predictor(make_cfg(TEST__DATASET="kinetics")), str(folder / "b.mp4")
     predictions = list(predictor([path], stride))
     assert sum(prediction.decoding * prediction.num_clips for prediction in predictions) >= 0.3
@@ -220,7 +225,7 @@ def test_decoding_and_network_are_timed_apart(make_cfg, folder, monkeypatch, str
 
 def test_times_of_all_are_told_in_a_line():
     some = [Prediction("a.mp4", num_clips=2, seconds=0.5, decoding=0.25), Prediction("b.mp4", error="damaged")]
-    assert times(some, 1.2) == "2 video(s), 2 clip(s) in 1.20 s: network 1.00 s, decoding 0.50 s beside it"
+    assert times(some, 1.2) == "2 video(s), 2 clip(s) in 1.20 s: network 1.00 s, decoding 0.50 s in parallel"
     assert times(some[:1], 1.6) == "1 video(s), 2 clip(s) in 1.60 s: network 1.00 s, decoding 0.50 s"
 
 

@@ -30,7 +30,7 @@ def test_a_file_predicts_as_the_network(exported, small_weights, tmp_path, capsy
     assert "DATA.TEST_CROP_SIZE 40" in capsys.readouterr().err
     for key, value in (("MODEL.NUM_CLASSES", "2"), ("SGS.NUM_BINS", "[1]")):
         assert predict_main([videos, "--onnx", file, "--opts", key, value]) == 2
-        assert f"{key} is of the network" in capsys.readouterr().err
+        assert f"{key} is a key of the network" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [["--onnx", "x.onnx", "--cfg", "x.yaml"], ["--cfg", "x.yaml"], []])

@@ -33,9 +33,17 @@ def _compare(rank):
 
     check_videos(Videos(f"/disk{rank}", "abc", [0, 1, 2]), cfg)
     for names, labels, told in (
-        ("abcd"[: 4 - rank], range(4 - rank), "process 1 has read a list (train) of 3 videos, process 0 4; DATA.PATH"),
-        ("abc" if rank else "abd", [0, 1, 2], "of as many as process 0, but others or in another order; DATA.PATH"),
-        ("abc", [0, 1, 2 + rank], "of as many as process 0, but others or in another order; DATA.PATH"),
+        (
+            "abcd"[: 4 - rank],
+            range(4 - rank),
+            "process 1 has read a list (train) of 3 videos, process 0 one of 4; DATA.PATH",
+        ),
+        (
+            "abc" if rank else "abd",
+            [0, 1, 2],
+            "of 3 videos, as process 0, but different ones or in another order; DATA.PATH",
+        ),
+        ("abc", [0, 1, 2 + rank], "of 3 videos, as process 0, but different ones or in another order; DATA.PATH"),
     ):
         with pytest.raises(ConfigError) as error:
             check_videos(Videos(f"/disk{rank}", names, list(labels)), cfg)

@@ -55,7 +55,7 @@ def test_files_that_the_run_does_not_read_may_be_missing(check, checkpoint):
 def test_a_folder_that_tensorboard_cannot_write_is_refused(check):
     odd = os.fsdecode(b"caf\xe9")
     check(OUTPUT_DIR=odd)
-    with pytest.raises(ConfigError, match="TensorBoard writes to folders with names in UTF-8 only"):
+    with pytest.raises(ConfigError, match="TensorBoard only writes to folders with names in UTF-8"):
         check(OUTPUT_DIR=odd, TENSORBOARD__ENABLE=True)
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from slowfast_atfr.config import ConfigError, get_cfg
+from slowfast_atfr.engine.cli import run_command
 from slowfast_atfr.engine.launch import processes as launching
 from slowfast_atfr.engine.launch.processes import launch, rank_from_torchrun, ranks_of_shard
 from slowfast_atfr.utils.distributed import RankInfo
@@ -51,6 +52,13 @@ def test_one_process_needs_no_group_and_no_port(tmp_path):
     )
     assert seen == [(0, RankInfo(), False)]
     assert (tmp_path / "stdout.log").exists()
+
+
+def test_the_command_sets_malloc_and_launch_does_not(tmp_path, repo, malloc_settings):
+    launch(lambda cfg, rank: None, make_cfg(tmp_path))
+    assert not malloc_settings
+    argv = ["--cfg", str(repo / "configs" / "Demo" / "3DRESNET18.yaml"), "NUM_GPUS", "0", "OUTPUT_DIR", str(tmp_path)]
+    assert run_command(lambda cfg, rank: None, argv, prog="run", description="") == 0 and malloc_settings
 
 
 def test_an_error_comes_through_as_it_is(tmp_path):

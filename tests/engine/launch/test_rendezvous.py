@@ -32,7 +32,7 @@ def outcomes(where, processes, seconds=20.0):
 
     def meet(rank, world):
         try:
-            return group._meet(RankInfo(rank, world), where, time.monotonic() + seconds)
+            return group._agree_on_store(RankInfo(rank, world), where, time.monotonic() + seconds)
         except (ConfigError, RuntimeError) as error:
             return error
 
@@ -87,7 +87,7 @@ def test_a_shard_id_that_is_taken_is_told(shared_store):
     (error,) = [each for each in same if isinstance(each, Exception)]
     (name,) = [each for each in same if not isinstance(each, Exception)]
     assert name == first and isinstance(error, ConfigError)
-    assert "this is process 1 (" in str(error) and "the run has that already: " in str(error)
+    assert "this is process 1 (" in str(error) and "the run has such a process already: " in str(error)
     assert "Give every machine its own --shard_id" in str(error)
 
 
@@ -133,7 +133,7 @@ def test_a_task_of_slurm_is_told_of_slurms_variables(tmp_path, where, monkeypatc
 def test_a_run_that_is_told_to_end_does_not_wait_for_the_others(tmp_path, where):
     start, timer = time.monotonic(), threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
-    with pytest.raises(Stopped, match="before its processes had met"):
+    with pytest.raises(Stopped, match="before its processes were connected"):
         launch(print, make_cfg(tmp_path, 0), where, rendezvous_seconds=60.0)
     assert time.monotonic() - start < 10
 
@@ -166,7 +166,7 @@ def test_an_interface_that_is_none_is_told(tmp_path, where, monkeypatch):
 )
 def test_what_a_lost_process_leaves_the_others_with_is_put_in_words(error):
     told = lost_process(error)
-    assert str(error) in told and "killed" in told and "goes on from the newest checkpoint in OUTPUT_DIR" in told
+    assert str(error) in told and "killed" in told and "resumes from the newest checkpoint in OUTPUT_DIR" in told
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), KeyError("peer"), ZeroDivisionError()])

@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from slowfast_atfr.config import ConfigError, get_cfg
 from slowfast_atfr.engine.launch.processes import launch, rank_from_slurm
-from slowfast_atfr.engine.launch.slurm import first_host, is_slurm_task, meeting_point, tasks_per_node
+from slowfast_atfr.engine.launch.slurm import first_host, is_slurm_task, rendezvous_address, tasks_per_node
 from slowfast_atfr.utils.distributed import RankInfo
 from tests.processes import start_processes
 
@@ -62,11 +62,11 @@ def test_tasks_of_each_node():
 
 
 def test_all_tasks_of_a_step_meet_in_one_place_and_other_steps_elsewhere():
-    points = {meeting_point(task(rank, 4, rank % 2, 2)) for rank in range(4)}
+    points = {rendezvous_address(task(rank, 4, rank % 2, 2)) for rank in range(4)}
     assert len(points) == 1
     others = [{"SLURM_STEP_ID": "1"}, {"SLURM_JOB_ID": "4243"}, {"SLURM_STEP_NODELIST": "gpu[1-2]"}]
-    assert len({meeting_point(task(0, 4, 0, 2, **other)) for other in others} - points) == 3
-    own = meeting_point(task(0, 4, 0, 2, MASTER_ADDR="head", MASTER_PORT="1234"))
+    assert len({rendezvous_address(task(0, 4, 0, 2, **other)) for other in others} - points) == 3
+    own = rendezvous_address(task(0, 4, 0, 2, MASTER_ADDR="head", MASTER_PORT="1234"))
     assert own == "tcp://head:1234"
 
 

@@ -37,7 +37,7 @@ def test_processes_together_count_every_view_once(shares):
 def test_a_video_that_lacks_views_stays_in_parts():
     merged = merge([share("sum", (0,)), share("sum", (0, 2))])
     assert sorted(merged.parts[7]) == [0, 2] and not merged.whole
-    video = merged.bring_together(merged.parts[7])
+    video = merged.combine(merged.parts[7])
     assert video.num_views == 2 and video.values == [4.0]
 
 
@@ -47,5 +47,3 @@ def test_what_cannot_be_is_told():
         scores.add(7, 3, 1, VIEWS[0])
     with pytest.raises(ValueError, match="video 7 has label 0 in view 1, but 1"):
         scores.add(7, 1, 0, VIEWS[0])
-    with pytest.raises(ValueError, match="DATA.ENSEMBLE_METHOD is 'mean'; choose one of sum, max"):
-        VideoScores(3, "mean")

@@ -8,7 +8,8 @@ import torch
 
 from slowfast_atfr.config import get_cfg
 from slowfast_atfr.engine.metrics.averages import ScalarMeter
-from slowfast_atfr.engine.metrics.meters import TestMeter, TrainMeter, ValMeter, progress
+from slowfast_atfr.engine.metrics.meters import TrainMeter, ValMeter, progress
+from slowfast_atfr.engine.metrics.video_meter import TestMeter
 from tests.processes import run_in_processes
 
 ONE_HOT = torch.eye(6)  # row i: the scores of a clip that is taken for class i
@@ -103,7 +104,7 @@ def test_validation_keeps_the_least_error(cfg, json_stats):
 
 
 def test_an_epoch_without_a_batch_is_an_error(cfg):
-    with pytest.raises(ValueError, match="not one video"):
+    with pytest.raises(ValueError, match="no video of this epoch"):
         ValMeter(0, cfg).log_epoch_stats(0)
 
 
@@ -112,6 +113,10 @@ def test_extra_values_are_of_clips(cfg):
         ValMeter(1, cfg).update(
             scores=ONE_HOT[:2], labels=torch.tensor([0, 1]), extra={"active_bins": np.array([1.0, 2.0, 3.0])}
         )
+
+
+def names(count):
+    return [str(index) for index in range(count)]
 
 
 def report_view(meter, video, view, label, scores, **extra):
@@ -124,7 +129,7 @@ def test_views_are_brought_together_by_video(json_stats):
     views = [(0, 0, 0, [0.7, 0.3]), (0, 1, 0, [0.1, 0.9]), (0, 2, 0, [0.3, 0.7]), (1, 0, 1, [0.2, 0.8])]
     views += [(1, 1, 1, [0.2, 0.8]), (1, 2, 1, [0.2, 0.8])]
     for method, top1 in (("sum", "50.00"), ("max", "50.00")):
-        meter = TestMeter(2, 3, 6, make_cfg(method=method))
+        meter = TestMeter(names(2), 3, 6, make_cfg(method=method))
         for view in views:
             report_view(meter, *view, gflops_per_clip=2.0)
         stats = meter.finalize(net_seconds=2.0)
@@ -137,7 +142,7 @@ def test_views_are_brought_together_by_video(json_stats):
 def test_sum_and_max_can_disagree():
     accuracies = {}
     for method in ("sum", "max"):
-        meter = TestMeter(1, 2, 1, make_cfg(method=method))
+        meter = TestMeter(names(1), 2, 1, make_cfg(method=method))
         report_view(meter, 0, 0, 0, [0.5, 0.4, 0.1])
         report_view(meter, 0, 1, 0, [0.0, 0.4, 0.45])
         accuracies[method] = meter.finalize(net_seconds=2.0)["top1_acc"]
@@ -145,18 +150,18 @@ def test_sum_and_max_can_disagree():
 
 
 def test_skipped_and_incomplete_videos_are_named(cfg, caplog):
-    meter = TestMeter(3, 2, 1, cfg, names=["a.mp4", "b.mp4", "c.mp4"])
+    meter = TestMeter(["a.mp4", "b.mp4", "c.mp4"], 2, 1, cfg)
     report_view(meter, 0, 0, 0, [0.9, 0.1])
     report_view(meter, 0, 1, 0, [0.9, 0.1])
     report_view(meter, 2, 1, 0, [0.1, 0.9])
     stats = meter.finalize(net_seconds=2.0)
     assert (stats["top1_acc"], stats["num_videos"], stats["num_skipped"]) == ("50.00", 2, 1)
     assert "1 of 3 videos could not be tested and are left out: b.mp4" in caplog.text
-    assert "1 of 3 videos lack some of their 2 views and are judged by the others: c.mp4" in caplog.text
+    assert "1 of 3 videos lack some of their 2 views and are tested on the others: c.mp4" in caplog.text
 
 
 def test_many_videos_are_counted_but_not_all_named(cfg, caplog):
-    meter = TestMeter(100, 1, 1, cfg)
+    meter = TestMeter(names(100), 1, 1, cfg)
     report_view(meter, 99, 0, 0, [0.9, 0.1])
     meter.finalize(net_seconds=2.0)
     assert "99 of 100 videos could not be tested" in caplog.text and "8, 9 and 89 more" in caplog.text
@@ -164,11 +169,11 @@ def test_many_videos_are_counted_but_not_all_named(cfg, caplog):
 
 def test_no_video_at_all_is_an_error(cfg):
     with pytest.raises(ValueError, match="none of the 3 videos"):
-        TestMeter(3, 1, 0, cfg).finalize(net_seconds=2.0)
+        TestMeter(names(3), 1, 0, cfg).finalize(net_seconds=2.0)
 
 
 def test_results_are_saved_as_tensors(cfg, tmp_path):
-    meter = TestMeter(3, 1, 1, cfg)
+    meter = TestMeter(names(3), 1, 1, cfg)
     report_view(meter, 2, 0, 1, [0.25, 0.75], gflops_per_clip=3.0)
     report_view(meter, 0, 0, 0, [0.5, 0.5], gflops_per_clip=2.0)
     meter.finalize(net_seconds=2.0)
@@ -182,9 +187,7 @@ def test_results_are_saved_as_tensors(cfg, tmp_path):
 
 def test_wrong_videos_are_told(cfg):
     with pytest.raises(ValueError, match="video 2 is not one of the 2"):
-        report_view(TestMeter(2, 1, 1, cfg), 2, 0, 1, [0.5, 0.5])
-    with pytest.raises(ValueError, match="1 names for 2 videos"):
-        TestMeter(2, 1, 1, cfg, names=["a"])
+        report_view(TestMeter(names(2), 1, 1, cfg), 2, 0, 1, [0.5, 0.5])
 
 
 def test_the_bar_is_for_terminals(monkeypatch, capsys):
@@ -220,7 +223,8 @@ def _share(rank):
         val.log_iter_stats(0, 1)
     assert val.log_epoch_stats(0)["top1_err"] == 50.0
 
-    test = TestMeter(4, 2, 1, cfg)  # video 0 seen by both, video 1 in halves, video 2 by rank 1, video 3 by nobody
+    # video 0 seen by both, video 1 in halves, video 2 by rank 1, video 3 by none
+    test = TestMeter(names(4), 2, 1, cfg)
     for video, view in ((0, 0), (0, 1), (1, 0)) if rank == 0 else ((0, 1), (1, 1), (2, 0), (2, 1)):
         report_view(test, video, view, 0, [0.2, 0.8] if (video, view) == (1, 1) else [0.6, 0.4], active_bins=1.0)
     final = test.finalize(net_seconds=2.0)

@@ -1,4 +1,4 @@
-"""The finished videos of a test that was interrupted: the same test, started again, does the rest."""
+"""The finished videos of an interrupted test, so that the same test resumes with the rest."""
 
 import hashlib
 import logging
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 NAME = "test_stopped.pth"
 
 
-class Tested(NamedTuple):
-    """Scores of the finished videos, and names of the values that come with each view."""
+class FinishedVideos(NamedTuple):
+    """Scores of the finished videos, and names of the values of each view."""
 
     videos: VideoScores
     value_names: tuple[str, ...]
 
 
-class TestedVideos:
+class InterruptedTest:
     """The finished videos of an interrupted test, in OUTPUT_DIR/test_stopped.pth.
 
     Args:
         cfg: of the test.
-        weights: path of the file that is tested.
+        weights: path of the tested checkpoint.
         names: of the videos.
     """
 
@@ -44,19 +44,19 @@ class TestedVideos:
             digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
         self._of = {"weights": [file.st_size, file.st_mtime_ns], "videos": digest.hexdigest()}
 
-    def load(self) -> Tested | None:
-        """The finished videos; None if there are none, or they belong to another test. A collective."""
+    def load(self) -> FinishedVideos | None:
+        """Return the finished videos, None if there are none or they belong to another test. A collective."""
         return on_main(self._load)
 
-    def save(self, tested: Tested) -> None:
-        """Save the videos whose views are all tested; a collective. Raises RunError."""
+    def save(self, tested: FinishedVideos) -> None:
+        """Save the videos with all views tested; a collective. Raises RunError."""
         on_main(lambda: self._save(tested))
 
     def clear(self) -> None:
-        """Remove the file, after a test that ran to its end. A collective."""
+        """Remove the file, after a complete test. A collective."""
         on_main(self._clear)
 
-    def _load(self) -> Tested | None:
+    def _load(self) -> FinishedVideos | None:
         if not os.path.isfile(self._path):
             return None
         try:
@@ -67,16 +67,16 @@ class TestedVideos:
                 videos.labels[video] = content["labels"][row]
                 scores, values = content["scores"][row].numpy(), content["values"][row].numpy()
                 videos.whole[video] = Result(scores, values, content["num_views"])
-        except Exception as error:  # a file that is damaged, or another program's
-            logger.warning("%s cannot be read, the test starts anew: %s", self._path, error)
+        except Exception as error:  # damaged, or not ours
+            logger.warning("%s cannot be read, the test starts from the first video: %s", self._path, error)
             return None
         if not same:
-            logger.info("%s is of another test: this one starts anew", self._path)
+            logger.info("%s belongs to another test: this one starts from the first video", self._path)
             return None
-        logger.info("the test resumes: %d videos are done, from %s", len(videos.whole), self._path)
-        return Tested(videos, tuple(content["value_names"]))
+        logger.info("the test resumes with %d videos done, from %s", len(videos.whole), self._path)
+        return FinishedVideos(videos, tuple(content["value_names"]))
 
-    def _save(self, tested: Tested) -> None:
+    def _save(self, tested: FinishedVideos) -> None:
         videos, done = tested.videos, sorted(tested.videos.whole)
         content = {
             "of": self._of,
