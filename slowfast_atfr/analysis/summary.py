@@ -19,7 +19,8 @@ from slowfast_atfr.analysis.macs import count_macs, sgs_macs
 from slowfast_atfr.config import PATHWAY_NAMES, ConfigError, num_pathways
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.nonlocal_block import Nonlocal
-from slowfast_atfr.models.resnet import ResBlock, SqueezeExcitation
+from slowfast_atfr.models.resnet import ResBlock
+from slowfast_atfr.models.transforms import SqueezeExcitation
 from slowfast_atfr.packed import lengths_of
 from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.bins import block_lengths

@@ -1,7 +1,7 @@
 """X3D: thin networks, expanded step by step from a tiny one in width, depth, frames and pixels.
 
 Source: Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020; parameter names, shapes
-and config keys are PySlowFast's. Its residual blocks are X3DTransform, in resnet.py.
+and config keys are PySlowFast's. Its residual blocks are X3DTransform, in transforms.py.
 """
 
 import math

@@ -7,8 +7,8 @@ from torch import nn
 from slowfast_atfr.analysis import clip_macs
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.models.resnet import SqueezeExcitation
 from slowfast_atfr.models.stages import round_width
+from slowfast_atfr.models.transforms import SqueezeExcitation
 from slowfast_atfr.models.x3d import X3DHead, x3d_stage_specs, x3d_stem_spec
 from slowfast_atfr.packed import pack
 from tests.alone import assert_each_as_alone

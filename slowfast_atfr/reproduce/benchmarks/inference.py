@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from slowfast_atfr.analysis.timing import Figure, in_turn, ratio
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.models import build_model, fold_norms
-from slowfast_atfr.models.resnet import Swish
 from slowfast_atfr.models.stem import StemConv3d
+from slowfast_atfr.models.transforms import Swish
 from slowfast_atfr.packed import pack, pad_lengths, to_dense
 from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 from slowfast_atfr.reproduce.benchmarks.models import BATCH, LOCAL_NORMS, pair_of, random_inputs
