@@ -32,12 +32,12 @@ def mean_squared_distances(features: Tensor) -> Tensor:
     return (features[:, None] - features[None, :]).square().mean(2)
 
 
-def segment_losses(distances: Tensor, spread: Tensor) -> Tensor:
-    """Loss of each segment, as a share of the average training block's variance.
+def segment_losses(distances: Tensor, least: Tensor) -> Tensor:
+    """Loss of each segment, as a share of the block's variance.
 
     Args:
         distances: (T, T) mean squared distances.
-        spread: () that variance; 0: not known, use the block's own.
+        least: () the variance that a static block is taken to have.
     Returns:
         (T + 1, T + 1) float64, entry [a, b] for frames a to b - 1.
     """
@@ -49,8 +49,8 @@ def segment_losses(distances: Tensor, spread: Tensor) -> Tensor:
     size = (place[None, :] - place[:, None]).clamp(min=1)
     losses = (total / (2 * size)).clamp(min=0).triu(1) / length
     variance = losses[0, length]
-    own = torch.where(variance > 0, variance, torch.ones_like(variance))
-    return losses / torch.where(spread > 0, spread.double(), own)
+    unit = torch.maximum(variance, least.double())
+    return losses / torch.where(unit > 0, unit, torch.ones_like(unit))
 
 
 def best_cuts(losses: Tensor, penalty: float, most: int) -> tuple[Tensor, list[Tensor]]:

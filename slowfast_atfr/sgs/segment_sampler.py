@@ -37,15 +37,17 @@ THRESHOLDS = ("spread", "gain_quantiles")  # buffers learnt from training clips;
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
+STATIC = 0.1  # of the average training block's variance; blocks with less are static
 
 
 class SegmentSGS(TemporalSampler):
     """Cut each clip into segments of neighbouring frames and output the mean of each.
 
-    The cuts minimise the variance of features within segments, in units of the average training
-    clip's, plus size_penalty times the sum of squared shares of the block's frames (a large one: uniform pooling).
-    Features are not learnt and get no gradient. With target_maps a clip is cut as long as a cut saves more than a
-    threshold, the same for all clips: a static clip becomes one map, a busy one many. The threshold is a running
+    The cuts minimise the variance of features within segments, as a share of the block's, plus size_penalty times the
+    sum of squared shares of the block's frames (a large one: uniform pooling). Features are not learnt and get no
+    gradient. With target_maps a clip is cut as long as a cut saves more than a threshold, the same share for all
+    clips: one that pauses becomes few maps, one that moves throughout many. A clip whose variance is below a tenth of
+    the average training clip's is measured by that tenth, so a static one becomes one map. The threshold is a running
     quantile of what cuts save in training clips, at which a block has target_maps maps on average. All quantiles are
     kept, so test_target_maps may be any other number.
 
@@ -119,12 +121,13 @@ class SegmentSGS(TemporalSampler):
     def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
         return self.cut(*self.losses(measured, host), measured.batch.block_layout.lengths, host)
 
-    def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Loss of each segment, as a share of the average training block's variance, and which blocks are bad.
+    def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Loss of each segment, as a share of its block's variance, and which blocks are bad.
+
+        Blocks with less than STATIC of the average training block's variance are static: that is their unit.
 
         Returns:
-            (N, T + 1, T + 1) as in `segment_losses`, (N,) whether features of the block are not finite, and the
-            variance of the average training block, 1 if none has been seen.
+            (N, T + 1, T + 1) as in `segment_losses`, (N,) whether features of the block are not finite.
         """
         batch = measured.batch
         real = real_frames(batch.block_layout)
@@ -140,14 +143,11 @@ class SegmentSGS(TemporalSampler):
         if self.training and not bad.any():
             spread += (MOMENTUM if spread else 1) * (variance.mean() - spread)
             self._keep(self.spread, np.array(spread))
-        if spread <= 0:
-            return losses / np.where(variance > 0, variance, 1)[:, None, None], bad, 1.0
-        return losses / spread, bad, spread
+        unit = np.maximum(variance, STATIC * spread)
+        return losses / np.where(unit > 0, unit, 1)[:, None, None], bad
 
-    def cut(
-        self, losses: np.ndarray, bad: np.ndarray, spread: float, lengths: Sequence[int], host: np.ndarray
-    ) -> np.ndarray:
-        """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; the first three are those of `losses`."""
+    def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
+        """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; losses and bad are those of `losses`."""
         lengths, longest = np.asarray(lengths), losses.shape[1] - 1
         target = self.target_maps if self.training else self.test_target_maps
         wanted = self.num_bins if self.training else self.test_num_bins
@@ -159,10 +159,10 @@ class SegmentSGS(TemporalSampler):
             saved, quantiles = gains(cuts.curve), host[1 : 1 + LEVELS].astype(np.float64)
             if self.training and not bad.any() and longest > 1:
                 seen = saved[np.arange(1, longest) < lengths[:, None]]
-                quantiles = update_quantiles(quantiles, spread * seen, MOMENTUM)  # a unit that varies would bias them
+                quantiles = update_quantiles(quantiles, seen, MOMENTUM)
                 self._keep(self.gain_quantiles, quantiles)
             if target is not None:
-                counts = _counts(saved, lengths, target, quantiles / spread)
+                counts = _counts(saved, lengths, target, quantiles)
         segments = cuts.segments(counts)
         return np.where(bad[:, None], NON_FINITE, segments)[..., None]
 
@@ -189,7 +189,7 @@ class SegmentSGS(TemporalSampler):
         maps = clip[0].transpose(0, 1)
         features = traced.cell_means(maps, GRID).flatten(1) if self.features == "grid" else maps.mean((2, 3))
         blocks = features.split(self.block_size or len(features))
-        return [traced.segment_losses(traced.mean_squared_distances(block), self.spread) for block in blocks]
+        return [traced.segment_losses(traced.mean_squared_distances(block), STATIC * self.spread) for block in blocks]
 
     def cut_clip(self, losses: Sequence[Tensor]) -> Tensor:
         """(B', T) bool, members of the segments of an exported clip; losses: (T' + 1, T' + 1) of each block."""
@@ -200,8 +200,7 @@ class SegmentSGS(TemporalSampler):
             curve, starts = traced.best_cuts(block, self.size_penalty, wanted)
             count = torch.full((), wanted)
             if target is not None and length > 1:
-                unit = torch.where(self.spread > 0, self.spread, 1)
-                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles / unit)
+                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles)
             segments.append(traced.segments_of(starts, count, length))
         return members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
 
@@ -249,11 +248,11 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
             f"{slow.label} and {fast.label} are cut together, but have blocks of {lengths} and {fast_lengths} frames; "
             "the fast pathway's must be the same multiple of the slow one's"
         )
-    (losses, bad, spread), (fast_losses, fast_bad, _) = (
+    (losses, bad), (fast_losses, fast_bad) = (
         sampler.losses(seen, host) for sampler, seen, host in zip((slow, fast), measured, hosts, strict=True)
     )
     both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
-    bins = slow.cut(both, bad, spread, lengths, hosts[0])
+    bins = slow.cut(both, bad, lengths, hosts[0])
     finer = _finer(bins[..., 0], real_frames(measured[0].batch.block_layout), ratio)
     fast_bins = np.where(fast_bad[:, None], NON_FINITE, finer)[..., None]
     return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]

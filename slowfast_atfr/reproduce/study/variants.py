@@ -75,6 +75,8 @@ ADAPTIVE = tuple(
         _segments(bins, mean=True),
         _segments(bins, ", grid", mean=True, **GRID),
         _segments(bins, ", grid, penalty 1", mean=True, **GRID, **PRICED),
+        _segments(bins, ", grid, penalty 4", mean=True, **GRID, SIZE_PENALTY="4.0"),
+        _segments(bins, ", grid, even", mean=True, **GRID, SIZE_PENALTY="1e6"),
     )
 )
 VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
