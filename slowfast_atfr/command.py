@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "demo": Command(
         "reproduce.demo.cli",
-        "train and test a small network without and with SGS on drawn videos (tools/demo.py)",
+        "train and test a small network without and with SGS on synthetic videos (tools/demo.py)",
         is_run=True,
         reads_configs=True,
     ),

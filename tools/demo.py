@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train and test 3DResNet-18 without and with SGS on drawn videos: demo.py [FOLDER [KEY VALUE ...]]."""
+"""Train and test 3DResNet-18 without and with SGS on synthetic videos: demo.py [FOLDER [KEY VALUE ...]]."""
 
 from pathlib import Path
 

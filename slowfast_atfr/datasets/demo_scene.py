@@ -1,4 +1,4 @@
-"""Drawn videos of one object that moves or is static, for the demo data set.
+"""Synthetic videos of one object that moves or is static, for the demo data set.
 
 A scene has a textured background with static objects, one textured object that does what the class says, and a little
 camera noise. The object moves in one or two stretches of the video.

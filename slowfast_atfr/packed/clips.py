@@ -43,7 +43,7 @@ class PackedClips(Operators):
 
     Args:
         joined: (1, C, S, H, W), strides (S*H*W*C, 1, H*W*C, W*C, C): channels_last_3d with this batch stride,
-            because torch takes a batch of one with another batch stride for a contiguous tensor.
+            because torch treats a batch of one with another batch stride as contiguous.
         lengths: frames of each clip, all >= 1; their sum is S.
         round_to: buffers of temporal ops are rounded up to a multiple of this (`SGS.PACK_MULTIPLE`).
     layout: lengths and round_to, with the index tensors made from them; results of the same lengths share it.

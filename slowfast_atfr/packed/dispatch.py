@@ -1,6 +1,8 @@
 """The table of handlers of torch functions for packed clips, and the error for functions without one.
 
-The other modules fill the tables when `slowfast_atfr.packed` is imported.
+HANDLERS has the functions of packed clips, SIZED those that are given `x.size(2)` as a size. `views.MOVES` has the
+functions that rearrange the dimensions of a View of packed clips, `views.RULES` all others of a View. The modules fill
+the tables when `slowfast_atfr.packed` is imported.
 """
 
 import functools

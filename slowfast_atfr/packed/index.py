@@ -40,7 +40,7 @@ def _entries(index: Any, ndim: int) -> list[Any]:
     at = next((place for place, entry in enumerate(index) if entry is ...), len(index))
     index[at : at + 1] = [ALL] * missing
     lists = [entry for entry in index if isinstance(entry, list | Tensor)]
-    if missing < 0 or ... in [entry for entry in index if isinstance(entry, type(...))] or len(lists) > 1:
+    if missing < 0 or any(entry is ... for entry in index) or len(lists) > 1:
         raise refusal("x[...]", EVERY)
     return index
 
@@ -115,9 +115,8 @@ def setitem(input: PackedClips, index: Any, value: Any) -> None:
         input.masked_fill_(index, value)
         return
     entries = _entries(index, 5)
-    if None in [entry for entry in entries if entry is None] or any(
-        not isinstance(entries[at], slice) or entries[at] != ALL for at in (0, 2)
-    ):
+    whole_clips = all(isinstance(entries[at], slice) and entries[at] == ALL for at in (0, 2))
+    if not whole_clips or any(entry is None for entry in entries):
         raise refusal("x[...] = y", EVERY)
     whole = without_gaps(input)
     inner = (entries[1], entries[3], entries[4])

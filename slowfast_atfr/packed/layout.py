@@ -86,8 +86,8 @@ class Layout(Indices):
     Args:
         lengths: frames of each clip.
         round_to: buffers of temporal ops are rounded up to a multiple of this.
-        sizes: frames of the video that each frame represents, all clips end to end; None: one each. They do not count
-            for equality.
+        sizes: frames of the video that each frame represents, all clips end to end; None: one each. `==`
+            ignores them.
 
     Its tensors: the clip of each frame; the first frame of each clip, and the end of the last; the lengths.
     """

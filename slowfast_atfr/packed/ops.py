@@ -1,4 +1,4 @@
-"""What is neither elementwise, nor a reduction, nor a convolution or pool: norms, dropout, padding and channels.
+"""The remaining functions: norms, interpolation, dropout, padding, concatenation, transposed convolution, lp pooling.
 
 Functions of each clip by itself that look across its frames run once per distinct length.
 """

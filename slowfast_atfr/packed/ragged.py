@@ -85,7 +85,7 @@ class RaggedLength:
 
     def _refuse(self, *_: Any) -> Any:
         frames = f"is not one number: the clips have {self.lengths} frames, see x.lengths"
-        remedy = f"{REMEDY}; a module that takes it for an int, such as TensorFlow's padding, runs so by insert_sgs("
+        remedy = f"{REMEDY}; for a module that needs T as an int, such as TensorFlow's 'same' padding, call insert_sgs("
         raise refusal("T of packed clips", frames, f"{remedy}lengthwise=[type of the module])")
 
     __int__ = __index__ = __float__ = __hash__ = _refuse

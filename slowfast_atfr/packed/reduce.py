@@ -3,6 +3,7 @@
 Sums are in float32 or better, as in torch.
 """
 
+import math
 from collections import namedtuple
 from collections.abc import Sequence
 from functools import partial
@@ -92,10 +93,11 @@ def _extreme(largest: bool, input: PackedClips, dim: int | Sequence[int] = (), k
 
 def _stacked(x: PackedClips, frames: Tensor, largest: bool) -> Tensor:
     """(N, longest, ...) frames of x's clips; shorter ones are filled with a value that is never the extreme."""
-    kind = torch.finfo if x.dtype.is_floating_point else torch.iinfo
-    never = (-float("inf") if largest else float("inf")) if kind is torch.finfo else None
-    never = (kind(x.dtype).min if largest else kind(x.dtype).max) if never is None else never
-    return scatter_clips(frames, x.layout.stacked(), never).unflatten(0, (len(x), -1))
+    if x.dtype.is_floating_point:
+        least, most = -math.inf, math.inf
+    else:
+        least, most = torch.iinfo(x.dtype).min, torch.iinfo(x.dtype).max
+    return scatter_clips(frames, x.layout.stacked(), least if largest else most).unflatten(0, (len(x), -1))
 
 
 amax = partial(_extreme, True)

@@ -90,11 +90,13 @@ def expand_clips(input: PackedClips, *size: Any, **_: Any) -> PackedClips:
     """Channels, rows and columns of size 1 to more of them."""
     size = full_size(size)
     frames, lengths = to_frames(input)
+    if len(size) != 5:
+        raise refusal("expand", f"of clips of {lengths} frames to {size} has no rule", REMEDY)
     if isinstance(size[2], RaggedLength) and size[2].lengths != lengths and max(lengths) == 1:
         return expand(Tensor.expand, frames.permute(0, 3, 1, 2).unsqueeze(2), *size)
     same = isinstance(size[2], RaggedLength) and size[2].lengths == lengths
     kept = same or not isinstance(size[2], RaggedLength) and size[2] == -1
-    if len(size) != 5 or size[0] not in (-1, len(input)) or not kept:
+    if size[0] not in (-1, len(input)) or not kept:
         raise refusal("expand", f"of clips of {lengths} frames to {size} has no rule", REMEDY)
     return input.with_frames(frames.expand(-1, size[3], size[4], size[1]))
 

@@ -178,8 +178,8 @@ def avg_pool3d(
 ) -> PackedClips:
     """A kernel that covers a whole clip, such as a head's, averages the clip's own frames: one frame per clip.
 
-    Longer clips in the same batch keep their windows. A clip shorter than the kernel, but not with its padding, gets
-    the padded average. torch raises for either clip alone.
+    Longer clips in the same batch keep their windows. A clip shorter than the kernel that reaches it with padding
+    gets the padded average. torch raises for either clip alone.
     """
     kernel, padding = triple(kernel_size), triple(padding)
     stride = _stride_of(stride, kernel)
@@ -218,7 +218,7 @@ def avg_pool3d(
 
 
 def _stride_of(stride: Size | None, kernel: tuple) -> tuple:
-    """No stride is the kernel; 1 where the kernel covers whole clips."""
+    """The stride as a triple: the kernel if none is given, 1 where the kernel covers whole clips."""
     stride = triple(stride) if stride or isinstance(stride, RaggedLength) else kernel
     return tuple(1 if isinstance(step, RaggedLength) else step for step in stride)
 

@@ -154,7 +154,9 @@ def call_on_view(function: Callable, *args: Any, **kwargs: Any) -> Any:
     Raises:
         TypeError: if there is no rule for it, or it would mix frames.
     """
-    if function in MOVES and isinstance(args[0], View):
+    if not args and "input" in kwargs:
+        args = (kwargs.pop("input"),)
+    if function in MOVES and args and isinstance(args[0], View):
         return MOVES[function](args[0], *args[1:], **kwargs)
     rule = RULES.get(function)
     if rule is None:
@@ -163,6 +165,12 @@ def call_on_view(function: Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def view(x: View, *size: Any, shape: Sequence[Any] = ()) -> Any:
+    """Match the new sizes to the axes from left to right; refuse where N or T would have to be split.
+
+    `queue` has the axes that are not used yet. Each new dimension takes whole axes, or a factor of an axis within the
+    frame, until their product `have`, a number for each clip, is its size `target`. For example (N, C, T, H, W) to
+    (n, g, c // g, T, h, w) splits C in two. T of the clips themselves takes all that is left of N and T.
+    """
     size = full_size(size or (tuple(shape),))
     count = len(x.layout.lengths)
     targets = [np.array(entry.lengths if isinstance(entry, RaggedLength) else [entry] * count) for entry in size]

@@ -112,8 +112,8 @@ class AddUp(torch.autograd.Function):
     """Weighted sums of the frames of each bin: (S, M) frames and their weights -> (sum(counts), M).
 
     Sums run in a fixed order, so results repeat bit for bit. A CPU adds frame by frame, which reads each frame once: a
-    product of all blocks takes three times as long there. A GPU computes that product, which is as fast, and so does
-    half precision, so as not to round at each frame.
+    batched matrix product over all blocks takes three times as long there. Other devices compute that product, and so
+    does half precision, where it rounds once and not at each frame.
 
     Args of apply:
         weights: (N, B', T), zero for frames that are not members; each block uses the first counts[n] x lengths[n].

@@ -47,7 +47,8 @@ def insert_sgs(
 ) -> nn.Module:
     """Put Similarity Guided Sampling after a submodule of a 3D CNN.
 
-    After it clips have different numbers of frames, in `PackedClips`, and each is computed as if it were alone. Keys of
+    After the layer clips have different numbers of frames. They travel as `PackedClips`, and each is computed as if it
+    were alone. Keys of
     the state dict do not change; the layer adds `<after>.sgs.embed...`, so that a checkpoint of the model loads
     with `strict=False`, or before this call. Call it again for another submodule.
 

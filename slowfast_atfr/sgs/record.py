@@ -93,12 +93,12 @@ def record(model: nn.Module) -> Iterator[Record]:
 
 
 @contextmanager
-def observed(model: nn.Module, see: Callable[[str, Sampled], None]) -> Iterator[None]:
-    """Call `see` with the name of each SGS layer and what it did, within the context."""
+def observed(model: nn.Module, callback: Callable[[str, Sampled], None]) -> Iterator[None]:
+    """Call `callback` with the name of each SGS layer and what it did, within the context."""
     names = {module: name for name, module in model.named_modules() if isinstance(module, TemporalSampler)}
 
     def observe(layer: TemporalSampler, sampled: Sampled) -> None:
-        see(names[layer], sampled)
+        callback(names[layer], sampled)
 
     for module in names:
         module.observers.append(observe)

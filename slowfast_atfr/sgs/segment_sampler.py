@@ -45,11 +45,10 @@ class SegmentSGS(TemporalSampler):
 
     The cuts minimise the variance of features within segments, as a share of the block's, plus size_penalty times the
     sum of squared shares of the block's frames (a large one: uniform pooling). Features are not learnt and get no
-    gradient. With target_maps a clip is cut as long as a cut saves more than a threshold, the same share for all
-    clips: one that pauses becomes few maps, one that moves throughout many. A clip whose variance is below a tenth of
-    the average training clip's is measured by that tenth, so a static one becomes one map. The threshold is a running
-    quantile of what cuts save in training clips, at which a block has target_maps maps on average. All quantiles are
-    kept, so test_target_maps may be any other number.
+    gradient. With target_maps a clip is cut as long as one more cut saves more than a threshold. Losses are shares of
+    the block's variance, so one threshold serves all clips; for nearly static blocks the unit is a tenth of the average
+    training block's variance, so they become one map. The threshold is a running quantile over training clips, at which
+    a block has target_maps segments on average. All quantiles are kept, so test_target_maps may be any other number.
 
     Takes (N, C, T, H, W) or packed clips; returns packed clips of B' <= T frames each. The running values stay in
     float32 if the layer is converted. In evaluation a clip's result does not depend on its neighbours; in training the
@@ -124,6 +123,7 @@ class SegmentSGS(TemporalSampler):
     def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Loss of each segment, as a share of its block's variance, and which blocks are bad.
 
+        In training also update `spread`.
         Blocks with less than STATIC of the average training block's variance are static: that is their unit.
 
         Returns:
@@ -147,7 +147,10 @@ class SegmentSGS(TemporalSampler):
         return losses / np.where(unit > 0, unit, 1)[:, None, None], bad
 
     def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
-        """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; losses and bad are those of `losses`."""
+        """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; losses and bad are those of `losses`.
+
+        In training also update `gain_quantiles`.
+        """
         lengths, longest = np.asarray(lengths), losses.shape[1] - 1
         target = self.target_maps if self.training else self.test_target_maps
         wanted = self.num_bins if self.training else self.test_num_bins

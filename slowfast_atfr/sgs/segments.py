@@ -99,6 +99,7 @@ def gains(curve: np.ndarray) -> np.ndarray:
         (N, K - 1) steps of the curve's lower convex hull: cutting as long as a step is above a
         threshold gives the number of segments at which loss + threshold x segments is least.
     """
+    # step k of the hull is the least, over i <= k, of the largest mean saving from i to j > k segments
     count = curve.shape[1]
     number = np.arange(count)
     span = number[None, :] - number[:, None]  # [i, j]: segments from i to j

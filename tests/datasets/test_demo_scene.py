@@ -1,4 +1,4 @@
-"""What the drawn videos show: the motion that the class says, with still stretches around it."""
+"""What the synthetic videos show: the motion that the class says, with still stretches around it."""
 
 import cv2
 import numpy as np

@@ -1,1 +1,1 @@
-"""The demo: train and test a small network without and with SGS on drawn videos."""
+"""The demo: train and test a small network without and with SGS on synthetic videos."""

@@ -1,4 +1,4 @@
-"""The demo: train and test 3DResNet-18 without and with SGS on drawn videos, and compare the two."""
+"""The demo: train and test 3DResNet-18 without and with SGS on synthetic videos, and compare the two."""
 
 import os
 import sys
