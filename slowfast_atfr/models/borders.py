@@ -31,7 +31,8 @@ def replicate_in_time(module: nn.Module) -> nn.Module:
     """Make the convolutions of a module pad clips in time with copies of their outer frames, in place.
 
     Parameters, hooks and names stay. A convolution without padding in time is left alone. An nn.Conv3d is replaced by
-    a TemporalConv3d that shares all it has.
+    a TemporalConv3d that shares all it has; a network that keeps it elsewhere too, as in a plain list, pads with zeros
+    there.
 
     Args:
         module: what comes before SGS in any network of nn.Conv3d.

@@ -113,6 +113,7 @@ def update_quantiles(before: np.ndarray, values: np.ndarray, weight: float) -> n
     """Quantiles of a mixture: of what `before` has seen, and of new values with a weight.
 
     The mean of two batches' quantiles is not a quantile of both: where clips differ much, too few values exceed it.
+    The outermost two are the least and the largest value ever seen.
 
     Args:
         before: (L,) quantiles at levels 0 to 1, evenly spaced; zeros if nothing has been seen.

@@ -40,6 +40,8 @@ def ragged_lengths(frames: int, batch: int, share: float = 0.5) -> tuple[int, ..
     (2, 5, 3, 6)
     """
     mean = frames * share
+    if batch == 1:
+        return (max(1, round(mean)),)
     lengths = np.linspace(mean / 2, 3 * mean / 2, batch).round().clip(1, frames).astype(int)
     while lengths.sum() > max(batch, round(mean * batch)):  # what rounding has added
         lengths[lengths.argmax()] -= 1

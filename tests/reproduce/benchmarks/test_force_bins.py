@@ -8,7 +8,7 @@ from slowfast_atfr.reproduce.benchmarks.force_bins import fewer_bins, force_bins
 from slowfast_atfr.sgs import SGS, PathwaySGS, record
 
 
-@pytest.mark.parametrize(("frames", "batch"), [(13, 8), (13, 4), (8, 8), (8, 4), (32, 4), (32, 2)])
+@pytest.mark.parametrize(("frames", "batch"), [(13, 8), (13, 4), (8, 8), (8, 4), (32, 4), (32, 2), (32, 1), (8, 1)])
 def test_ragged_clips_have_half_the_frames_on_average_and_differ_from_their_neighbours(frames, batch):
     lengths = ragged_lengths(frames, batch)
     assert len(lengths) == batch and np.mean(lengths) == pytest.approx(frames / 2, rel=0.02)
