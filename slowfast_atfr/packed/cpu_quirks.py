@@ -47,6 +47,8 @@ def safe_conv3d(
 ) -> Clips:
     """F.conv3d of dense (N, C, T, H, W) or packed clips, right for short clips on a CPU, too."""
     if isinstance(x, Tensor) and not is_exporting():
+        if x.device.type == "cpu" and x.ndim == 5 and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return fast_conv3d(x, weight, bias, stride, padding, dilation, groups)
         x, padding = _pad_short(x, weight.shape[2], stride[0], padding)
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
@@ -55,6 +57,15 @@ def fast_conv3d(
     dense: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
 ) -> Tensor:
     """`safe_conv3d` of clips, or a buffer of clips, (N, C, T, H, W), by the fastest kernel."""
+    if (
+        weight.shape[2] == 1
+        and stride[0] == 1
+        and padding[0] == 0
+        and dense.is_contiguous(memory_format=torch.channels_last_3d)
+    ):
+        frames = dense.transpose(1, 2).flatten(0, 1)  # a view
+        frames = conv2d_of_frames(frames, weight.squeeze(2), bias, stride[1:], padding[1:], dilation[1:], groups)
+        return frames.unflatten(0, (dense.shape[0], dense.shape[2])).transpose(1, 2)
     dense, padding = _pad_short(dense, weight.shape[2], stride[0], padding)
     onednn = has_onednn(*dense.shape[:4])
     if is_one_in_space(weight, stride, padding):

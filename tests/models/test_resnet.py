@@ -33,7 +33,7 @@ def test_without_gradients_a_block_gives_the_same_and_leaves_its_input(trans_fun
     expected = data_of(block(x)).detach()
     assert torch.equal(data_of(x), before)
     with torch.no_grad():
-        assert torch.equal(data_of(block(x)), expected)
+        torch.testing.assert_close(data_of(block(x)), expected)  # other kernels run there
     assert torch.equal(data_of(x), before)
 
 
