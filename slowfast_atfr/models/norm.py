@@ -183,8 +183,8 @@ class CountedBatchNorm(_BatchNorm):
 def channel_moments(x: Tensor) -> tuple[int, Tensor, Tensor]:
     """Number of values per channel, their mean, and the sum of their squared distances from it.
 
-    Two passes: E[x^2] - E[x]^2 would be inaccurate for a large mean, and on the CPU torch's batch norm sums so many
-    float32 numbers in sequence that in channels_last a large clip's variance is wrong by 1e-3.
+    Two passes: E[x^2] - E[x]^2 would be inaccurate for a large mean, and on the CPU torch's batch norm adds float32
+    numbers one after the other, so that in channels_last a large clip's variance is wrong by 1e-3.
 
     Args:
         x: (N, C, ...).

@@ -142,8 +142,8 @@ class VideoResNet(nn.Module):
                 x = self._modules[f"s{index}_attention"](x)
             if f"s{index}_sgs" in self._modules:
                 x = self._modules[f"s{index}_sgs"](x)
-                sizes = [sizes_of(clips) if self.head.weighted else None for clips in x]
                 if index == self.last_sgs:
+                    sizes = [sizes_of(clips) if self.head.weighted else None for clips in x]
                     x = self._dense_where_even(x)
             if f"s{index}_fuse" in self._modules:
                 x = self._modules[f"s{index}_fuse"](x)

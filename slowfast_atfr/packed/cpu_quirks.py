@@ -45,7 +45,7 @@ LANES = 16  # float32 numbers in a vector of AVX-512; oneDNN gives every output 
 def safe_conv3d(
     x: Clips, weight: Tensor, bias: Tensor | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
 ) -> Clips:
-    """F.conv3d of dense (N, C, T, H, W) or packed clips, right for short clips on a CPU, too."""
+    """F.conv3d of dense (N, C, T, H, W) or packed clips, right for short clips and, in inference, fast on a CPU."""
     if isinstance(x, Tensor) and not is_exporting():
         if x.device.type == "cpu" and x.ndim == 5 and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return fast_conv3d(x, weight, bias, stride, padding, dilation, groups)

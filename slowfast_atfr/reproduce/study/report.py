@@ -65,8 +65,8 @@ def error_of_difference(points: np.ndarray, clips: float) -> float:
         points: the differences of several seeds.
         clips: test clips of a seed.
     Returns:
-        the larger of the error from the spread of the seeds and that of McNemar's test: the root of the number of clips
-        that only one network has right, of which only the minimum is known: the difference, or one.
+        the larger of two errors: from the spread of the seeds, and from McNemar's test, the root of the number of clips
+        that only one network has right. At least as many clips as the difference are, and at least one.
     """
     disagree = max(1.0, abs(points.sum()) / 100 * clips)
     spread = points.std(ddof=1) / np.sqrt(len(points))

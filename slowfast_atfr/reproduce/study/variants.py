@@ -52,7 +52,8 @@ PATH = tuple(
     _sgs("path", kernel, "time", bins, f"path to {bins}, {kernel}")
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
-EQUAL = {"SIZE_PENALTY": "1e6", "WEIGHTED_HEAD": "False"}  # lengths differ by at most one map
+EVEN = {"SIZE_PENALTY": "1e6"}  # lengths differ by at most one map
+EQUAL = {**EVEN, "WEIGHTED_HEAD": "False"}
 UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
 GRID, PRICED = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}
@@ -76,7 +77,7 @@ ADAPTIVE = tuple(
         _segments(bins, ", grid", mean=True, **GRID),
         _segments(bins, ", grid, penalty 1", mean=True, **GRID, **PRICED),
         _segments(bins, ", grid, penalty 4", mean=True, **GRID, SIZE_PENALTY="4.0"),
-        _segments(bins, ", grid, even", mean=True, **GRID, SIZE_PENALTY="1e6"),
+        _segments(bins, ", grid, even", mean=True, **GRID, **EVEN),
     )
 )
 VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
