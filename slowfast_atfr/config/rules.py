@@ -110,6 +110,7 @@ RULES: dict[str, Rule] = {
     "SGS.GROUPING": _one_of("bins", "segments"),
     "SGS.SIZE_PENALTY": _FROM_0,
     "SGS.FEATURES": _one_of("mean", "grid"),
+    "SGS.SEGMENT_LOSS": _one_of("variance", "motion"),
     "SGS.FUSION_PAD": _one_of("center", "end"),
     "TEMPORAL_ATTENTION.STAGES": _stages(STAGES),
     "TEMPORAL_ATTENTION.KIND": _one_of("gate", "residual"),

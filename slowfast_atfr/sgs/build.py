@@ -56,6 +56,7 @@ def _sampler(cfg: CfgNode, pathway: int, channels: int, norm: Callable[[int], nn
             test_target_maps=own("TEST_TARGET_MAPS"),
             size_penalty=cfg.SGS.SIZE_PENALTY,
             features=cfg.SGS.FEATURES,
+            loss=cfg.SGS.SEGMENT_LOSS,
             **shared,
         )
     return SGS(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.sgs.segments import LEAST_PENALTY
+from slowfast_atfr.sgs.segments import LEAST_PENALTY, MOVES
 
 
 def cell_means(maps: Tensor, grid: int) -> Tensor:
@@ -51,6 +51,33 @@ def segment_losses(distances: Tensor, least: Tensor) -> Tensor:
     variance = losses[0, length]
     unit = torch.maximum(variance, least.double())
     return losses / torch.where(unit > 0, unit, torch.ones_like(unit))
+
+
+def motion_losses(distances: Tensor, least: Tensor) -> Tensor:
+    """Square of the share of the block's time in which each segment moves; see `segments.motion_losses`.
+
+    Args:
+        distances: (T, T) mean squared distances.
+        least: () the squared mean step that a static block is taken to have.
+    Returns:
+        (T + 1, T + 1) float64, entry [a, b] for frames a to b - 1.
+    """
+    if len(distances) == 1:
+        return torch.zeros(2, 2, dtype=torch.float64)
+    steps = distances.diagonal(1).double()
+    unit = torch.maximum(steps.sqrt().mean().square(), least.double())
+    moves = (steps / torch.where(unit > 0, unit, torch.ones_like(unit)) / MOVES**2).clamp(max=1)
+    until = F.pad(moves.cumsum(0) / len(moves), (1, 0))
+    begin, end = torch.cat([until, until[-1:]]), torch.cat([until[:1], until])
+    return (end[None, :] - begin[:, None]).clamp(min=0).square().triu(1)
+
+
+def motion_curve(losses: Tensor, most: int) -> Tensor:
+    """(most,) motion losses at 1, 2, .. segments; see `segments.motion_curve`. losses: from `motion_losses`."""
+    length = losses.shape[0] - 1
+    steps = max(length - 1, 1)
+    number = torch.arange(1, most + 1, dtype=torch.float64)
+    return (losses[0, length].sqrt() * steps + 1 - number).clamp(min=0).square() / number / steps**2
 
 
 def best_cuts(losses: Tensor, penalty: float, most: int) -> tuple[Tensor, list[Tensor]]:

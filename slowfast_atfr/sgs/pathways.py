@@ -3,7 +3,7 @@
 from torch import nn
 
 from slowfast_atfr.packed import Clips
-from slowfast_atfr.sgs.segment_sampler import sample_aligned
+from slowfast_atfr.sgs.aligned_segments import sample_aligned
 from slowfast_atfr.sgs.temporal_sampler import TemporalSampler, sample_together
 
 

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.packed import Clips
 from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.one_clip import block_of_length, members_of
@@ -16,6 +15,8 @@ from slowfast_atfr.sgs.segments import (
     LEAST_PENALTY,
     Cuts,
     gains,
+    motion_curve,
+    motion_losses,
     segment_losses,
     size_penalty,
     squared_distances,
@@ -26,13 +27,11 @@ from slowfast_atfr.sgs.temporal_sampler import (
     Measured,
     TemporalSampler,
     as_rows,
-    on_host,
     real_frames,
 )
-from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.upload import upload
 
-FEATURES = ("mean", "grid")
+FEATURES, LOSSES = ("mean", "grid"), ("variance", "motion")
 THRESHOLDS = ("spread", "gain_quantiles")  # buffers learnt from training clips; zero at first
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
@@ -43,12 +42,15 @@ STATIC = 0.1  # of the average training block's variance; blocks with less are s
 class SegmentSGS(TemporalSampler):
     """Cut each clip into segments of neighbouring frames and output the mean of each.
 
-    The cuts minimise the variance of features within segments, as a share of the block's, plus size_penalty times the
-    sum of squared shares of the block's frames (a large one: uniform pooling). Features are not learnt and get no
-    gradient. With target_maps a clip is cut as long as one more cut saves more than a threshold. Losses are shares of
-    the block's variance, so one threshold serves all clips; for nearly static blocks the unit is a tenth of the average
-    training block's variance, so they become one map. The threshold is a running quantile over training clips, at which
-    a block has target_maps segments on average. All quantiles are kept, so test_target_maps may be any other number.
+    The cuts minimise a loss plus size_penalty times the sum of squared shares of the block's frames (a large one:
+    uniform pooling). The loss "variance" is that of features within segments, as a share of the block's. "motion" is
+    the sum of the squared shares of time in which segments move: they move for about the same time each, and the longer
+    a block moves, the more of them it has. Features are not learnt and get no gradient.
+
+    With target_maps a clip is cut as long as one more cut saves more than a threshold, which serves all clips, since
+    losses are relative to the block's variance or mean step; for nearly static blocks to a tenth of the average
+    training block's, so they become one map. The threshold is a running quantile over training clips, at which a block
+    has target_maps segments on average. All quantiles are kept, so test_target_maps may be any other number.
 
     Takes (N, C, T, H, W) or packed clips; returns packed clips of B' <= T frames each. The running values stay in
     float32 if the layer is converted. In evaluation a clip's result does not depend on its neighbours; in training the
@@ -61,6 +63,7 @@ class SegmentSGS(TemporalSampler):
         target_maps: segments of a block on average, > 0; None: num_bins of each block.
         size_penalty: >= 0.
         features: "mean" over space; "grid", means over 4 x 4 cells.
+        loss: "variance" or "motion".
         test_num_bins, test_target_maps: the same outside training; None is as in training.
         batching, pack_multiple: see SGS.
     Raises:
@@ -79,6 +82,7 @@ class SegmentSGS(TemporalSampler):
         target_maps: float | None = None,
         size_penalty: float = 0.0,
         features: str = "mean",
+        loss: str = "variance",
         test_num_bins: int | None = None,
         test_target_maps: float | None = None,
         batching: str = "packed",
@@ -92,15 +96,16 @@ class SegmentSGS(TemporalSampler):
                 raise ConfigError(f"SGS has a target of {target!r} maps; it takes a number from 1 on")
         if not 0 <= size_penalty < float("inf"):
             raise ConfigError(f"SGS has size_penalty {size_penalty!r}; it takes a number from 0 on")
-        if features not in FEATURES:
-            raise ConfigError(f"SGS has features {features!r}; choose one of {', '.join(FEATURES)}")
+        for name, value, choices in (("features", features, FEATURES), ("loss", loss, LOSSES)):
+            if value not in choices:
+                raise ConfigError(f"SGS has {name} {value!r}; choose one of {', '.join(choices)}")
         for bins, target in ((num_bins, target_maps), (test_num_bins, test_target_maps)):
             if bins not in (None, -1) and target is not None:
                 raise ConfigError(f"SGS has {bins} bins and a target of {target} maps; choose one")
-        self.target_maps, self.size_penalty, self.features = target_maps, size_penalty, features
+        self.target_maps, self.size_penalty, self.features, self.loss = target_maps, size_penalty, features, loss
         own_test = test_target_maps is not None or test_num_bins is not None
         self.test_target_maps = test_target_maps if own_test else target_maps
-        self.register_buffer("spread", torch.zeros(()))  # running mean variance of a block's features; 0: not seen
+        self.register_buffer("spread", torch.zeros(()))  # running mean unit of the losses of a block; 0: not seen
         self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
 
     measures = "distances between the frames"
@@ -121,10 +126,10 @@ class SegmentSGS(TemporalSampler):
         return self.cut(*self.losses(measured, host), measured.batch.block_layout.lengths, host)
 
     def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Loss of each segment, as a share of its block's variance, and which blocks are bad.
+        """Loss of each segment, and which blocks are bad.
 
-        In training also update `spread`.
-        Blocks with less than STATIC of the average training block's variance are static: that is their unit.
+        The unit is the block's variance or squared mean step, and at least STATIC of the average training block's.
+        In training also update `spread`, that average.
 
         Returns:
             (N, T + 1, T + 1) as in `segment_losses`, (N,) whether features of the block are not finite.
@@ -137,13 +142,21 @@ class SegmentSGS(TemporalSampler):
         sizes = real.astype(np.float64)
         if batch.sizes is not None:
             sizes[real] = batch.sizes
-        losses = segment_losses(np.where(bad[:, None, None], 0, distances), sizes) / sizes.sum(1)[:, None, None]
-        variance = losses[np.arange(count), 0, np.asarray(batch.block_layout.lengths)]
+        distances = np.where(bad[:, None, None], 0, distances)
+        if self.loss == "motion":
+            times = np.where(real[:, 1:], (sizes[:, 1:] + sizes[:, :-1]) / 2, 0)
+            steps = np.sqrt(np.diagonal(distances, 1, 1, 2)) * real[:, 1:]
+            unit = ((times * steps).sum(1) / np.maximum(times.sum(1), 1)) ** 2
+        else:
+            losses = segment_losses(distances, sizes) / sizes.sum(1)[:, None, None]
+            unit = losses[np.arange(count), 0, np.asarray(batch.block_layout.lengths)]
         spread = float(host[0])
         if self.training and not bad.any():
-            spread += (MOMENTUM if spread else 1) * (variance.mean() - spread)
+            spread += (MOMENTUM if spread else 1) * (unit.mean() - spread)
             self._keep(self.spread, np.array(spread))
-        unit = np.maximum(variance, STATIC * spread)
+        unit = np.maximum(unit, STATIC * spread)
+        if self.loss == "motion":
+            return motion_losses(steps, times, unit), bad
         return losses / np.where(unit > 0, unit, 1)[:, None, None], bad
 
     def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
@@ -159,7 +172,10 @@ class SegmentSGS(TemporalSampler):
         penalty = max(self.size_penalty, LEAST_PENALTY) * size_penalty(lengths, longest)
         cuts = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
         if all_counts:
-            saved, quantiles = gains(cuts.curve), host[1 : 1 + LEVELS].astype(np.float64)
+            curve, quantiles = cuts.curve, host[1 : 1 + LEVELS].astype(np.float64)
+            if self.loss == "motion":
+                curve = motion_curve(losses[np.arange(len(lengths)), 0, lengths], lengths, longest)
+            saved = gains(curve)
             if self.training and not bad.any() and longest > 1:
                 seen = saved[np.arange(1, longest) < lengths[:, None]]
                 quantiles = update_quantiles(quantiles, seen, MOMENTUM)
@@ -192,7 +208,8 @@ class SegmentSGS(TemporalSampler):
         maps = clip[0].transpose(0, 1)
         features = traced.cell_means(maps, GRID).flatten(1) if self.features == "grid" else maps.mean((2, 3))
         blocks = features.split(self.block_size or len(features))
-        return [traced.segment_losses(traced.mean_squared_distances(block), STATIC * self.spread) for block in blocks]
+        losses = traced.motion_losses if self.loss == "motion" else traced.segment_losses
+        return [losses(traced.mean_squared_distances(block), STATIC * self.spread) for block in blocks]
 
     def cut_clip(self, losses: Sequence[Tensor]) -> Tensor:
         """(B', T) bool, members of the segments of an exported clip; losses: (T' + 1, T' + 1) of each block."""
@@ -201,6 +218,8 @@ class SegmentSGS(TemporalSampler):
             target = self.test_target_maps
             wanted = length if self.test_num_bins == -1 or target is not None else min(self.test_num_bins, length)
             curve, starts = traced.best_cuts(block, self.size_penalty, wanted)
+            if self.loss == "motion":
+                curve = traced.motion_curve(block, wanted)
             count = torch.full((), wanted)
             if target is not None and length > 1:
                 count = traced.count_of(traced.gains(curve), target, self.gain_quantiles)
@@ -216,7 +235,7 @@ class SegmentSGS(TemporalSampler):
         return (
             f"num_bins={self.num_bins}, target_maps={self.target_maps}, test_num_bins={self.test_num_bins}, "
             f"test_target_maps={self.test_target_maps}, block_size={self.block_size}, "
-            f"size_penalty={self.size_penalty}, features={self.features}, batching={self.batching}"
+            f"size_penalty={self.size_penalty}, features={self.features}, loss={self.loss}, batching={self.batching}"
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SegmentSGS":
@@ -227,62 +246,6 @@ class SegmentSGS(TemporalSampler):
     @torch.no_grad()
     def _keep(self, buffer: Tensor, value: np.ndarray) -> None:
         buffer.copy_(upload([value], buffer.device)[0])
-
-
-def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_clips: Clips) -> list[Clips]:
-    """Cut both pathways of a network at the same times, with one wait for the device.
-
-    `slow` cuts by the mean of both losses. A segment of n slow frames is alpha n fast frames, which become alpha
-    maps of n frames each.
-
-    Returns:
-        packed clips, slow and fast; a fast clip has alpha times as many maps.
-    Raises:
-        ValueError: if the fast pathway's blocks are not a multiple of the slow one's.
-    """
-    if is_exporting():
-        return _sample_clip_aligned(slow, fast, slow_clips, fast_clips)
-    measured = [slow.measure(slow_clips), fast.measure(fast_clips)]
-    hosts = on_host(measured)
-    lengths, fast_lengths = (seen.batch.block_layout.lengths for seen in measured)
-    ratio = fast_lengths[0] // lengths[0]
-    if len(lengths) != len(fast_lengths) or any(ratio * n != m for n, m in zip(lengths, fast_lengths, strict=True)):
-        raise ValueError(
-            f"{slow.label} and {fast.label} are cut together, but have blocks of {lengths} and {fast_lengths} frames; "
-            "the fast pathway's must be the same multiple of the slow one's"
-        )
-    (losses, bad), (fast_losses, fast_bad) = (
-        sampler.losses(seen, host) for sampler, seen, host in zip((slow, fast), measured, hosts, strict=True)
-    )
-    both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
-    bins = slow.cut(both, bad, lengths, hosts[0])
-    finer = _finer(bins[..., 0], real_frames(measured[0].batch.block_layout), ratio)
-    fast_bins = np.where(fast_bad[:, None], NON_FINITE, finer)[..., None]
-    return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]
-
-
-def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, fast_clip: Tensor) -> list[Tensor]:
-    """`sample_aligned` of one clip with tensors only."""
-    ratio = fast_clip.shape[2] // slow_clip.shape[2]
-    losses, fast_losses = slow.losses_of_clip(slow_clip), fast.losses_of_clip(fast_clip)
-    both = [(block + other[::ratio, ::ratio]) / 2 for block, other in zip(losses, fast_losses, strict=True)]
-    members = slow.cut_clip(both)
-    fast_members = traced.finer(members, ratio)
-    parts = (slow, slow_clip, members), (fast, fast_clip, fast_members)
-    return [sampler.add_up_clip(clip, *traced.with_means(members)) for sampler, clip, members in parts]
-
-
-def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:
-    """(N, T) segments of slow frames -> (N, ratio T) of fast ones: each is divided into `ratio` of equal length.
-
-    real: (N, T) where a block has a frame.
-    """
-    together = segments[:, :, None] == segments[:, None, :]
-    size = (together & real[:, None, :]).sum(2)  # frames of each frame's segment
-    begin = together.argmax(2)
-    time = np.arange(segments.shape[1] * ratio)
-    slow = time // ratio
-    return ratio * segments[:, slow] + (time - ratio * begin[:, slow]) // size[:, slow]
 
 
 def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """Cut blocks of frames into segments of neighbours that lose least when each becomes its mean: pure functions.
 
-The loss of a segment is the sum of squared distances of its frames' features from their mean, as in Ward's rule. The
-cuts of least total loss are found exactly, by dynamic programming, as in change-point detection. Feature distances come
-from the device; the rest is on the host, in float64, for all blocks at once. N blocks of at most T frames; lengths are
-given separately.
+The loss of a segment is the sum of squared distances of its frames' features from their mean, as in Ward's rule, or the
+square of the time in which it moves. The cuts of least total loss are found exactly, by dynamic programming, as in
+change-point detection. Feature distances come from the device; the rest is on the host, in float64, for all blocks at
+once. N blocks of at most T frames; lengths are given separately.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
+MOVES = 0.5  # of the mean step between frames: a step from there on is motion
 LEAST_PENALTY = 1e-6  # breaks ties: equal frames are cut into segments of equal size
 
 
@@ -36,6 +37,42 @@ def segment_losses(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     size = size[:, None, :] - size[:, :, None]
     losses = np.divide(total, 2 * size, out=np.zeros_like(total), where=size > 0)
     return np.triu(losses.clip(min=0), 1)
+
+
+def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Square of the share of its block's time in which a segment moves.
+
+    A block that moves throughout loses least where segments are equally long, as in uniform pooling, and is cut into as
+    many as any other such block, however fast it moves. Time in which nothing moves loses nothing.
+
+    Args:
+        steps: (N, T - 1) distances between the features of neighbouring maps, 0 where a block has ended.
+        times: (N, T - 1) frames that pass at each step, 0 where a block has ended.
+        unit: (N,) squared mean step of each block. A step of MOVES of it or more moves; one of a share s of that moves
+            for s^2 of its time.
+    Returns:
+        (N, T + 1, T + 1), entry [a, b] for the segment of maps a to b - 1; 0 where b <= a.
+    """
+    moves = (steps**2 / np.where(unit > 0, unit, 1)[:, None] / MOVES**2).clip(max=1)
+    moved = (times * moves).cumsum(1) / np.maximum(times.sum(1), 1)[:, None]
+    until = np.pad(moved, ((0, 0), (1, 0)))  # (N, T), up to each map
+    begin, end = np.pad(until, ((0, 0), (0, 1)), mode="edge"), np.pad(until, ((0, 0), (1, 0)), mode="edge")
+    return np.triu((end[:, None, :] - begin[:, :, None]).clip(min=0) ** 2, 1)
+
+
+def motion_curve(moved: np.ndarray, lengths: np.ndarray, most: int) -> np.ndarray:
+    """Motion losses at 1 .. K segments, cuts being anywhere: a smooth curve that depends only on the time of motion.
+
+    Args:
+        moved: (N,) loss of each block as one segment, the squared share of time in which it moves.
+        lengths: (N,) maps of each block.
+        most: K.
+    Returns:
+        (N, K): m steps of motion in k equal segments, at whose k - 1 borders nothing is lost, lose (m + 1 - k)^2 / k.
+    """
+    steps = np.maximum(np.asarray(lengths) - 1, 1)[:, None]
+    number = np.arange(1, most + 1)
+    return (np.sqrt(moved)[:, None] * steps + 1 - number).clip(min=0) ** 2 / number / steps**2
 
 
 def size_penalty(lengths: np.ndarray, longest: int) -> np.ndarray:

@@ -8,10 +8,11 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import to_dense
 from slowfast_atfr.sgs import SGS, one_clip
 from slowfast_atfr.sgs import one_clip_segments as traced
+from slowfast_atfr.sgs.aligned_segments import sample_aligned
 from slowfast_atfr.sgs.bins import plan_bins
 from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
 from slowfast_atfr.sgs.record import observed
-from slowfast_atfr.sgs.segment_sampler import SegmentSGS, sample_aligned
+from slowfast_atfr.sgs.segment_sampler import SegmentSGS
 from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty
 from slowfast_atfr.sgs.similarity import SIMILARITY_REGISTRY
 
@@ -79,9 +80,12 @@ def test_groups_are_those_of_the_plan(order):
         np.testing.assert_array_equal(members.int().argmax(0).numpy(), output)
 
 
+SETTINGS = [{"num_bins": 3}, {"target_maps": 3.0}, {"num_bins": -1}, {"target_maps": 3.0, "loss": "motion"}]
+
+
 @pytest.mark.parametrize("features", ["mean", "grid"])
 @pytest.mark.parametrize("block", [0, 3])
-@pytest.mark.parametrize("settings", [{"num_bins": 3}, {"target_maps": 3.0}, {"num_bins": -1}], ids=str)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("seen", [False, True], ids=["new", "trained"])
 def test_segments_are_those_of_the_layer(features, block, settings, seen):
     layer = SegmentSGS(6, block_size=block, features=features, size_penalty=0.1, **settings)
@@ -102,7 +106,7 @@ def test_aligned_pathways_are_cut_alike(monkeypatch):
     for clips in batch:
         expected = [to_dense(x) for x in sample_aligned(slow, fast, *clips)]
         with monkeypatch.context() as patch:
-            patch.setattr("slowfast_atfr.sgs.segment_sampler.is_exporting", lambda: True)
+            patch.setattr("slowfast_atfr.sgs.aligned_segments.is_exporting", lambda: True)
             found = sample_aligned(slow, fast, *clips)
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.shape == theirs.shape

@@ -7,34 +7,14 @@ import torch
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import lengths_of, pack, sizes_of, to_frames, unpack
-from slowfast_atfr.sgs import SegmentSGS, insert_sgs, record
-from slowfast_atfr.sgs.segment_sampler import sample_aligned
-
-C = 6
-
-
-def moving_clip(frames=16, moves=0.5, noise=0.02, seed=0):
-    """(C, T, 4, 4) that walks about for a share of its time, with the noise of a camera throughout."""
-    generator = torch.Generator().manual_seed(seed)
-    steps = (
-        torch.randn(frames, C, 1, 1, generator=generator) * (torch.arange(frames) < moves * frames)[:, None, None, None]
-    )
-    clip = steps.cumsum(0) + torch.randn(1, C, 4, 4, generator=generator)
-    return (clip + noise * torch.randn(frames, C, 4, 4, generator=generator)).transpose(0, 1)
+from slowfast_atfr.sgs import SegmentSGS, insert_sgs
+from slowfast_atfr.sgs.segment_sampler import LOSSES
+from tests.sgs.moving_clips import C, moving_clip, trained
 
 
-def trained(layer, batches=40, batch=8):
-    """The layer with thresholds from clips some static, some moving now and then, some throughout."""
-    layer.train()
-    with torch.no_grad():
-        for number in range(batches):
-            moves = [(0, 0.3, 0.6, 1)[(number + index) % 4] for index in range(batch)]
-            layer(pack([moving_clip(moves=m, seed=1000 + number * batch + i) for i, m in enumerate(moves)]))
-    return layer.eval()
-
-
-def test_a_still_clip_is_one_map_and_cost_follows_motion():
-    layer = trained(SegmentSGS(C, target_maps=5))
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_still_clip_is_one_map_and_cost_follows_motion(loss):
+    layer = trained(SegmentSGS(C, target_maps=5, loss=loss))
     counts = {
         moves: [lengths_of(layer(moving_clip(moves=moves, seed=seed)[None]))[0] for seed in range(30)]
         for moves in (0, 0.3, 0.6, 1)
@@ -44,10 +24,25 @@ def test_a_still_clip_is_one_map_and_cost_follows_motion():
     assert means == sorted(means) and means[-1] > 2 * means[0]
 
 
+@pytest.mark.parametrize("speed", [0.5, 1, 3])
+def test_the_motion_loss_counts_the_time_of_motion_not_its_speed(speed):
+    """Half of the time, half of the maps; cuts in motion are evenly spaced, and what is static is one map."""
+    layer = trained(SegmentSGS(C, target_maps=5, loss="motion"))
+    counts = {
+        moves: [lengths_of(layer(speed * moving_clip(moves=moves, seed=seed)[None]))[0] for seed in range(20)]
+        for moves in (0.25, 0.5, 1)
+    }
+    whole = np.mean(counts[1])
+    assert np.mean(counts[0.5]) == pytest.approx(whole / 2, abs=1) and whole > 7
+    assert np.mean(counts[0.25]) == pytest.approx(whole / 4, abs=1)
+    half = sizes_of(SegmentSGS(C, num_bins=4, loss="motion").eval()(speed * moving_clip(moves=0.5)[None]))
+    assert half.max() == half[-1] >= 9 and half[:-1].max() <= 3
+
+
 @pytest.mark.parametrize("target", [2, 4, 7.5])
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_the_mean_over_unseen_clips_is_the_target_and_a_dial_changes_it_without_training(target, penalty):
-    layer = trained(SegmentSGS(C, target_maps=6, size_penalty=penalty, test_target_maps=target))
+@pytest.mark.parametrize("options", [{}, {"size_penalty": 1.0}, {"loss": "motion"}], ids=str)
+def test_the_mean_over_unseen_clips_is_the_target_and_a_dial_changes_it_without_training(target, options):
+    layer = trained(SegmentSGS(C, target_maps=6, test_target_maps=target, **options))
     clips = [moving_clip(moves=(0, 0.3, 0.6, 1)[seed % 4], seed=seed) for seed in range(200)]
     assert np.mean(lengths_of(layer(pack(clips)))) == pytest.approx(target, rel=0.1)
 
@@ -73,7 +68,10 @@ def test_the_mean_is_the_target_where_clips_differ_and_batches_are_small(batch):
     assert np.mean(means) == pytest.approx(4, rel=0.1)
 
 
-@pytest.mark.parametrize("options", [{"num_bins": 4}, {"target_maps": 4}, {"target_maps": 3, "block_size": 8}])
+SETTINGS = [{"num_bins": 4}, {"target_maps": 4}, {"target_maps": 3, "block_size": 8, "loss": "motion"}]
+
+
+@pytest.mark.parametrize("options", SETTINGS)
 @pytest.mark.parametrize("features", ["mean", "grid"])
 def test_a_clip_does_not_feel_its_neighbours(options, features):
     layer = trained(SegmentSGS(C, features=features, size_penalty=0.5, **options), batches=4)
@@ -120,31 +118,6 @@ def test_thresholds_are_kept_with_the_weights():
     assert lengths_of(other(clip)) == lengths_of(layer(clip)) != (4,)
 
 
-def test_both_pathways_are_cut_at_the_same_times():
-    slow, fast = (trained(SegmentSGS(C, num_bins=3), batches=2) for _ in range(2))
-    clips = torch.stack([moving_clip(32, moves, seed=seed) for seed, moves in enumerate((1, 0.4))])
-    out_slow, out_fast = sample_aligned(slow, fast, clips[:, :, ::4], clips)
-    assert lengths_of(out_slow) == (3, 3) and lengths_of(out_fast) == (12, 12)
-    assert sizes_of(out_slow).sum() == 16 and np.array_equal(sizes_of(out_fast), np.repeat(sizes_of(out_slow), 4))
-    first = int(sizes_of(out_slow)[0])
-    torch.testing.assert_close(unpack(out_fast)[0][:, 0], clips[0, :, :first].mean(1))
-    with pytest.raises(ValueError, match="the same multiple"):
-        sample_aligned(slow, fast, clips[:, :, :5], clips)
-
-
-@pytest.mark.parametrize("block", [0, 3])
-def test_pathways_of_clips_of_different_lengths_stay_aligned(block):
-    """A last block that is shorter than others, and clips that an earlier layer has left with different lengths."""
-    slow, fast = (SegmentSGS(C, 2, size * block).eval() for size in (1, 4))
-    clips = [moving_clip(4 * frames, 1, seed=frames) for frames in (8, 3, 5)]
-    together = sample_aligned(slow, fast, pack([clip[:, ::4] for clip in clips]), pack(clips))
-    assert lengths_of(together[1]) == tuple(4 * length for length in lengths_of(together[0]))
-    for index, clip in enumerate(clips):
-        alone = sample_aligned(slow, fast, clip[None, :, ::4], clip[None])
-        for ours, own in zip(together, alone, strict=True):
-            assert torch.equal(unpack(ours)[index], unpack(own)[0])
-
-
 def test_half_precision_keeps_thresholds_in_float32_and_does_not_overflow():
     layer = trained(SegmentSGS(C, features="grid", target_maps=4).half(), batches=0)
     assert layer.spread.dtype == layer.gain_quantiles.dtype == torch.float32
@@ -171,6 +144,7 @@ def test_frames_that_are_not_finite_name_the_clip(bad):
         ({"test_target_maps": float("inf")}, "target of inf"),
         ({"size_penalty": -1}, "size_penalty -1"),
         ({"features": "edges"}, "mean, grid"),
+        ({"loss": "entropy"}, "variance, motion"),
         ({"num_bins": 0}, "0 bins"),
         ({"num_bins": 4, "target_maps": 4}, "choose one"),
         ({"test_num_bins": 4, "test_target_maps": 4}, "choose one"),
@@ -209,29 +183,6 @@ def test_the_head_weighs_maps_by_their_sizes(repo):
     assert not torch.allclose(model.head.pool([clips])[..., 0, 0, 0], x[0].mean((2, 3, 4)))
 
 
-def test_a_slowfast_of_aligned_segments_gives_each_clip_what_it_gives_it_alone(repo):
-    keys = {"NUM_BINS": "[-1]", "TARGET_MAPS": "[3]", "ALIGN_PATHWAYS": "True", "WEIGHTED_HEAD": "True"}
-    keys |= {"BLOCK_SIZE": "[0, 0]"}
-    pairs = [word for key, value in keys.items() for word in (f"SGS.{key}", value)]
-    pairs += ["DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "MODEL.NUM_CLASSES", "5", *SMALL[-4:]]
-    cfg = load_cfg(str(repo / "configs/Demo/SLOWFAST_R18_ATFR.yaml"), pairs)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    clips = torch.randn(4, 3, 32, 32, 32).cumsum(2)
-    clips[:2] = clips[:2, :, :1] + 0.01 * torch.randn(2, 3, 32, 32, 32)
-    model.train()
-    with torch.no_grad():
-        model([clips[:, :, ::4], clips])
-    model.eval()
-    with record(model) as log, torch.no_grad():
-        together = model([clips[:, :, ::4], clips])
-        counts = [clip.num_active for clip in log["s2_sgs.pathway0"]]
-        fast = [clip.num_active for clip in log["s2_sgs.pathway1"]]
-        alone = torch.cat([model([clip[None, :, ::4], clip[None]]) for clip in clips])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
-    assert max(counts[:2]) < min(counts[2:]) and fast == [4 * count for count in counts]
-
-
 def test_any_network_takes_segments():
     net = torch.nn.Sequential(torch.nn.Conv3d(3, C, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool3d(1))
     insert_sgs(net, "1", channels=C, grouping="segments", num_bins=3)
@@ -247,6 +198,8 @@ def test_any_network_takes_segments():
         (["SGS.TARGET_MAPS", "[4, 4, 4]"], "SGS.TARGET_MAPS"),
         (["SGS.SIZE_PENALTY", "-1.0"], "SGS.SIZE_PENALTY"),
         (["SGS.GROUPING", "bins", "SGS.FEATURES", "grid"], "SGS.FEATURES"),
+        (["SGS.GROUPING", "bins", "SGS.SEGMENT_LOSS", "motion"], "SGS.SEGMENT_LOSS"),
+        (["SGS.SEGMENT_LOSS", "entropy"], "variance, motion"),
         (["SGS.GROUPING", "trees"], "bins, segments"),
         (["SGS.ALIGN_PATHWAYS", "True"], "two pathways"),
         (["SGS.NUM_BINS", "[4]", "SGS.TARGET_MAPS", "[4]"], "SGS.NUM_BINS"),

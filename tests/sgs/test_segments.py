@@ -8,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slowfast_atfr.sgs.segments import Cuts, gains, segment_losses, size_penalty, squared_distances
+from slowfast_atfr.sgs.segments import (
+    Cuts,
+    gains,
+    motion_curve,
+    motion_losses,
+    segment_losses,
+    size_penalty,
+    squared_distances,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -30,6 +38,28 @@ def test_a_segment_loses_the_weighted_variance_of_its_frames():
         mean = (frames * weights).sum(0) / weights.sum()
         assert losses[block, begin, end] == pytest.approx((weights * (frames - mean) ** 2).sum(), abs=1e-12)
     assert (losses[:, np.tril_indices(7)[0], np.tril_indices(7)[1]] == 0).all()
+
+
+def test_a_segment_in_motion_loses_the_square_of_its_share_of_time():
+    """Six maps and three; a step of a fifth of the mean is 4/25 of motion, and maps of two frames take longer."""
+    steps = np.array([[2.0, 0.2, 0, 1, 0.6], [3, 3, 0, 0, 0]])
+    times = np.array([[1, 1, 1, 2, 1.0], [1, 1, 0, 0, 0]])
+    losses = motion_losses(steps, times, np.array([1.0, 9.0]))
+    moved = np.array([1, 0.16, 0, 2, 1]) / 6
+    for begin, end in ((0, 6), (1, 4), (3, 5), (0, 1), (4, 4)):
+        assert losses[0, begin, end] == pytest.approx(moved[begin : max(begin, end - 1)].sum() ** 2)
+    assert losses[1, 0, 3] == 1 and losses[1, 1, 3] == 0.25 and losses[1, 0, 6] == 1 and losses[1, 3, 2] == 0
+    assert not motion_losses(np.zeros((1, 3)), np.ones((1, 3)), np.zeros(1)).any()
+
+
+def test_the_number_of_segments_follows_the_time_of_motion():
+    """The price at which a block that moves throughout has 6 segments of 21 maps gives half of it, a third, .. less."""
+    moved, lengths = np.array([1, 0.5, 0.25, 0]) ** 2, np.full(4, 21)
+    curve = motion_curve(moved, lengths, 21)
+    assert curve[0, [0, 20]].tolist() == [1, 0] and curve[2, 5] == 0 < curve[2, 4] and (np.diff(curve) <= 0).all()
+    steps = gains(curve)
+    price = steps[0, 4:6].mean()
+    assert (1 + (steps > price).sum(1)).tolist() == [6, 3, 2, 1]
 
 
 @settings(max_examples=30, deadline=None)

@@ -56,7 +56,7 @@ EVEN = {"SIZE_PENALTY": "1e6"}  # lengths differ by at most one map
 EQUAL = {**EVEN, "WEIGHTED_HEAD": "False"}
 UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
-GRID, PRICED = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}
+GRID, PRICED, MOTION = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}, {"SEGMENT_LOSS": "motion"}
 SEGMENTS = tuple(
     variant
     for bins in MAPS
@@ -67,6 +67,7 @@ SEGMENTS = tuple(
         _segments(bins, ", penalty 1", **PRICED),
         _segments(bins, ", grid, penalty 1", **GRID, **PRICED),
         _segments(bins, ", grid, penalty 4", **GRID, SIZE_PENALTY="4.0"),
+        _segments(bins, ", grid, motion", **GRID, **MOTION),
     )
 )
 ADAPTIVE = tuple(
@@ -78,6 +79,7 @@ ADAPTIVE = tuple(
         _segments(bins, ", grid, penalty 1", mean=True, **GRID, **PRICED),
         _segments(bins, ", grid, penalty 4", mean=True, **GRID, SIZE_PENALTY="4.0"),
         _segments(bins, ", grid, even", mean=True, **GRID, **EVEN),
+        _segments(bins, ", grid, motion", mean=True, **GRID, **MOTION),
     )
 )
 VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
