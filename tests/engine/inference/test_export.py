@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from slowfast_atfr.reproduce.benchmarks.export import settled
 from slowfast_atfr.utils.errors import RunError
 from tests.tiny_sets import small_pairs
 
+FOLDER = Path(__file__).resolve().parents[3] / "configs"
 TINY = {
     "BN.NORM_TYPE": "batchnorm",
     "DATA.TRAIN_CROP_SIZE": 32,
@@ -119,6 +121,27 @@ def test_files_give_what_pytorch_gives(compared):
 def test_files_of_every_architecture_give_what_pytorch_gives(compared, case):
     for checks in compared(*CASES[case]):
         check_all(checks, sampled="SGS.ENABLE" in CASES[case][1])
+
+
+THIN = TINY | {"DATA.TEST_CROP_SIZE": 32, "NUM_GPUS": 0, "RESNET.WIDTH_PER_GROUP": 16}
+
+
+def networks_of_all_configs():
+    """One file of each network that the configs describe, made thin."""
+    files = {}
+    for path in sorted(FOLDER.rglob("*.yaml")):
+        cfg = load_cfg(str(path), [str(part) for pair in THIN.items() for part in pair])
+        shape = {"frames": cfg.DATA.NUM_FRAMES, "arch": cfg.MODEL.ARCH, "pad": cfg.MODEL.REPLICATE_PAD_STAGES}
+        network = {key: cfg[key] for key in ("RESNET", "SLOWFAST", "X3D", "SGS", "NONLOCAL", "TEMPORAL_ATTENTION")}
+        files.setdefault(str(shape | network), str(path.relative_to(FOLDER)))
+    return sorted(files.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", networks_of_all_configs())
+def test_every_config_can_be_exported(compared, config):
+    for checks in compared(config, THIN):
+        check_all(checks, sampled=False)
 
 
 def test_an_export_prints_the_file_its_inputs_and_how_it_differs(exported):
