@@ -68,6 +68,7 @@ SEGMENTS = tuple(
         _segments(bins, ", grid, penalty 1", **GRID, **PRICED),
         _segments(bins, ", grid, penalty 4", **GRID, SIZE_PENALTY="4.0"),
         _segments(bins, ", grid, motion", **GRID, **MOTION),
+        _segments(bins, ", grid, motion, plain head", **GRID, **MOTION, WEIGHTED_HEAD="False"),
     )
 )
 ADAPTIVE = tuple(
@@ -80,6 +81,7 @@ ADAPTIVE = tuple(
         _segments(bins, ", grid, penalty 4", mean=True, **GRID, SIZE_PENALTY="4.0"),
         _segments(bins, ", grid, even", mean=True, **GRID, **EVEN),
         _segments(bins, ", grid, motion", mean=True, **GRID, **MOTION),
+        _segments(bins, ", grid, motion, plain head", mean=True, **GRID, **MOTION, WEIGHTED_HEAD="False"),
     )
 )
 VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
