@@ -17,8 +17,10 @@ from slowfast_atfr.models import video_resnet
 from slowfast_atfr.models.compiled import CompiledStages
 from slowfast_atfr.utils.distributed import RankInfo
 from tests.processes import run_in_processes
+from tests.runs import ONE_PATHWAY
 
 PLAIN = {"BN__USE_PRECISE_STATS": False, "SOLVER__MAX_EPOCH": 1, "MODEL__DROPOUT_RATE": 0.0, "SOLVER__BASE_LR": 0.01}
+PLAIN |= ONE_PATHWAY
 DECAY = 0.75
 
 
