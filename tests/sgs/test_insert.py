@@ -65,7 +65,7 @@ def test_a_training_step_reaches_every_parameter(name):
         assert parameter.grad.isfinite().all() and parameter.grad.any(), key
 
 
-QUICK_IN_FLOAT16 = ("densenet", "cbam")
+QUICK_IN_FLOAT16 = ("cbam",)
 
 
 @pytest.mark.parametrize(
