@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from slowfast_atfr.datasets.decoder import DecodeError
 from slowfast_atfr.prepare.jobs import DIED, run_jobs
 from slowfast_atfr.utils.errors import RunError
-from tests.processes import Program
+from tests.processes import hear_ctrl_c
 
 
 def work(job):
@@ -64,10 +66,12 @@ if __name__ == "__main__":
 def test_workers_end_with_their_parent(repo, tmp_path, how):
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     (tmp_path / "marks").mkdir()
-    parent = Program(tmp_path / "sleeper.py", str(tmp_path / "marks"), cwd=repo)
+    command = [sys.executable, str(tmp_path / "sleeper.py"), str(tmp_path / "marks")]
+    options = {"cwd": repo, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    parent = subprocess.Popen(command, preexec_fn=hear_ctrl_c, **options)
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "marks").iterdir())) < 2:
-        assert time.monotonic() < deadline and parent.returncode is None
+        assert time.monotonic() < deadline and parent.poll() is None
         time.sleep(0.05)
     if how == signal.SIGINT:
         os.killpg(parent.pid, how)  # as a terminal does
