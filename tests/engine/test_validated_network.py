@@ -180,7 +180,7 @@ def _train_in_two(rank, cfg, folder):
     torch.save({"start": seen.steps[0], "validated": seen.validated}, folder / f"seen{rank}.pth")
 
 
-@pytest.mark.parametrize("ema", [False, True], ids=["weights", "average"])
+@pytest.mark.parametrize("ema", [pytest.param(False, marks=pytest.mark.slow), True], ids=["weights", "average"])
 def test_all_processes_validate_the_network_that_is_saved(tiny_cfg, tmp_path, first_run, ema):
     """Running statistics are each process's own while it trains; what is validated is one network."""
     file = checkpoint_path(str(first_run(False)), 0)

@@ -94,7 +94,7 @@ QUICK_IN_FLOAT16 = ["Kinetics/X3D_S_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.y
 @pytest.mark.parametrize(
     ("config", "dtype"),
     [
-        *[(config, torch.bfloat16) if config in ATFR else slow(config, torch.bfloat16) for config in CONFIGS],
+        *[(config, torch.bfloat16) if config in QUICK else slow(config, torch.bfloat16) for config in CONFIGS],
         *[(config, torch.float16) for config in QUICK_IN_FLOAT16],
         *[slow(config, torch.float16) for config in CONFIGS if config not in QUICK_IN_FLOAT16],
     ],

@@ -161,7 +161,10 @@ def test_times_of_a_variable_rate_are_those_that_the_pictures_show(make_cfg, tmp
         assert np.abs(clip - shown).max() <= 1 and (np.diff(clip) >= 0).all()
 
 
-@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv", "a.ts", "a.mpg", "a.h264"])
+MORE_CONTAINERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("a.mkv", "a.mpg")]
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.ts", "a.h264", *MORE_CONTAINERS])
 def test_windows_take_one_pass_over_any_container(make_cfg, tmp_path, monkeypatch, name):
     codec = {"avi": "mpeg4", "mpg": "mpeg1video"}.get(name.rpartition(".")[2], "libx264")
     path = write_clip(tmp_path / name, frames=200, codec=codec, fps=25)
