@@ -6,6 +6,14 @@ import torch
 
 from slowfast_atfr.engine.checkpoint.save import checkpoint_path
 
+ONE_PATHWAY = {  # a network of half the time, where it does not matter which
+    "MODEL__ARCH": "slow",
+    "MODEL__MODEL_NAME": "ResNet",
+    "DATA__INPUT_CHANNEL_NUM": "[3]",
+    "MODEL__REPLICATE_PAD_STAGES": "[]",
+    "RESNET__SPATIAL_STRIDES": "[[1], [2], [2], [2]]",
+}
+
 
 class Killed(BaseException):
     """Ends a run as SIGKILL would: nothing of it cleans up."""

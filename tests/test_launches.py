@@ -57,7 +57,7 @@ def step_kernels(gpu, network, cfg, batch):
 
 
 STAGES = {"one stage": (), "two stages": TWICE, "segments": SEGMENTS}
-QUICK = (*(("3DResNet-18", stages) for stages in STAGES), ("X3D-S", "one stage"))
+QUICK = [("3DResNet-18", stages) for stages in STAGES]
 
 
 @pytest.mark.parametrize(

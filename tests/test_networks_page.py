@@ -1,14 +1,13 @@
 """docs/networks.md has a row for each network of its command, and the command can be run."""
 
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 
 import pytest
 
 from tests.packed.sweep import IDIOMS, lines
+from tests.processes import Program
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def test_every_network_has_its_row_and_passes(repo, zoo):
 
 
 def test_the_command_prints_a_row(repo):
-    argv = [sys.executable, "docs/networks/check.py", "mobilenet"]
-    run = subprocess.run(argv, cwd=repo, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(repo)})
-    assert run.returncode == 0, run.stderr
-    assert re.search(r"\| mobilenet \| stand-in \| `stem` \| 16 x 64 \| \de-\d\d, float32 \| .* \| pass \|", run.stdout)
+    run = Program(repo / "docs/networks/check.py", "mobilenet", cwd=repo)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, err
+    assert re.search(r"\| mobilenet \| stand-in \| `stem` \| 16 x 64 \| \de-\d\d, float32 \| .* \| pass \|", out)

@@ -91,8 +91,13 @@ def test_a_browser_shows_the_records_numbers(clip, tmp_path):
         assert len(re.findall(r'<figure data-to="', section)) == written["num_active"] == layer.record.num_active
 
 
-@pytest.mark.parametrize("maps", [3, 40])
-@pytest.mark.parametrize("kind", PICTURES)
+MORE_PICTURES = [(3, "means"), (40, "channels")]
+
+
+@pytest.mark.parametrize(
+    ("maps", "kind"),
+    [(40, "means"), (3, "channels"), *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_PICTURES)],
+)
 def test_the_picture_is_drawn(clip, tmp_path, maps, kind):
     pytest.importorskip("matplotlib")
     layer = make_layer("s2_sgs.pathway0", maps)

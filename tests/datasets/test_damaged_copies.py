@@ -1,13 +1,12 @@
 """Damaged copies of real files give a clip or a reason: no crash, no endless reading, nothing left open."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import Program
 
 SHAPES = {"train": [4, 32, 32, 3], "val": [4, 32, 32, 3], "test": [2, 4, 32, 32, 3]}  # of damaged_copies.py
 SOUND = 14  # of the 15 originals; corrupted.mp4 is none of them
@@ -17,13 +16,13 @@ SOUND = 14  # of the 15 originals; corrupted.mp4 is none of them
 @pytest.mark.parametrize("copies", [6, pytest.param(200, marks=pytest.mark.slow)])
 def test_damaged_copies_give_a_clip_or_a_reason(real_clips, repo, tmp_path, copies):
     originals = real_clips / "originals"
-    program = [sys.executable, repo / "tests" / "datasets" / "damaged_copies.py", originals, tmp_path, str(copies)]
-    environment = os.environ | {"PYTHONPATH": str(repo), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(program, capture_output=True, text=True, env=environment)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    script = repo / "tests" / "datasets" / "damaged_copies.py"
+    done = Program(script, str(originals), str(tmp_path), str(copies), cwd=repo)
+    out, err = done.communicate(timeout=500)
+    lines = [json.loads(line) for line in out.splitlines()]
     last = [line["path"] for line in lines if "path" in line][-1]
     assert done.returncode != -signal.SIGALRM, f"reading {last} does not come to an end"
-    assert done.returncode == 0, f"{last} ended the process with {done.returncode}:\n{done.stderr[-2000:]}"
+    assert done.returncode == 0, f"{last} ended the process with {done.returncode}:\n{err[-2000:]}"
 
     path, read, number = None, 0, -1
     for line in lines[:-1]:

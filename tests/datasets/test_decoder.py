@@ -49,7 +49,7 @@ def test_every_frame(numbered, numbers, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(indices=st.lists(st.integers(0, 59), min_size=1, max_size=6))
 def test_any_frames_in_any_order(numbered, numbers, kind, indices):
     frames = read_frames(numbered(kind), indices)
@@ -196,8 +196,11 @@ def test_every_frame_of_a_real_file_is_that_of_decoding_from_the_start(real_clip
     assert (info.num_frames, info.width, info.height) == ORIGINALS[name] == (len(straight), *straight[0].shape[1::-1])
 
 
+SLOW_ODD = ("old_x264_444.mp4", "leading_pictures_vvc.mp4")  # test_resize.py reads the other one, too
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "old_x264_444.mp4" else name for name in ODD]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_ODD else name for name in ODD]
 )
 def test_every_frame_of_an_odd_file_is_that_of_decoding_from_the_start(odd_videos, name):
     assert len(check_against_straight_decode(str(odd_videos / name))) == ODD[name]

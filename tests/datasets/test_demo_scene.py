@@ -31,7 +31,7 @@ def test_a_thing_can_move_throughout(seed):
 
 
 @pytest.mark.parametrize("action", TEMPLATES)
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(seed=SEEDS)
 def test_the_pose_does_what_the_class_says(action, seed):
     pose = draw_pose(action, 50, np.random.default_rng(seed))

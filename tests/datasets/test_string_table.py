@@ -2,12 +2,13 @@
 
 import pickle
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slowfast_atfr.datasets.string_table import StringTable
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(max_size=8), max_size=12))
 def test_every_string_comes_back(strings):
     table = pickle.loads(pickle.dumps(StringTable(strings)))

@@ -42,28 +42,44 @@ def broken():
     raise RuntimeError("a fault of the program")
 
 
+@pytest.fixture
+def load():
+    """All that a loader gives. Its workers end with the test: when they are garbage torch waits 5 s for each."""
+    loaders = []
+
+    def run(fail, workers=1):
+        dataset = Failing(fail)
+        loaders.append(DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=workers > 0))
+        return list(with_plain_errors(loaders[-1]))
+
+    yield run
+    for loader in loaders:
+        if loader.num_workers:
+            loader._iterator._shutdown_workers()
+
+
 @pytest.mark.parametrize(
     ("fail", "words"),
     [(killed, r"DataLoader worker \(pid"), (out_of_shared_memory, "unable to allocate shared memory.*No space left")],
 )
-def test_memory_that_runs_out_is_told_with_the_remedy(fail, words):
+def test_memory_that_runs_out_is_told_with_the_remedy(load, fail, words):
     with pytest.raises(RunError, match=rf"a data worker failed: {words}") as told:
-        list(with_plain_errors(DataLoader(Failing(fail), batch_size=None, num_workers=1)))
+        load(fail)
     assert "Lower DATA_LOADER.NUM_WORKERS (1 in this process)" in str(told.value)
     assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_config_error_keeps_its_message(workers):
+def test_a_config_error_keeps_its_message(load, workers):
     with pytest.raises(ConfigError, match="^DATA.PATH_PREFIX is '/nowhere'$"):
-        list(with_plain_errors(DataLoader(Failing(misconfigured), batch_size=None, num_workers=workers)))
+        load(misconfigured, workers)
 
 
-def test_other_errors_keep_their_traceback():
+def test_other_errors_keep_their_traceback(load):
     with pytest.raises(RuntimeError, match="(?s)Traceback.*a fault of the program") as told:
-        list(with_plain_errors(DataLoader(Failing(broken), batch_size=None, num_workers=1)))
+        load(broken)
     assert not isinstance(told.value, RunError)
 
 
-def test_what_is_read_goes_through():
-    assert list(with_plain_errors(DataLoader(Failing(lambda: None), batch_size=None))) == list(range(6))
+def test_what_is_read_goes_through(load):
+    assert load(lambda: None, 0) == list(range(6))

@@ -35,8 +35,10 @@ def one_by_one(blob, array):
     return array
 
 
-@pytest.mark.parametrize("change", [lambda blob, array: array, one_by_one])
-@pytest.mark.parametrize(("config", "pathways"), [("SLOW_8x8_R50", 1), ("SLOWFAST_8x8_R50", 2)])
+@pytest.mark.parametrize(
+    ("config", "pathways", "change"),
+    [("SLOW_8x8_R50", 1, lambda blob, array: array), ("SLOWFAST_8x8_R50", 2, one_by_one)],
+)
 def test_caffe2_round_trip(network, tmp_path, config, pathways, change):
     source, target = network(config), network(config)
     write_caffe2(tmp_path / "file.pkl", source, caffe2_names(R50, "abc", pathways), change)

@@ -4,8 +4,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from slowfast_atfr.datasets.loader import build_train_loader
 from slowfast_atfr.utils.distributed import RankInfo
 from slowfast_atfr.utils.stop import EXIT_STATUS
-from tests.processes import Program, hear_ctrl_c
+from tests.processes import Program
 
 
 def alive(group):
@@ -37,12 +35,7 @@ def wait_for(holds, seconds):
 def test_an_interrupted_run_saves_its_work_and_leaves_no_process(repo, tiny_pairs, tmp_path, whole_group):
     pairs = tiny_pairs(DATA_LOADER__NUM_WORKERS=2, SOLVER__MAX_EPOCH=10**6, TRAIN__CHECKPOINT_PERIOD=10**6)
     command = ["tools/run_net.py", "--cfg", "configs/Demo/SLOWFAST_R18.yaml", *pairs]
-    if whole_group:
-        options = {"cwd": repo, "start_new_session": True, "preexec_fn": hear_ctrl_c, "text": True}
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        run = subprocess.Popen([sys.executable, *command], **pipes, **options)
-    else:
-        run = Program(*command, cwd=repo)
+    run = Program(*command, cwd=repo)
     log = tmp_path / "out" / "stdout.log"
     try:
         assert wait_for(lambda: log.exists() and "val_epoch" in log.read_text(), 120)  # all workers are at work

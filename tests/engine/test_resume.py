@@ -15,16 +15,16 @@ from slowfast_atfr.engine.metrics.meters import TrainMeter
 from slowfast_atfr.engine.multigrid import MultigridSchedule
 from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.stop import EXIT_STATUS
-from tests.runs import Killed, assert_same, last, stats_of
+from tests.runs import ONE_PATHWAY, Killed, assert_same, last, stats_of
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
 MULTIGRID = {
+    **ONE_PATHWAY,
     "MULTIGRID__LONG_CYCLE": True,
     "MULTIGRID__SHORT_CYCLE": True,
     "MULTIGRID__SHORT_CYCLE_FACTORS": "[0.75, 0.9]",
     "MULTIGRID__BN_BASE_SIZE": 4,
     "MULTIGRID__EPOCH_FACTOR": 1.0,
-    "SLOWFAST__ALPHA": 2,
     "TRAIN__BATCH_SIZE": 1,
     "SOLVER__LR_POLICY": "steps_with_relative_lrs",
     "SOLVER__STEPS": "[0, 6, 9]",
@@ -35,6 +35,7 @@ MULTIGRID = {
     "SOLVER__CLIP_GRAD_L2NORM": 1.0,
 }
 EVERYTHING = {
+    **ONE_PATHWAY,
     "AUG__ENABLE": True,
     "MIXUP__ENABLE": True,
     "MODEL__LOSS_FUNC": "soft_cross_entropy",
@@ -98,7 +99,7 @@ def whole_run(repo, tmp_path_factory):
 
 
 def test_sigterm_writes_a_checkpoint_and_ends(repo, tiny_pairs, tmp_path, monkeypatch, capsys):
-    shared = {"TRAIN__BATCH_SIZE": 2, "SOLVER__MAX_EPOCH": 1, "TEST__ENABLE": False}
+    shared = {**ONE_PATHWAY, "TRAIN__BATCH_SIZE": 2, "SOLVER__MAX_EPOCH": 1, "TEST__ENABLE": False}
     assert main(["--cfg", str(repo / CONFIG), *tiny_pairs(OUTPUT_DIR=tmp_path / "whole", **shared)]) == 0
     mix, seen = train_module._mix, []
 
@@ -131,7 +132,10 @@ MOMENTS = {
 
 
 # others stop in the same code
-SLOW_MOMENTS = ("in a validation without a checkpoint", "after the last validation", "in the validation")
+SLOW_MOMENTS = (
+    *("in the last iteration", "in the validation"),
+    *("in a validation without a checkpoint", "after the last validation"),
+)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,8 @@ SLOW_MOMENTS = ("in a validation without a checkpoint", "after the last validati
 def test_a_run_stops_wherever_it_is_told_to_and_goes_on_bit_for_bit(
     repo, tiny_pairs, tmp_path, monkeypatch, capsys, whole_run, moment
 ):
-    shared = {"TRAIN__BATCH_SIZE": 2, "SOLVER__MAX_EPOCH": 2, "TRAIN__CHECKPOINT_PERIOD": 2, "SOLVER__EMA_DECAY": 0.9}
+    shared = {**ONE_PATHWAY, "SOLVER__EMA_DECAY": 0.9, "SOLVER__MAX_EPOCH": 2}
+    shared |= {"TRAIN__BATCH_SIZE": 2, "TRAIN__CHECKPOINT_PERIOD": 2}
     whole_folder = whole_run(tiny_pairs(OUTPUT_DIR=".", **shared))
 
     def told_at(owner, name, call=1):

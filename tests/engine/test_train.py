@@ -15,7 +15,7 @@ from slowfast_atfr.engine.train import train
 from slowfast_atfr.utils.distributed import RankInfo
 from tests.holder import Holder
 from tests.processes import Program, free_port
-from tests.runs import stats_of
+from tests.runs import ONE_PATHWAY, stats_of
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
 
@@ -53,7 +53,7 @@ def test_precise_statistics_leave_no_trace_in_the_figures_of_validation(tiny_cfg
     for name, batches in (("without", 0), ("with", 3)):
         cfg = tiny_cfg(
             BN__USE_PRECISE_STATS=batches > 0, BN__NUM_BATCHES_PRECISE=batches, OUTPUT_DIR=tmp_path / name,
-            SOLVER__MAX_EPOCH=1, SGS__ENABLE=False,
+            SOLVER__MAX_EPOCH=1, SGS__ENABLE=False, **ONE_PATHWAY,
         )  # fmt: skip
         launch(train, cfg)
     gflops = [stats_of(tmp_path / name, "val_epoch")[0]["gflops_per_clip"] for name in ("without", "with")]
@@ -63,14 +63,15 @@ def test_precise_statistics_leave_no_trace_in_the_figures_of_validation(tiny_cfg
 def test_checkpointed_activations_change_nothing_of_a_run(tiny_cfg, tmp_path):
     checkpoints = []
     for name, again in (("kept", False), ("again", True)):
-        train(tiny_cfg(SOLVER__MAX_EPOCH=1, MODEL__ACT_CHECKPOINT=again, OUTPUT_DIR=tmp_path / name), RankInfo())
+        keys = {**ONE_PATHWAY, "SOLVER__MAX_EPOCH": 1, "MODEL__ACT_CHECKPOINT": again}
+        train(tiny_cfg(OUTPUT_DIR=tmp_path / name, **keys), RankInfo())
         checkpoints.append(load(checkpoint_path(tmp_path / name, 0)))
     kept, again = (checkpoint["model_state"] for checkpoint in checkpoints)
     assert not [name for name, value in kept.items() if not torch.equal(value, again[name])]
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeypatch):
-    launch(train, tiny_cfg(OUTPUT_DIR=tmp_path / "whole", SOLVER__MAX_EPOCH=3))
+    launch(train, tiny_cfg(OUTPUT_DIR=tmp_path / "whole", SOLVER__MAX_EPOCH=2))
 
     class Stopped(Exception):
         pass
@@ -84,36 +85,36 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tiny_cfg, tmp_path, monkeyp
         eval_epoch(*args)
 
     monkeypatch.setattr(train_module, "eval_epoch", stop_in_the_first_validation)
-    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", SOLVER__MAX_EPOCH=3)
+    cfg = tiny_cfg(OUTPUT_DIR=tmp_path / "parts", SOLVER__MAX_EPOCH=2)
     with pytest.raises(Stopped):
         launch(train, cfg)
     launch(train, cfg)
-    whole, parts = (load(checkpoint_path(tmp_path / name, epoch=2)) for name in ("whole", "parts"))
+    whole, parts = (load(checkpoint_path(tmp_path / name, epoch=1)) for name in ("whole", "parts"))
     for name, value in whole["model_state"].items():
         assert torch.equal(value, parts["model_state"][name]), name
     losses = [[entry["loss"] for entry in stats_of(tmp_path / name, "train_iter")] for name in ("whole", "parts")]
-    assert losses[0] == losses[1] and len(losses[0]) == 9
+    assert losses[0] == losses[1] and len(losses[0]) == 6
     assert whole["val_state"] == parts["val_state"]  # the validation that was cut off has been made up for
     keys = ("epoch", "top1_err", "min_top1_err")
     whole, parts = (
         [[s[k] for k in keys] for s in stats_of(tmp_path / name, "val_epoch")] for name in ("whole", "parts")
     )
-    assert whole == parts and len(whole) == 3
+    assert whole == parts and len(whole) == 2
 
 
 def test_a_run_that_does_not_resume_tests_what_it_has_trained(repo, tiny_pairs, tmp_path):
     command = ["--cfg", str(repo / CONFIG)]
-    assert main([*command, *tiny_pairs(SOLVER__MAX_EPOCH=3, TEST__ENABLE=False)]) == 0
-    assert main([*command, *tiny_pairs(SOLVER__MAX_EPOCH=1, TRAIN__AUTO_RESUME=False)]) == 0
+    assert main([*command, *tiny_pairs(**ONE_PATHWAY, SOLVER__MAX_EPOCH=3, TEST__ENABLE=False)]) == 0
+    assert main([*command, *tiny_pairs(**ONE_PATHWAY, SOLVER__MAX_EPOCH=1, TRAIN__AUTO_RESUME=False)]) == 0
     text = (tmp_path / "out" / "stdout.log").read_text()
     assert f"testing {checkpoint_path(tmp_path / 'out', 0)}" in text
-    assert main([*command, *tiny_pairs(SOLVER__MAX_EPOCH=2, TEST__ENABLE=False)]) == 0
+    assert main([*command, *tiny_pairs(**ONE_PATHWAY, SOLVER__MAX_EPOCH=2, TEST__ENABLE=False)]) == 0
     assert stats_of(tmp_path / "out", "train_epoch")[-1]["epoch"] == "2/2"
 
 
 MIXED = {
     "AUG__ENABLE": True, "AUG__NUM_SAMPLE": 2, "AUG__RE_PROB": 0.5, "MIXUP__ENABLE": True,
-    "MODEL__LOSS_FUNC": "soft_cross_entropy", "SOLVER__MAX_EPOCH": 2,
+    "MODEL__LOSS_FUNC": "soft_cross_entropy", "SOLVER__MAX_EPOCH": 2, **ONE_PATHWAY,
 }  # fmt: skip
 
 

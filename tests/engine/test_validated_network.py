@@ -17,8 +17,10 @@ from slowfast_atfr.models import video_resnet
 from slowfast_atfr.models.compiled import CompiledStages
 from slowfast_atfr.utils.distributed import RankInfo
 from tests.processes import run_in_processes
+from tests.runs import ONE_PATHWAY
 
 PLAIN = {"BN__USE_PRECISE_STATS": False, "SOLVER__MAX_EPOCH": 1, "MODEL__DROPOUT_RATE": 0.0, "SOLVER__BASE_LR": 0.01}
+PLAIN |= ONE_PATHWAY
 DECAY = 0.75
 
 
@@ -178,7 +180,7 @@ def _train_in_two(rank, cfg, folder):
     torch.save({"start": seen.steps[0], "validated": seen.validated}, folder / f"seen{rank}.pth")
 
 
-@pytest.mark.parametrize("ema", [False, True], ids=["weights", "average"])
+@pytest.mark.parametrize("ema", [pytest.param(False, marks=pytest.mark.slow), True], ids=["weights", "average"])
 def test_all_processes_validate_the_network_that_is_saved(tiny_cfg, tmp_path, first_run, ema):
     """Running statistics are each process's own while it trains; what is validated is one network."""
     file = checkpoint_path(str(first_run(False)), 0)

@@ -80,7 +80,7 @@ def times(steps, counts):
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        slow({}),
         {"SOLVER__CLIP_GRAD_VAL": 1.0, "SOLVER__EMA_DECAY": 0.9, "SOLVER__GRAD_ACCUM_STEPS": 2},
         {"TRAIN__MIXED_PRECISION": True, "TRAIN__AMP_DTYPE": "bfloat16", "MODEL__ACT_CHECKPOINT": True},
         slow({"MIXUP__ENABLE": True, "MODEL__LOSS_FUNC": "soft_cross_entropy", "BN__NORM_TYPE": "sub_batchnorm",
@@ -106,7 +106,7 @@ def test_a_step_of_evaluation_waits_for_bins(gpu, cfg_of, monkeypatch):
 
 
 def test_a_step_of_a_test_also_waits_for_the_scores_and_the_clock(gpu, cfg_of, monkeypatch):
-    train_module.train(cfg_of(TRAIN__BATCH_SIZE=4), RANK)
+    train_module.train(cfg_of(TRAIN__BATCH_SIZE=12, TRAIN__EVAL_PERIOD=10), RANK)
     gpu.reset()
     cfg = cfg_of(TEST__BATCH_SIZE=2, TEST__FOLD_NORMS=True, TEST__NUM_ENSEMBLE_VIEWS=2)
     waits = waits_of(gpu, monkeypatch, lambda: test_module.test(cfg, RANK), test_module)

@@ -22,7 +22,10 @@ QUICK = ["Kinetics/X3D_XS_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.yaml"]
 @pytest.mark.parametrize(
     ("config", "dtype"),
     [
-        *[(config, None) for config in CONFIGS],
+        *[
+            pytest.param(config, None, marks=[] if config in (CONFIGS[0], *QUICK) else pytest.mark.slow)
+            for config in CONFIGS
+        ],
         *[
             pytest.param(config, dtype, marks=[] if config in QUICK else pytest.mark.slow)
             for config in CONFIGS

@@ -17,7 +17,7 @@ CASES = [
     pytest.param("slowfast_r50", "slowfast_8x8_r50", "Kinetics/SLOWFAST_8x8_R50.yaml", marks=SLOW),
     pytest.param("slowfast_r50", "slowfast_8x8_r50_crop256", "Kinetics/SLOWFAST_8x8_R50.yaml", marks=SLOW),
     pytest.param("slowfast_r50", "ssv2_slowfast_64f_r50", "SSv2/SLOWFAST_8x8_R50.yaml", marks=SLOW),
-    ("slow_r50", "slow_8x8_r50", "Kinetics/SLOW_8x8_R50.yaml"),
+    pytest.param("slow_r50", "slow_8x8_r50", "Kinetics/SLOW_8x8_R50.yaml", marks=SLOW),
     pytest.param("i3d_r50", "i3d_8x8_r50", "Kinetics/I3D_8x8_R50.yaml", marks=SLOW),
     ("x3d_s", "x3d_s", "Kinetics/X3D_S.yaml"),
     ("x3d_s", "x3d_s_crop182", "Kinetics/X3D_S.yaml"),
@@ -82,15 +82,22 @@ def test_keys_and_shapes_in_pyslowfasts_order(repo, network, config, classes):
 
 
 VARIANTS = GOLDEN.pop("variants")
-# each has smaller ones beside it, which have all that it has but its size
+# each has smaller ones beside it, which have all but its size; test_nonlocal_block.py has all kinds of attention
 LARGE = (
+    "c2d",
+    "i3d_nln",
     "i3d_nln_r101",
     "slowfast_r101",
     "slowfast_4x16",
+    "slowfast_nln",
     "x3d_m",
     "x3d_l",
+    "x3d_groups",
     "slow_nln",
     "slow_nln_train",
+    "slow_nln_temporal_pool_and_groups",
+    "slow_nln_softmax_groups",
+    "slow_dilated",
     "slow_sigmoid",
 )
 
@@ -170,9 +177,12 @@ def test_non_local_blocks_add_their_keys_after_their_residual_blocks(repo, netwo
 @pytest.mark.parametrize(
     "config",
     [
-        *("Kinetics/SLOWFAST_8x8_R50", "SSv2/SLOWFAST_8x8_R50", "Kinetics/SLOW_8x8_R50", "Kinetics/X3D_S"),
-        *("Kinetics/C2D_8x8_R50", "Kinetics/I3D_8x8_R50", "Kinetics/SLOW_NLN_8x8_R50"),
-        *("Kinetics/SLOWFAST_NLN_8x8_R50", "Kinetics/C2D_NLN_8x8_R50", "Kinetics/I3D_NLN_8x8_R50"),
+        *("Kinetics/SLOWFAST_8x8_R50", "Kinetics/SLOW_8x8_R50", "Kinetics/X3D_S", "Kinetics/C2D_NLN_8x8_R50"),
+        pytest.param("SSv2/SLOWFAST_8x8_R50", marks=SLOW),
+        *[
+            pytest.param(f"Kinetics/{name}_8x8_R50", marks=SLOW)
+            for name in ("C2D", "I3D", "SLOW_NLN", "SLOWFAST_NLN", "I3D_NLN")
+        ],
     ],
 )
 def test_sgs_adds_its_own_parameters_and_touches_no_other(repo, config):
@@ -229,6 +239,7 @@ def test_gflops_are_the_published_ones(repo, config, crop, gflops):
     assert counted == pytest.approx([gflops, gflops], abs=0.05 if gflops > 36 else 0.005)
 
 
+@pytest.mark.slow
 def test_r101_of_the_slowfast_paper_costs_what_it_says(repo):
     pairs = ["RESNET.NUM_BLOCK_TEMP_KERNEL", "[[3, 3], [4, 4], [6, 6], [3, 3]]"]
     counted = count_gflops(load_cfg(str(repo / "configs/Kinetics/SLOWFAST_8x8_R101.yaml"), pairs), 256)
@@ -244,7 +255,7 @@ def test_r101_of_the_slowfast_paper_costs_what_it_says(repo):
         pytest.param("I3D_NLN_8x8_R101", 55.08, 73.14, marks=SLOW),
         ("SLOW_NLN_4x16_R50", 26.99, 35.45),
         pytest.param("SLOW_NLN_8x8_R50", 54.59, 71.30, marks=SLOW),
-        ("SLOWFAST_NLN_4x16_R50", 33.76, 44.29),
+        pytest.param("SLOWFAST_NLN_4x16_R50", 33.76, 44.29, marks=SLOW),
         pytest.param("SLOWFAST_NLN_8x8_R50", 62.84, 82.08, marks=SLOW),
     ],
 )

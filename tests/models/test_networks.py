@@ -36,13 +36,32 @@ CONFIGS = [
     "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION.yaml",
 ]
 ATFR = [name for name in CONFIGS if "ATFR" in name]
+QUICK = [  # one of each kind, the smallest
+    "Kinetics/SLOWFAST_4x16_R50_ATFR.yaml",
+    "Kinetics/C2D_NLN_8x8_R50_ATFR.yaml",
+    "Kinetics/X3D_S_ATFR.yaml",
+    "Mini_Kinetics/3DRESNET18_ATFR.yaml",
+]
+
+
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
+EVERY_ATFR = [name if name in QUICK else slow(name) for name in ATFR]
 
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 NARROW = ["RESNET.WIDTH_PER_GROUP", "16", "X3D.WIDTH_FACTOR", "1.0", "X3D.DIM_C5", "64"]
 
 
-@pytest.mark.parametrize("config", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")))
+def all_configs():
+    """Those of 101 layers, and of sets that take the networks of Kinetics, are slow."""
+    for path in sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")):
+        yield slow(path) if "R101" in path or path.startswith(("UCF101", "HMDB51")) else path
+
+
+@pytest.mark.parametrize("config", all_configs())
 def test_every_yaml_builds_and_takes_a_clip(repo, to_pathways, config):
     """At its depth; test_full_size.py has the widths."""
     cfg = load_cfg(str(repo / "configs" / config), ["BN.NORM_TYPE", "batchnorm", *NARROW])
@@ -75,13 +94,9 @@ QUICK_IN_FLOAT16 = ["Kinetics/X3D_S_ATFR.yaml", "Mini_Kinetics/3DRESNET18_ATFR.y
 @pytest.mark.parametrize(
     ("config", "dtype"),
     [
-        *[(config, torch.bfloat16) for config in CONFIGS],
+        *[(config, torch.bfloat16) if config in QUICK else slow(config, torch.bfloat16) for config in CONFIGS],
         *[(config, torch.float16) for config in QUICK_IN_FLOAT16],
-        *[
-            pytest.param(name, torch.float16, marks=pytest.mark.slow)
-            for name in CONFIGS
-            if name not in QUICK_IN_FLOAT16
-        ],
+        *[slow(config, torch.float16) for config in CONFIGS if config not in QUICK_IN_FLOAT16],
     ],
 )
 def test_half_precision_throughout(thin_cfg, to_pathways, moving_clips, config, dtype):
@@ -108,9 +123,9 @@ OTHER_SGS = [
 @pytest.mark.parametrize(
     ("config", "pairs"),
     [
-        *[(config, ()) for config in CONFIGS],
-        *[  # each network with two of the four, each of those with half of the networks; the rest is slow
-            pytest.param(config, pairs, marks=[pytest.mark.slow] if (place + number) % 2 else [])
+        *[(config, ()) if config in ATFR else slow(config, ()) for config in CONFIGS],
+        *[  # each network with one of the four; the rest is slow
+            slow(config, pairs) if (place + number) % 4 else (config, pairs)
             for place, config in enumerate(ATFR)
             for number, pairs in enumerate(OTHER_SGS)
         ],
@@ -119,7 +134,7 @@ OTHER_SGS = [
 def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways, moving_clips, config, pairs):
     cfg = thin_cfg(config, *pairs)
     model = build_model(cfg)
-    clips = moving_clips(4, cfg.DATA.NUM_FRAMES)
+    clips = moving_clips(3, cfg.DATA.NUM_FRAMES)
     clips[1, :, 4:] = clips[1, :, 4:5]  # mostly static
     with torch.no_grad():
         model.train()(to_pathways(cfg, clips))  # gives the norms statistics of their own
@@ -160,7 +175,7 @@ def test_clips_of_one_length_run_on_dense_tensors_with_the_results_of_packed_one
     torch.testing.assert_close(dense, packed, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", ATFR)
+@pytest.mark.parametrize("config", EVERY_ATFR)
 def test_clips_of_a_batch_have_lengths_of_their_own(thin_cfg, to_pathways, moving_clips, config):
     cfg = thin_cfg(config, "BN.MOMENTUM", "1.0")
     model, clips = build_model(cfg), to_pathways(cfg, moving_clips(12, cfg.DATA.NUM_FRAMES))
@@ -172,7 +187,7 @@ def test_clips_of_a_batch_have_lengths_of_their_own(thin_cfg, to_pathways, movin
     assert len(set(last)) > 1 and max(last) < cfg.DATA.NUM_FRAMES
 
 
-@pytest.mark.parametrize("config", ATFR)
+@pytest.mark.parametrize("config", EVERY_ATFR)
 def test_a_second_stage_samples_what_the_first_has_left(thin_cfg, to_pathways, moving_clips, config):
     cfg = thin_cfg(config, "SGS.STAGES", "[res2, res4]", "SGS.NUM_BINS", "[4]", "SGS.BLOCK_SIZE", "[0]")
     model = build_model(cfg).eval()
@@ -185,7 +200,7 @@ def test_a_second_stage_samples_what_the_first_has_left(thin_cfg, to_pathways, m
     assert sum(clip.num_active for clip in log[f"s4_sgs.{pathways[-1]}"]) < 4 * 4
 
 
-@pytest.mark.parametrize("config", ATFR)
+@pytest.mark.parametrize("config", EVERY_ATFR)
 def test_fewer_bins_at_test_time_need_no_other_weights(thin_cfg, to_pathways, moving_clips, config):
     cfg = thin_cfg(config)
     trained, clips, active = build_model(cfg), to_pathways(cfg, moving_clips(4, cfg.DATA.NUM_FRAMES)), []
@@ -200,7 +215,7 @@ def test_fewer_bins_at_test_time_need_no_other_weights(thin_cfg, to_pathways, mo
     assert active[0] > active[1] > active[2]
 
 
-@pytest.mark.parametrize("config", ATFR)
+@pytest.mark.parametrize("config", EVERY_ATFR)
 def test_padded_batches_run_and_their_clips_feel_each_other(thin_cfg, to_pathways, moving_clips, config):
     cfg = thin_cfg(config, "SGS.BATCHING", "padded", "SGS.KERNEL", "linear_mean", "MODEL.DROPOUT_RATE", "0.0")
     model, clips = build_model(cfg), moving_clips(4, cfg.DATA.NUM_FRAMES)
@@ -281,7 +296,7 @@ def test_slow_goes_on_with_the_longer_of_its_bins_and_what_the_fast_one_sends(th
     assert seen["slow"] == tuple(max(s, -(-f // cfg.SLOWFAST.ALPHA)) for s, f in zip(slow, fast, strict=True))
 
 
-@pytest.mark.parametrize("depth", [18, 50, 101])
+@pytest.mark.parametrize("depth", [18, 50, slow(101)])
 @pytest.mark.parametrize("transform", ["bottleneck_transform", "basic_transform"])
 def test_depths_and_transforms_run(thin_cfg, to_pathways, depth, transform):
     cfg = thin_cfg("Kinetics/SLOWFAST_8x8_R50_ATFR.yaml", "RESNET.DEPTH", str(depth), "RESNET.TRANS_FUNC", transform)

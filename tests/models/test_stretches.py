@@ -1,5 +1,7 @@
 """Blocks run what treats every frame on its own on plain frames, and give what they give layer by layer."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -53,8 +55,17 @@ def results(network, clips):
     return found | {name: value.clone() for name, value in network.named_buffers()}
 
 
-@pytest.mark.parametrize("pairs", [[], SPLITS, ["MODEL.ACT_CHECKPOINT", "True"], ["RESNET.INPLACE_RELU", "False"]])
-@pytest.mark.parametrize("config", CONFIGS)
+PAIRS = [[], SPLITS, ["MODEL.ACT_CHECKPOINT", "True"], ["RESNET.INPLACE_RELU", "False"]]
+QUICK = [*[(CONFIGS[1], pairs) for pairs in PAIRS], (CONFIGS[0], []), (CONFIGS[2], SPLITS), (CONFIGS[3], [])]
+
+
+@pytest.mark.parametrize(
+    ("config", "pairs"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow)
+        for case in itertools.product(CONFIGS, PAIRS)
+    ],
+)
 def test_stretches_give_what_layers_give(networks, config, pairs):
     ours, watched, clips = networks(config, *pairs)
     ours, watched = results(ours, clips), results(watched, clips)

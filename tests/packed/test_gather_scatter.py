@@ -4,6 +4,7 @@ import torch
 from slowfast_atfr.packed.cpu_quirks import WIDE_FRAME
 from slowfast_atfr.packed.gather_scatter import gather_clips, pool, scatter_clips, spread
 from slowfast_atfr.packed.layout import Layout, Placement, starts_of
+from tests.covering import every_pair
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def test_results_may_be_changed_in_place(frames):
     assert torch.equal(frames.grad, (frames > 0).double())
 
 
-@pytest.mark.parametrize("lengths", [(1, 3, 2), (2, 2, 2), (6,)])
-@pytest.mark.parametrize("op", ["sum", "mean"])
-@pytest.mark.parametrize("inner", [(), (1, 2), (3,)])
+@pytest.mark.parametrize(
+    ("lengths", "op", "inner"), every_pair([(1, 3, 2), (2, 2, 2), (6,)], ["sum", "mean"], [(), (1, 2), (3,)])
+)
 def test_pools_of_clips_and_their_gradients(frames, lengths, op, inner):
     layout = Layout(lengths)
     pooled = pool(frames, layout, inner, op, torch.float64)

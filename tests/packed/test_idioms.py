@@ -1,5 +1,6 @@
 """Every line of the sweep is equal to each clip alone, values and gradients, or refused by an error with a remedy."""
 
+import itertools
 import warnings
 
 import pytest
@@ -24,15 +25,32 @@ def test_each_clip_as_alone_or_refused():
     assert sum(end != "equal" for _, _, end in found) <= MOST_REFUSED
 
 
-@pytest.mark.parametrize("lengths", [(3, 3), (2, 5), (4,), (1,), (1, 1)])
-@pytest.mark.parametrize("kind", IDIOMS)
-def test_other_lengths(kind, lengths):
-    """Clips of one length, where more is allowed, and one clip; of one frame, those that torch takes of it."""
-    ends = {line: outcome(line, lengths) for line in lines(kind)}
-    if max(lengths) == 1:
-        ends = {line: end for line, end in ends.items() if not end.startswith("no idiom: RuntimeError")}
-    bad = [f"{line}: {end}" for line, end in ends.items() if end.partition(":")[0] not in ("equal", "refused")]
+# Clips of one length, where more is allowed, and one clip; of one frame, those that torch takes of it.
+OTHERS = [(3, 3), (2, 5), (4,), (1,), (1, 1)]
+
+
+def check_lines(cases):
+    """cases: (line, lengths)"""
+    bad = []
+    for line, lengths in cases:
+        end = outcome(line, lengths)
+        if max(lengths) == 1 and end.startswith("no idiom: RuntimeError"):
+            continue
+        if end.partition(":")[0] not in ("equal", "refused"):
+            bad.append(f"{line} of {lengths}: {end}")
     assert not bad, "\n".join(bad)
+
+
+@pytest.mark.parametrize("kind", IDIOMS)
+def test_other_lengths_by_turns(kind):
+    check_lines(zip(lines(kind), itertools.cycle(OTHERS)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", OTHERS)
+@pytest.mark.parametrize("kind", IDIOMS)
+def test_all_lines_of_other_lengths(kind, lengths):
+    check_lines((line, lengths) for line in lines(kind))
 
 
 def test_the_sweep_can_fail():

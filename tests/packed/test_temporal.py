@@ -5,6 +5,7 @@ from torch import nn
 
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.packed.temporal import conv3d
+from tests.covering import every_pair
 
 LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
 
@@ -39,10 +40,7 @@ def check_or_short(check_alone, op, lengths, shortest, **kwargs):
         op(x)
 
 
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
-@pytest.mark.parametrize("space", [1, 3])
+@pytest.mark.parametrize(("kernel", "stride", "dilation", "space"), every_pair([1, 2, 3, 5], [1, 2, 3], [1, 2], [1, 3]))
 def test_conv(check_alone, kernel, stride, dilation, space):
     for padding in sorted({0, 1, dilation * (kernel // 2), kernel}):
         for groups, bias in ((1, True), (4, False)):
@@ -57,9 +55,10 @@ def test_conv(check_alone, kernel, stride, dilation, space):
                 check_or_short(check_alone, conv, lengths, shortest, size=3)
 
 
-@pytest.mark.parametrize("kernel", [(1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 1, 3)])
-@pytest.mark.parametrize("stride", [1, (1, 2, 2), (2, 2, 1)])
-@pytest.mark.parametrize("padding", [0, (1, 2, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    every_pair([(1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 1, 3)], [1, (1, 2, 2), (2, 2, 1)], [0, (1, 2, 1)]),
+)
 def test_conv_in_space(check_alone, kernel, stride, padding):
     conv = nn.Conv3d(4, 6, kernel, stride, padding, dilation=(1, 2, 1)).double()
     for lengths in ((3, 5, 4), (4, 4), (6,)):
@@ -99,10 +98,12 @@ def test_conv_transpose(check_alone, stride):
     check_alone(nn.ConvTranspose3d(4, 3, 3, stride, padding=1).double(), (3, 1, 4, 3), size=3)
 
 
-@pytest.mark.parametrize("ceil_mode", [False, True])
-@pytest.mark.parametrize("stride", [1, 2, None])
-@pytest.mark.parametrize("kernel, padding", [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (5, 2)])
-def test_max_pool(check_alone, kernel, stride, padding, ceil_mode):
+@pytest.mark.parametrize(
+    ("window", "stride", "ceil_mode"),
+    every_pair([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (5, 2)], [1, 2, None], [False, True]),
+)
+def test_max_pool(check_alone, window, stride, ceil_mode):
+    kernel, padding = window
     pool = nn.MaxPool3d((kernel, 3, 3), stride, (padding, 1, 1), ceil_mode=ceil_mode)
     for lengths in LENGTHS:
         lengths = tuple(length + kernel - 1 for length in lengths) if ceil_mode else lengths
@@ -114,11 +115,12 @@ def test_max_pool_of_negative_frames_never_sees_the_gap(check_alone):
     check_alone(lambda x: F.max_pool3d(x - 100, 2, 1, 0, dilation=2), (3, 4, 5))
 
 
-@pytest.mark.parametrize("count_include_pad", [True, False])
-@pytest.mark.parametrize("ceil_mode", [False, True])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("kernel, padding", [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)])
-def test_avg_pool(check_alone, kernel, stride, padding, ceil_mode, count_include_pad):
+@pytest.mark.parametrize(
+    ("window", "stride", "ceil_mode", "count_include_pad"),
+    every_pair([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)], [1, 2], [False, True], [True, False]),
+)
+def test_avg_pool(check_alone, window, stride, ceil_mode, count_include_pad):
+    kernel, padding = window
     pool = nn.AvgPool3d((kernel, 3, 3), stride, (padding, 1, 1), ceil_mode, count_include_pad)
     for lengths in ((3, 9, 4, 3), (5, 5), (6,)):
         check_alone(pool, lengths)

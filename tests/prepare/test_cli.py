@@ -46,16 +46,21 @@ def train(repo, tmp_path):
     return run
 
 
-def test_ucf101_from_the_download_to_the_average_of_three_splits(repo, tmp_path, capsys):
+@pytest.mark.parametrize("splits", ["one", pytest.param("all", marks=pytest.mark.slow)])
+def test_ucf101_from_the_download_to_the_average_of_three_splits(repo, tmp_path, capsys, train, splits):
     folder = write_ucf101(tmp_path / "ucf")
     assert main(["ucf101", str(folder), "--resize", "32", "--workers", "2"]) == 0
     out = capsys.readouterr().out
     assert "UCF101: 3 classes (official: 101)" in out and "9,537" in out and "3,696" in out
     assert lines_of(folder / "prepared" / "split2" / "val.csv")[1].endswith("Basketball/v_Basketball_g02_c01.mp4 1")
     assert json.loads((folder / "prepared" / "classes.json").read_text()) == {c: i for i, c in enumerate(CLASSES)}
+    shutil.rmtree(folder / "UCF-101")  # the copies are enough
+    if splits == "one":
+        figures = train(folder / "prepared", folder / "prepared" / "videos_32", "ucf101", DATA__SPLIT=3)
+        assert (figures["num_videos"], figures["num_skipped"]) == (3, 0)
+        return
     where = {"DATA__PATH_TO_DATA_DIR": folder / "prepared", "DATA__PATH_PREFIX": folder / "prepared" / "videos_32"}
     sets = {"TRAIN__DATASET": "ucf101", "TEST__DATASET": "ucf101", "OUTPUT_DIR": tmp_path / "run"}
-    shutil.rmtree(folder / "UCF-101")  # the copies are enough
     assert run_splits(["--cfg", str(repo / CONFIG), *small_pairs(**where | sets)]) == 0
     assert json.loads((tmp_path / "run" / "splits.json").read_text())["splits"]["3"]["num_videos"] == 3
 

@@ -184,12 +184,12 @@ def test_the_authors_lists_of_ids_choose_clips(tmp_path):
         collect(folder, ids=str(tmp_path))
 
 
-def test_hundred_thousand_lines_take_seconds(annotated):
-    rows = [f"class {i % 400},{i:011d},0,10,{'train' if i // 400 % 20 else 'val'}" for i in range(100_000)]
+def test_ten_thousand_lines_take_no_time(annotated):
+    rows = [f"class {i % 400},{i:011d},0,10,{'train' if i // 400 % 20 else 'val'}" for i in range(10_000)]
     folder = annotated(*rows)
     touch(folder / "00000000001.mp4")
     videos = collect(folder)
-    assert len(videos.classes) == 400 and sum(map(len, videos.missing.values())) == 99_999
+    assert len(videos.classes) == 400 and sum(map(len, videos.missing.values())) == 9_999
 
 
 def test_a_folder_that_was_prepared_is_passed_over(tmp_path):

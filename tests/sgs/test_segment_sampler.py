@@ -47,7 +47,7 @@ def test_the_mean_over_unseen_clips_is_the_target_and_a_dial_changes_it_without_
     assert np.mean(lengths_of(layer(pack(clips)))) == pytest.approx(target, rel=0.1)
 
 
-@pytest.mark.parametrize("batch", [2, 8])
+@pytest.mark.parametrize("batch", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_the_mean_is_the_target_where_clips_differ_and_batches_are_small(batch):
     """Clips whose motion differs by orders of magnitude: quantiles averaged over batches would leave too few maps."""
     random = np.random.default_rng(0)

@@ -161,17 +161,20 @@ def test_times_of_a_variable_rate_are_those_that_the_pictures_show(make_cfg, tmp
         assert np.abs(clip - shown).max() <= 1 and (np.diff(clip) >= 0).all()
 
 
-@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv", "a.ts", "a.mpg", "a.h264"])
+MORE_CONTAINERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("a.mkv", "a.mpg")]
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.ts", "a.h264", *MORE_CONTAINERS])
 def test_windows_take_one_pass_over_any_container(make_cfg, tmp_path, monkeypatch, name):
     codec = {"avi": "mpeg4", "mpg": "mpeg1video"}.get(name.rpartition(".")[2], "libx264")
-    path = write_clip(tmp_path / name, frames=400, codec=codec, fps=25)
+    path = write_clip(tmp_path / name, frames=200, codec=codec, fps=25)
     monkeypatch.setattr("slowfast_atfr.datasets.decoding.pyav_video.KEPT_BYTES", 0)
     predictor = Predictor(make_cfg(TEST__DATASET="kinetics", DATA__TARGET_FPS=25))
     with counted_frames() as count:
         windows = list(predictor([str(path)], stride=0.2))
-    assert len(windows) == 79 and not any(window.error for window in windows)
-    assert windows[-1].end == pytest.approx(windows[-1].start + 8 / 25) == pytest.approx(15.92)
-    assert count[0] <= 400
+    assert len(windows) == 39 and not any(window.error for window in windows)
+    assert windows[-1].end == pytest.approx(windows[-1].start + 8 / 25) == pytest.approx(7.92)
+    assert count[0] <= 200
 
 
 def test_videos_are_decoded_beside_the_network(make_cfg, folder, monkeypatch):
@@ -206,18 +209,18 @@ def test_decoding_and_network_are_timed_apart(make_cfg, folder, monkeypatch, str
     look, read_windows, scores = OwnVideos.read_views, OwnVideos.read_windows, Predictor._scores
 
     def slowly(self, index):
-        time.sleep(0.3)
+        time.sleep(0.1)
         return look(self, index)
 
     def slowly_along(self, index, stride):
-        time.sleep(0.3)
+        time.sleep(0.1)
         yield from read_windows(self, index, stride)
 
     monkeypatch.setattr(OwnVideos, "read_views", slowly)
     monkeypatch.setattr(OwnVideos, "read_windows", slowly_along)
     predictor, path = Predictor(make_cfg(TEST__DATASET="kinetics")), str(folder / "b.mp4")
     predictions = list(predictor([path], stride))
-    assert sum(prediction.decoding * prediction.num_clips for prediction in predictions) >= 0.3
+    assert sum(prediction.decoding * prediction.num_clips for prediction in predictions) >= 0.1
     monkeypatch.setattr(Predictor, "_scores", lambda self, frames: (*scores(self, frames)[:2], 5.0))
     slow = list(predictor([path], stride))
     assert {prediction.seconds for prediction in slow} == {5.0} and max(p.decoding for p in slow) < 5

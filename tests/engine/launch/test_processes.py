@@ -222,7 +222,10 @@ def _forked(monkeypatch):
     monkeypatch.setattr(launching.mp, "spawn", spawn)
 
 
-def test_spawned_processes_make_one_group_and_log(tmp_path):
+@pytest.mark.parametrize("start", ["_forked", pytest.param("spawned", marks=pytest.mark.slow)])
+def test_processes_of_a_machine_make_one_group_and_log(tmp_path, request, start):
+    if start == "_forked":
+        request.getfixturevalue(start)
     spawn(add_up, make_cfg(tmp_path))
     assert (tmp_path / "stdout.log").read_text().count("sum 3") == 1
 

@@ -7,7 +7,7 @@ from torch.distributed import HashStore
 from slowfast_atfr.engine.cli import main
 from slowfast_atfr.engine.launch.stops import record_stop
 from slowfast_atfr.utils.errors import RunError
-from slowfast_atfr.utils.stop import EXIT_STATUS, Stopped, StopRequest
+from slowfast_atfr.utils.stop import EXIT_STATUS, INTERVAL, Stopped, StopRequest
 
 CONFIG = "configs/Demo/SLOWFAST_R18.yaml"
 STOPPED = Stopped("the run was interrupted")
@@ -60,6 +60,6 @@ class Gone:
 def test_a_store_that_does_not_answer_keeps_nobody(store):
     request, start = StopRequest(), time.monotonic()
     with request.shared_in(store):
-        time.sleep(1.0)
+        time.sleep(1.2 * INTERVAL)
         assert not request.requested
     assert time.monotonic() - start < 5

@@ -83,7 +83,9 @@ def test_wrong_arguments_are_reported_before_anything_runs(quick, tmp_path, caps
     assert end.value.code == 2 and message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "Slow-8x8-R50" else name for name in NETWORKS]
+)
 def test_packed_and_dense_run_the_same_network(repo, name):
     cfg = load_cfg(str(repo / "configs" / NETWORKS[name][0]), ["DATA.TRAIN_CROP_SIZE", "32"])
     model = build_model(cfg).eval()

@@ -16,7 +16,9 @@ def test_every_network_of_the_configs_is_measured(repo):
     assert {name.partition("/")[0] for name in names} == {"Kinetics", "Mini_Kinetics", "SSv2"}
 
 
-@pytest.mark.parametrize("name", ["Mini_Kinetics/3DRESNET18", "Kinetics/SLOWFAST_4x16_R50"])
+@pytest.mark.parametrize(
+    "name", ["Mini_Kinetics/3DRESNET18", pytest.param("Kinetics/SLOWFAST_4x16_R50", marks=pytest.mark.slow)]
+)
 def test_a_network_beside_itself_with_sgs(repo, name):
     base, atfr = (repo / "configs" / f"{name}{suffix}.yaml" for suffix in ("", "_ATFR"))
     figure = measure_pair(base, atfr, rounds=2, device=torch.device("cpu"), pairs=TINY)

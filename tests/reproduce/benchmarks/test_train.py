@@ -38,7 +38,9 @@ def test_a_step_samples_half_of_the_maps_and_changes_sgs_too(repo, name):
 
 def test_ratios_of_time_and_bytes(repo):
     subject = Subject("Mini_Kinetics/3DRESNET18.yaml", (2, 2), 0.6, 0.7)
-    figures = compare_steps("tiny", subject, repo / "configs", rounds=1, device=CPU, pairs=TINY)
+    figures = compare_steps(
+        "tiny", subject, repo / "configs", rounds=1, device=CPU, pairs=[*TINY, "RESNET.WIDTH_PER_GROUP", "16"]
+    )
     times, sizes = figures[::2], figures[1::2]
     assert [len(figure.rounds) for figure in times] == [1] * 4 and all(figure.median > 0 for figure in times)
     assert [figure.target for figure in figures] == [0.6, 0.7, *[None] * 6]

@@ -10,6 +10,7 @@ import torch
 
 from slowfast_atfr.command import main
 from slowfast_atfr.datasets.demo import write_demo_dataset
+from slowfast_atfr.reproduce.demo import clips
 from slowfast_atfr.reproduce.demo import run as demo
 from slowfast_atfr.reproduce.demo.screen import epoch_lines
 
@@ -46,6 +47,7 @@ def assert_same_weights(folder):
 def test_both_networks_are_trained_tested_and_drawn_and_another_config_is_refused(
     repo, few_videos, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(clips, "ROUNDS", 1)
     folder = tmp_path / "demo"
     run = partial(demo.run_demo, folder, repo / "configs/Demo")
     assert run(SMALL) == 0
