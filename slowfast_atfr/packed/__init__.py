@@ -33,14 +33,12 @@ from slowfast_atfr.packed.convert import (
     weighted_by_size,
     with_sizes,
 )
-from slowfast_atfr.packed.gapped import with_equal_gaps, with_gaps_if_faster
 from slowfast_atfr.packed.lengthwise import run_lengthwise
 
 __all__ = [
     "Clips",
     "PackedClips",
     "from_frames",
-    "with_gaps_if_faster",
     "lengths_of",
     "apply_framewise",
     "over_clips_frames",
@@ -55,6 +53,5 @@ __all__ = [
     "to_frames",
     "unpack",
     "weighted_by_size",
-    "with_equal_gaps",
     "with_sizes",
 ]

@@ -12,7 +12,6 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.frames import pick
-from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
 from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
@@ -118,13 +117,10 @@ def setitem(input: PackedClips, index: Any, value: Any) -> None:
     whole_clips = all(isinstance(entries[at], slice) and entries[at] == ALL for at in (0, 2))
     if not whole_clips or any(entry is None for entry in entries):
         raise refusal("x[...] = y", EVERY)
-    whole = without_gaps(input)
     inner = (entries[1], entries[3], entries[4])
     at = 2 - isinstance(entries[1], int)  # dimension T of x[index]
     ndim = 5 - sum(isinstance(entry, int) for entry in inner)
-    to_frames(whole)[0].permute(0, 3, 1, 2)[(ALL, *inner)] = _frames_of(value, input, at, ndim)
-    if whole is not input:
-        input.copy_(whole)
+    to_frames(input)[0].permute(0, 3, 1, 2)[(ALL, *inner)] = _frames_of(value, input, at, ndim)
 
 
 def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
