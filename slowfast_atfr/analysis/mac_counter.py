@@ -65,10 +65,10 @@ class MacCounter(TorchFunctionMode):
         where, key = (self._of_some, self._clips) if lengths is None else (self._of_lengths, lengths)
         where[key] = where.get(key, 0.0) + macs
 
-    def take(self) -> np.ndarray:
+    def read_and_reset(self) -> np.ndarray:
         """Return (N,) multiply-adds of each clip in the last forward pass, once."""
         if not self._begun:
-            raise RuntimeError("no forward has run since the last take()")
+            raise RuntimeError("no forward has run since the last read_and_reset()")
         self._begun = False
         return self.so_far()
 

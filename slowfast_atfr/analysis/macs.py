@@ -72,7 +72,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
 
     >>> with count_macs(model) as counter:                           # doctest: +SKIP
     ...     model(inputs)
-    ...     per_clip = counter.take()
+    ...     per_clip = counter.read_and_reset()
 
     Raises:
         TypeError: if a module with matrices is TorchScript, which cannot be counted.
@@ -182,7 +182,7 @@ def clip_macs(model: nn.Module, inputs: Any) -> np.ndarray:
     try:
         with torch.no_grad(), count_macs(model) as counter:
             model(inputs)
-            return counter.take()
+            return counter.read_and_reset()
     finally:
         for module in training:
             module.training = True

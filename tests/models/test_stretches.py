@@ -45,7 +45,7 @@ def results(network, clips):
         network.train(training)
         with count_macs(network) as counter, torch.set_grad_enabled(training):
             scores = network(clips)
-            found[f"macs {training}"] = torch.from_numpy(counter.take())
+            found[f"macs {training}"] = torch.from_numpy(counter.read_and_reset())
         found[f"scores {training}"] = scores.detach()
         if training:
             grads = torch.autograd.grad(scores.square().sum(), [*network.parameters(), *clips])
