@@ -53,14 +53,6 @@ def has_hooks(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
-def is_watched(layer: nn.Module) -> bool:
-    """Whether a layer has hooks that do not take frames as well as clips."""
-    if not has_hooks(layer):
-        return False
-    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
-    return not all(hasattr(hook, "takes_frames") for of_kind in hooks for hook in of_kind.values())
-
-
 class ResBlock(nn.Module):
     """ReLU(shortcut(x) + transform(x)); the shortcut is a 1x1x1 convolution where channels or stride change."""
 
@@ -87,12 +79,12 @@ class ResBlock(nn.Module):
         return relu(branch.add_(shortcut) if inplace else shortcut + branch)
 
     def _stretches(self) -> tuple[Stretch, ...]:
-        """Stretches of the branch; none if layers of this block have hooks."""
+        """Stretches of the branch; none if hooks of its layers, or a torch function mode, see what the layers get."""
         layers = *self._modules.values(), *self.branch2._modules.values()
         if self._cut[0] != layers:  # the first time, and after layers were replaced
             known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
-        return () if any(map(is_watched, layers)) else self._cut[1]
+        return () if any(map(has_hooks, layers)) or _get_current_function_mode_stack() else self._cut[1]
 
     def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch]) -> PackedClips:
         """Run the layers between two that look at whole clips in one call, on all frames as a plain tensor."""
@@ -125,10 +117,9 @@ run_frames = ResBlock.run_frames
 
 
 def can_compile(block: ResBlock) -> bool:
-    """Whether a block's stretches depend on frames alone, and no torch function mode is active."""
+    """Whether a block's stretches depend on frames alone."""
     norms = (layer for part in (block, block.branch2) for layer in part._modules.values())
-    counted = any(isinstance(norm, CountedBatchNorm) and norm.needs_others for norm in norms)
-    return not counted and not _get_current_function_mode_stack()
+    return not any(isinstance(norm, CountedBatchNorm) and norm.needs_others for norm in norms)
 
 
 class ResStage(nn.Module):
