@@ -61,16 +61,15 @@ def over_time(
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= cpu_quirks.LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
-    longest = max(x.lengths)
-    fits = steps.in_stack.total <= steps.after.total * (1 if steps.before.total >= fast_from else cpu_quirks.SLOWNESS)
+    longest, slowness = max(x.lengths), 1 if steps.in_buffer.total >= fast_from else cpu_quirks.SLOWNESS
+    fits = steps.stacked_results.total <= slowness * steps.results.total
     if fits and window.before == window.after and longest >= shortest_native:
-        stack, where = x.layout.stacked(), steps.in_stack
-        dense = scatter_clips(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
-        result, _ = to_frames(op(dense, window.before))
-        return x.with_frames(gather_clips(result, where), x.layout.of(steps.lengths_out))
-    buffer = scatter_clips(to_frames(x)[0], steps.before, fill)
+        stack = scatter_clips(to_frames(x)[0], x.layout.stacked(), fill).unflatten(0, (len(x), longest))
+        result, _ = to_frames(op(stack.permute(0, 4, 1, 2, 3), window.before))
+        return x.with_frames(gather_clips(result, steps.stacked_results), x.layout.of(steps.lengths_out))
+    buffer = scatter_clips(to_frames(x)[0], steps.in_buffer, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    return x.with_frames(gather_clips(result, steps.after), x.layout.of(steps.lengths_out))
+    return x.with_frames(gather_clips(result, steps.results), x.layout.of(steps.lengths_out))
 
 
 def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
