@@ -4,9 +4,9 @@ GFLOPs are multiply-adds x 1e-9 of one clip, as usual in the field: of convoluti
 products of attention. Counting uses hooks on an ordinary forward pass and only reads shapes: it traces nothing and
 never waits for the device.
 
-The counter looks at the `scopes` of a network. Residual blocks of ours and layers of torch.nn with a weight matrix are
-known by their inputs and outputs. Of attention of ours, and of whole modules that are neither torch's nor ours, it sees
-the torch functions that they call.
+The counter looks at the `scopes` of a network. Residual blocks and attention of ours, and layers of torch.nn with a
+weight matrix, are counted by the shapes of their inputs and outputs. Only of modules that are neither torch's nor ours
+does it see the torch functions that they call.
 """
 
 import math
@@ -24,9 +24,7 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.analysis.mac_counter import MacCounter
 from slowfast_atfr.analysis.mac_rules import LAYERS
-from slowfast_atfr.models.attention import TemporalAttention
 from slowfast_atfr.models.convolution import FramesConv3d, TemporalConv3d
-from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.resnet import ResBlock
 from slowfast_atfr.models.transforms import SqueezeExcitation
 from slowfast_atfr.packed import PackedClips, lengths_of
@@ -34,8 +32,7 @@ from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.sgs.record import observed
 
-OWN_PRODUCTS = (Nonlocal, TemporalAttention)  # modules of ours that multiply matrices themselves
-KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose other modules leave products to their layers
+KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose modules leave products to their layers, or have `product_macs`
 
 
 def has_stages(model: nn.Module) -> bool:
@@ -44,15 +41,15 @@ def has_stages(model: nn.Module) -> bool:
 
 
 def scopes(model: nn.Module) -> list[nn.Module]:
-    """Return the modules in which functions are counted; none is inside another, an SGS layer or a compiled stage."""
+    """Return the modules to count, outside of SGS layers and compiled stages; the cost of each excludes the others'."""
     if isinstance(model, (TemporalSampler, PathwaySGS)):
         return []
-    known = type(model).__module__.startswith(KNOWN) and not isinstance(model, OWN_PRODUCTS)
-    if not known or _has_matrix(model) or _is_plain_block(model):
+    if not type(model).__module__.startswith(KNOWN) or _has_matrix(model) or _is_plain_block(model):
         return [model]
     compiled = () if isinstance(model, ResBlock) else getattr(model, "compiled", None) or ()
     visible = (child for name, child in model.named_children() if name not in compiled)
-    return list(dict.fromkeys(scope for child in visible for scope in scopes(child)))
+    found = dict.fromkeys(scope for child in visible for scope in scopes(child))
+    return [*found, *([model] if hasattr(model, "product_macs") else [])]
 
 
 def _has_matrix(layer: nn.Module) -> bool:
@@ -89,6 +86,8 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
         for scope in scopes(model):
             if isinstance(scope, ResBlock):
                 stack.callback(scope.register_forward_hook(partial(_see_block, counter)).remove)
+            elif hasattr(scope, "product_macs"):
+                stack.callback(scope.register_forward_hook(partial(_see_products, counter)).remove)
             elif type(scope) in LAYERS:
                 see = partial(_see_layer, counter)
                 stack.callback(scope.register_forward_hook(see, with_kwargs=True).remove)
@@ -136,6 +135,11 @@ def _see_block(counter: MacCounter, block: ResBlock, args: tuple, _: Any) -> Non
     counter.add(per_frame, lengths_of(x))
     gates = [layer for layer in branch if isinstance(layer, SqueezeExcitation)]  # of one frame a clip
     counter.add(len(x) * sum(gate.fc1.weight.numel() + gate.fc2.weight.numel() for gate in gates))
+
+
+def _see_products(counter: MacCounter, layer: nn.Module, args: tuple, _: Any) -> None:
+    (x,) = args
+    counter.add(1, tuple(layer.product_macs(length, *x.shape[3:]) for length in lengths_of(x)))
 
 
 def _macs_of_frames(layers: Iterable[nn.Module | None], size: Sequence[int]) -> float:
