@@ -131,15 +131,12 @@ def max_pool3d(
     stride = _stride_of(stride, kernel)
     if return_indices:
         raise refusal("max_pool3d", "with return_indices=True has no rule for packed clips", "Pool without indices")
+    in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
     if _is_whole(kernel[0], input):
-        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
-        return over_frames(
-            lambda frames: F.max_pool2d(frames, *in_space),
-            pack_dense(amax(input, 2, keepdim=True), round_to=input.round_to),
-        )
+        largest = pack_dense(amax(input, 2, keepdim=True), round_to=input.round_to)
+        return over_frames(lambda frames: F.max_pool2d(frames, *in_space), largest)
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
-        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
         return over_frames(lambda frames: F.max_pool2d(frames, *in_space), input)
     if ceil_mode:
         return each_alone(F.max_pool3d, input, kernel, stride, padding, dilation, True)
