@@ -99,7 +99,7 @@ def make_clips(network: Network, part: int) -> Tensor:
 def maps_of(model: nn.Module, clips: Tensor) -> tuple[int, ...]:
     with count_active(model) as counter:
         model(clips)
-        (active,) = counter.take().values()
+        (active,) = counter.read_and_reset().values()
     return tuple(active.tolist())
 
 
@@ -203,7 +203,7 @@ def at_half(base: nn.Module, model: nn.Module, clips: Tensor) -> tuple[str, str]
 def _macs(model: nn.Module, clips: Tensor) -> float:
     with count_macs(model) as counter:
         model(clips)
-        return float(counter.take().mean())
+        return float(counter.read_and_reset().mean())
 
 
 def refusal_of(network: Network) -> str:

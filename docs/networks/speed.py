@@ -21,7 +21,7 @@ class BufferOnly(Steps):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        self.in_stack.total = math.inf  # never the cheaper one
+        self.stacked_results.total = math.inf  # never the cheaper one
 
 
 def short_clips(lengths: tuple[int, ...], dilation: int) -> Figure:

@@ -21,7 +21,6 @@ class MacCounter(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.paused, self._depth = False, 0
-        self.lengths: tuple[int, ...] | None = None  # of clips in a block that runs on their frames, (S, C, H, W)
         self._begun, self._running = False, False
         self._num_clips = 0
         self._clips: tuple[int, ...] | None = None  # indices of the clips in dense tensors; None: all of the batch
@@ -65,10 +64,10 @@ class MacCounter(TorchFunctionMode):
         where, key = (self._of_some, self._clips) if lengths is None else (self._of_lengths, lengths)
         where[key] = where.get(key, 0.0) + macs
 
-    def take(self) -> np.ndarray:
+    def read_and_reset(self) -> np.ndarray:
         """Return (N,) multiply-adds of each clip in the last forward pass, once."""
         if not self._begun:
-            raise RuntimeError("no forward has run since the last take()")
+            raise RuntimeError("no forward has run since the last read_and_reset()")
         self._begun = False
         return self.so_far()
 
@@ -97,14 +96,8 @@ class MacCounter(TorchFunctionMode):
             return out
         out = func(*args, **kwargs)
         if func in RULES:
-            self.see(out, *RULES[func](out, *args, **kwargs))
+            self.add(*RULES[func](out, *args, **kwargs))
         return out
-
-    def see(self, out: Any, macs: float, lengths: tuple[int, ...] | None = None) -> None:
-        """Add the cost of a function; on frames, (S, C, H, W), divide it by the lengths of the clips."""
-        if lengths is None and self.lengths is not None and isinstance(out, Tensor) and out.ndim == 4:
-            macs, lengths = macs / len(out), self.lengths
-        self.add(macs, lengths)
 
     def _per_length(self, x: PackedClips, fn: Callable[..., Tensor], *others: PackedClips) -> Any:
         """Count what runs on the clips of one length for these clips only."""

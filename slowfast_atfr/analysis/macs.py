@@ -4,8 +4,9 @@ GFLOPs are multiply-adds x 1e-9 of one clip, as usual in the field: of convoluti
 products of attention. Counting uses hooks on an ordinary forward pass and only reads shapes: it traces nothing and
 never waits for the device.
 
-The counter sees the torch functions that are called in the `scopes` of a network: layers of torch.nn with a weight
-matrix, attention of ours, and whole modules that are neither torch's nor ours, since they may call any function.
+The counter looks at the `scopes` of a network. Residual blocks and attention of ours, and layers of torch.nn with a
+weight matrix, are counted by the shapes of their inputs and outputs. Only of modules that are neither torch's nor ours
+does it see the torch functions that they call.
 """
 
 import math
@@ -23,17 +24,15 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.analysis.mac_counter import MacCounter
 from slowfast_atfr.analysis.mac_rules import LAYERS
-from slowfast_atfr.models.attention import TemporalAttention
-from slowfast_atfr.models.convolution import FramesConv3d
-from slowfast_atfr.models.nonlocal_block import Nonlocal
+from slowfast_atfr.models.convolution import FramesConv3d, TemporalConv3d
 from slowfast_atfr.models.resnet import ResBlock
-from slowfast_atfr.packed import PackedClips
+from slowfast_atfr.models.transforms import SqueezeExcitation
+from slowfast_atfr.packed import PackedClips, lengths_of
 from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.sgs.record import observed
 
-OWN_PRODUCTS = (Nonlocal, TemporalAttention)  # modules of ours that multiply matrices themselves
-KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose other modules leave products to their layers
+KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose modules leave products to their layers, or have `product_macs`
 
 
 def has_stages(model: nn.Module) -> bool:
@@ -42,28 +41,25 @@ def has_stages(model: nn.Module) -> bool:
 
 
 def scopes(model: nn.Module) -> list[nn.Module]:
-    """Return the modules in which functions are counted; none is inside another, an SGS layer or a compiled stage."""
+    """Return the modules to count, outside of SGS layers and compiled stages; the cost of each excludes the others'."""
     if isinstance(model, (TemporalSampler, PathwaySGS)):
         return []
-    known = type(model).__module__.startswith(KNOWN) and not isinstance(model, OWN_PRODUCTS)
-    has_matrix = any(parameter.ndim > 1 for parameter in model.parameters(recurse=False)) or is_parametrized(model)
-    if not known or has_matrix:
+    if not type(model).__module__.startswith(KNOWN) or _has_matrix(model) or _is_plain_block(model):
         return [model]
-    compiled = getattr(model, "compiled", None)
-    if isinstance(model, ResBlock) and compiled is not None:  # `_enter_block` counts its compiled part
-        layers = (layer for layer in model.modules() if isinstance(layer, nn.Conv3d))
-        return [layer for layer in layers if not isinstance(layer, FramesConv3d)]
-    visible = (child for name, child in model.named_children() if name not in (compiled or ()))
-    return list(dict.fromkeys(scope for child in visible for scope in scopes(child)))
-
-
-def eager_blocks(model: nn.Module) -> list[ResBlock]:
-    """Return the residual blocks outside of compiled stages; a hook on a block inside would disable compilation."""
-    if isinstance(model, ResBlock):
-        return [model]
-    compiled = getattr(model, "compiled", None) or ()
+    compiled = () if isinstance(model, ResBlock) else getattr(model, "compiled", None) or ()
     visible = (child for name, child in model.named_children() if name not in compiled)
-    return list(dict.fromkeys(block for child in visible for block in eager_blocks(child)))
+    found = dict.fromkeys(scope for child in visible for scope in scopes(child))
+    return [*found, *([model] if hasattr(model, "product_macs") else [])]
+
+
+def _has_matrix(layer: nn.Module) -> bool:
+    return any(parameter.ndim > 1 for parameter in layer.parameters(recurse=False)) or is_parametrized(layer)
+
+
+def _is_plain_block(model: nn.Module) -> bool:
+    """Whether it is a residual block whose only matrices are those of 3-D convolutions."""
+    kinds = (nn.Conv3d, FramesConv3d, TemporalConv3d)
+    return isinstance(model, ResBlock) and all(type(layer) in kinds for layer in model.modules() if _has_matrix(layer))
 
 
 @contextmanager
@@ -72,7 +68,7 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
 
     >>> with count_macs(model) as counter:                           # doctest: +SKIP
     ...     model(inputs)
-    ...     per_clip = counter.take()
+    ...     per_clip = counter.read_and_reset()
 
     Raises:
         TypeError: if a module with matrices is TorchScript, which cannot be counted.
@@ -88,15 +84,15 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
         begin = model.register_forward_pre_hook(lambda _, *inputs: counter.begin(_num_clips(inputs)), with_kwargs=True)
         stack.callback(begin.remove)
         for scope in scopes(model):
-            if type(scope) in LAYERS:
+            if isinstance(scope, ResBlock):
+                stack.callback(scope.register_forward_hook(partial(_see_block, counter)).remove)
+            elif hasattr(scope, "product_macs"):
+                stack.callback(scope.register_forward_hook(partial(_see_products, counter)).remove)
+            elif type(scope) in LAYERS:
                 see = partial(_see_layer, counter)
-                see.takes_frames = True
                 stack.callback(scope.register_forward_hook(see, with_kwargs=True).remove)
             else:
                 _around(scope, counter.listen, counter.stop, stack)
-        for block in eager_blocks(model):
-            stack.callback(block.register_forward_pre_hook(partial(_enter_block, counter)).remove)
-            stack.callback(block.register_forward_hook(partial(_leave_block, counter), always_call=True).remove)
         for sampler in samplers:  # counted by their input frames, below
             _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
         stages = (layer.compiled for layer in layers.values() if not isinstance(layer, ResBlock) and has_stages(layer))
@@ -131,17 +127,23 @@ class _OnMeta(nn.Module):
         return functional_call(self.module, shapes, inputs)
 
 
-def _enter_block(counter: MacCounter, block: ResBlock, args: tuple) -> None:
+def _see_block(counter: MacCounter, block: ResBlock, args: tuple, _: Any) -> None:
+    """Count a residual block, whose convolutions keep the number of frames, by the size of its input."""
     (x,) = args
-    counter.lengths = x.lengths if isinstance(x, PackedClips) else None
-    if block.compiled is not None:
-        branch, shortcut = block.branch2._modules.values(), [block._modules.get("branch1")]
-        macs = sum(_macs_of_frames(layers, x.shape[3:]) for layers in (branch, shortcut))
-        counter.add(macs if counter.lengths else macs * x.shape[0] * x.shape[2], counter.lengths)
+    branch, shortcut = block.branch2._modules.values(), [block._modules.get("branch1")]
+    per_frame = sum(_macs_of_frames(layers, x.shape[3:]) for layers in (branch, shortcut))
+    counter.add(per_frame, lengths_of(x))
+    gates = [layer for layer in branch if isinstance(layer, SqueezeExcitation)]  # of one frame a clip
+    counter.add(len(x) * sum(gate.fc1.weight.numel() + gate.fc2.weight.numel() for gate in gates))
+
+
+def _see_products(counter: MacCounter, layer: nn.Module, args: tuple, _: Any) -> None:
+    (x,) = args
+    counter.add(1, tuple(layer.product_macs(length, *x.shape[3:]) for length in lengths_of(x)))
 
 
 def _macs_of_frames(layers: Iterable[nn.Module | None], size: Sequence[int]) -> float:
-    """Return the multiply-adds of a chain of frame convolutions for a frame of this (height, width)."""
+    """Return the multiply-adds of a chain of convolutions for a frame of this (height, width)."""
     macs = 0
     for layer in layers:
         if isinstance(layer, nn.Conv3d):
@@ -150,16 +152,12 @@ def _macs_of_frames(layers: Iterable[nn.Module | None], size: Sequence[int]) -> 
                 (side + 2 * pad - apart * (kernel - 1) - 1) // step + 1
                 for side, kernel, step, pad, apart in zip(*sizes, strict=True)
             ]
-            macs += math.prod(size) * layer.weight.numel() * isinstance(layer, FramesConv3d)
+            macs += math.prod(size) * layer.weight.numel()
     return macs
 
 
-def _leave_block(counter: MacCounter, *_: Any) -> None:
-    counter.lengths = None
-
-
 def _see_layer(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
-    counter.see(out, *LAYERS[type(layer)](out, (*args, *kwargs.values())[0], layer.weight))
+    counter.add(*LAYERS[type(layer)](out, (*args, *kwargs.values())[0], layer.weight))
 
 
 def _around(module: nn.Module, before: Callable[[], None], after: Callable[[], None], stack: ExitStack) -> None:
@@ -182,7 +180,7 @@ def clip_macs(model: nn.Module, inputs: Any) -> np.ndarray:
     try:
         with torch.no_grad(), count_macs(model) as counter:
             model(inputs)
-            return counter.take()
+            return counter.read_and_reset()
     finally:
         for module in training:
             module.training = True

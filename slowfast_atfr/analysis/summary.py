@@ -159,7 +159,7 @@ def _rows(model: nn.Module, inputs: list[Tensor]) -> Iterator[Row]:
             for part in parts:
                 _watch(part, counter, macs, outputs)
         model(inputs)
-        in_all = counter.take().item()
+        in_all = counter.read_and_reset().item()
     rest = in_all - sum(macs.values())
     own = sum(parameter.numel() for parameter in model.parameters(recurse=False))
     for name, pathway, parts in groups:

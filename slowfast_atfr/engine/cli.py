@@ -105,6 +105,18 @@ def run_command(fn: Main, argv: Sequence[str] | None, *, prog: str, description:
     return exit_status(command)
 
 
+def reported(command: Callable[[], int], *, failed: int = 1) -> int:
+    """Run a command that writes files and return its exit status; `failed` after a user error, which is printed."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        return command()
+    except (*USER_ERRORS, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+    return failed
+
+
 def exit_status(command: Callable[[], None]) -> int:
     """Run a command and return its exit status; user errors are printed without a traceback.
 

@@ -186,8 +186,8 @@ class Cost:
 
     def of_last_batch(self) -> dict[str, np.ndarray]:
         """Return (N,) values by name, of the clips of the last forward: gflops_per_clip, active_bins_s2_fast, ..."""
-        clips = {"gflops_per_clip": self._macs.take() * 1e-9}
-        for layer, bins in self._active.take().items():
+        clips = {"gflops_per_clip": self._macs.read_and_reset() * 1e-9}
+        for layer, bins in self._active.read_and_reset().items():
             clips[active_name(layer, single=self._single)] = bins.astype(np.float64)
         return clips
 

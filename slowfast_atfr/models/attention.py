@@ -121,6 +121,10 @@ class TemporalAttention(nn.Module):
         descriptors = self.bn(self.conv_value(_gather(x, self.conv_gather(means))))
         return x + _distribute(descriptors, self.conv_distribute(means))
 
+    def product_macs(self, frames: int, height: int, width: int) -> int:
+        """Return the multiply-adds of `gather` and `distribute` for a clip of (height, width) maps."""
+        return 2 * frames * height * width * self.conv_value.in_channels * self.conv_gather.out_channels
+
 
 KINDS = {"gate": TemporalGate, "residual": TemporalAttention}  # by TEMPORAL_ATTENTION.KIND
 

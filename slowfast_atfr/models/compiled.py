@@ -100,9 +100,11 @@ def is_watched(stage: nn.Module) -> bool:
 
 
 def _function_of(name: str) -> Callable[[Callable[[Any], Any], Any], Any]:
-    """A function that calls its first argument, with a code object of its own, since torch limits recompiles per code.
+    """A function that calls its first argument, with a code object of its own.
 
-    torch 2.13 has `torch.compile(..., isolate_recompiles=True)` for this; older versions do not.
+    torch keeps two things for each code object: the limit of recompiles, and which sizes have differed between calls
+    and are compiled as symbols. `torch.compile(..., isolate_recompiles=True)` of torch 2.13 separates the first only:
+    the sizes of one stage make those of all others symbols, with which X3D does not compile.
     """
 
     def call(stage: Callable[[Any], Any], pathways: Any) -> Any:

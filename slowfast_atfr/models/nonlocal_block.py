@@ -81,6 +81,16 @@ class Nonlocal(nn.Module):
         attended = per_length(self.conv_theta(x), self._attend, self.conv_phi(pooled), self.conv_g(pooled))
         return x + self.bn(self.conv_out(attended))
 
+    def product_macs(self, frames: int, height: int, width: int) -> int:
+        """Return the multiply-adds of the attention within a clip of (height, width) maps, without the convolutions."""
+        run, channels = frames // self.group, self.conv_theta.out_channels
+        queries = run * height * width
+        positions = (run // self.pool_frames) * (height // self.pool_sides[0]) * (width // self.pool_sides[1])
+        macs = 2 * queries * positions * channels
+        if self.attention is dot_product_attention:
+            macs = min(macs, (queries + positions) * channels**2)
+        return self.group * macs
+
     def _pool(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
         if self.group == 1 or self.pool_frames == 1:
             return self.pool(x)

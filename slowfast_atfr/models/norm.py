@@ -18,7 +18,6 @@ from slowfast_atfr.config import NORM_TYPES, ConfigError
 from slowfast_atfr.models.norm_split import rows_of_splits, split_batch_norm
 from slowfast_atfr.models.sync_norm import has_kernels, sync_batch_norm
 from slowfast_atfr.packed import PackedClips, from_frames, over_frames, to_frames
-from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.utils.distributed import get_rank, get_world_size
 
 Norm = Callable[[int], nn.Module]
@@ -148,7 +147,7 @@ class CountedBatchNorm(_BatchNorm):
         self._check_input_dim(x)
         if self.group_size > 1:
             together = self._normalize_together
-            return over_frames(together, without_gaps(x)) if isinstance(x, PackedClips) else together(x)
+            return over_frames(together, x) if isinstance(x, PackedClips) else together(x)
         if isinstance(x, PackedClips):
             frames, lengths = to_frames(x)
             return from_frames(self._normalize_splits(frames, lengths), lengths, round_to=x.round_to)

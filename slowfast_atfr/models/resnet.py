@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import _get_current_function_mode_stack
 
 from slowfast_atfr.models.convolution import FramesConv3d, conv3d
@@ -14,15 +13,7 @@ from slowfast_atfr.models.nonlocal_block import Nonlocal
 from slowfast_atfr.models.norm import CountedBatchNorm, FramesBatchNorm3d, Norm
 from slowfast_atfr.models.stages import BlockSpec, StageSpec
 from slowfast_atfr.models.transforms import TRANSFORMS, SqueezeExcitation
-from slowfast_atfr.packed import (
-    Clips,
-    PackedClips,
-    over_clips_frames,
-    over_frames,
-    with_equal_gaps,
-    with_gaps_if_faster,
-)
-from slowfast_atfr.packed.gapped import without_gaps
+from slowfast_atfr.packed import Clips, PackedClips, over_clips_frames, over_frames
 
 # layers that treat each frame by itself, and take frames as well as clips
 FRAMEWISE = (FramesConv3d, FramesBatchNorm3d, CountedBatchNorm, nn.ReLU, nn.SiLU, nn.Identity)
@@ -62,14 +53,6 @@ def has_hooks(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
-def is_watched(layer: nn.Module) -> bool:
-    """Whether a layer has hooks that do not take frames as well as clips."""
-    if not has_hooks(layer):
-        return False
-    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
-    return not all(hasattr(hook, "takes_frames") for of_kind in hooks for hook in of_kind.values())
-
-
 class ResBlock(nn.Module):
     """ReLU(shortcut(x) + transform(x)); the shortcut is a 1x1x1 convolution where channels or stride change."""
 
@@ -85,18 +68,10 @@ class ResBlock(nn.Module):
         self._cut: tuple[tuple[nn.Module, ...], tuple[Stretch, ...]] = ((), ())  # all layers, the stretches
 
     def forward(self, x: Clips) -> Clips:
-        learns = self._learns_statistics()  # over clips, without gaps
-        x = without_gaps(x) if learns else with_gaps_if_faster(x, self.branch2.gap)
-        if isinstance(x, PackedClips):
-            stretches = self._stretches()
-            if stretches:
-                return self._by_stretches(x, stretches, learns)
+        if isinstance(x, PackedClips) and (stretches := self._stretches()):
+            return self._by_stretches(x, stretches)
         branch = self.branch2(x)  # first, as in the stretches: sync norms need one order
         return self._join(branch, self.branch1_bn(self.branch1(x)) if "branch1" in self._modules else x)
-
-    def _learns_statistics(self) -> bool:
-        layers = (*self._modules.values(), *self.branch2._modules.values())
-        return any(layer.training and isinstance(layer, _BatchNorm) for layer in layers)
 
     def _join(self, branch: Clips, shortcut: Clips) -> Clips:
         relu = self.relu
@@ -104,23 +79,21 @@ class ResBlock(nn.Module):
         return relu(branch.add_(shortcut) if inplace else shortcut + branch)
 
     def _stretches(self) -> tuple[Stretch, ...]:
-        """Stretches of the branch; none if layers of this block have hooks."""
+        """Stretches of the branch; none if hooks of its layers, or a torch function mode, see what the layers get."""
         layers = *self._modules.values(), *self.branch2._modules.values()
         if self._cut[0] != layers:  # the first time, and after layers were replaced
             known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
-        return () if any(map(is_watched, layers)) else self._cut[1]
+        return () if any(map(has_hooks, layers)) or _get_current_function_mode_stack() else self._cut[1]
 
-    def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch], learns: bool) -> PackedClips:
+    def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch]) -> PackedClips:
         """Run the layers between two that look at whole clips in one call, on all frames as a plain tensor."""
         branch, *_, last = x, *stretches
         run = run_frames if self.compiled is None or not can_compile(self) else self.compiled
         for stretch in stretches:
             factors = None
             if stretch.first is not None and not isinstance(stretch.first, SqueezeExcitation):
-                branch = without_gaps(stretch.first(branch)) if learns else stretch.first(branch)
-            if stretch is last:
-                branch, x = with_equal_gaps(branch, x)
+                branch = stretch.first(branch)
             if isinstance(stretch.first, SqueezeExcitation):
                 factors = over_clips_frames(branch, stretch.first.factors(branch))
             if stretch is last:
@@ -144,10 +117,9 @@ run_frames = ResBlock.run_frames
 
 
 def can_compile(block: ResBlock) -> bool:
-    """Whether a block's stretches depend on frames alone, and no torch function mode is active."""
+    """Whether a block's stretches depend on frames alone."""
     norms = (layer for part in (block, block.branch2) for layer in part._modules.values())
-    counted = any(isinstance(norm, CountedBatchNorm) and norm.needs_others for norm in norms)
-    return not counted and not _get_current_function_mode_stack()
+    return not any(isinstance(norm, CountedBatchNorm) and norm.needs_others for norm in norms)
 
 
 class ResStage(nn.Module):

@@ -50,9 +50,6 @@ class BottleneckTransform(nn.Sequential):
             dilation=(1, block.dilation, block.dilation),
             groups=block.num_groups,
         )
-        self.gap = (
-            kernel_b // 2 if block.num_groups == block.dim_inner else 0
-        )  # frames between clips that a channelwise b keeps, see GappedClips
         self.b_bn = norm(block.dim_inner)
         for name, layer in (before_c or {"b_relu": nn.ReLU(inplace=inplace_relu)}).items():
             self.add_module(name, layer)
@@ -124,8 +121,6 @@ class BasicTransform(nn.Module):
 
     The second convolution has the block's dilation; only a bottleneck has groups and inner channels.
     """
-
-    gap = 0
 
     def __init__(self, block: BlockSpec, *, norm: Norm, inplace_relu: bool) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """Packed clips: batches of clips of different lengths, laid end to end, that any 3D CNN takes as they are.
 
-To read in this order: `clips` (the tensor subclass), `layout` (index tensors of its lengths), `dispatch` (from a torch
-function to its handler), `convert` (to and from dense tensors), `temporal` (convolutions and pools), `reduce`, `ops`,
-`elementwise`. `views`, `view_rules`, `along`, `moves`, `index`, `sizes` and `one_d` serve networks of other libraries
-that reshape their clips; skip them at first.
+To read in this order: `clips` (the class), `layout` (index tensors of its lengths), `dispatch` (from a torch function
+to its handler), `convert` (to and from dense tensors), `temporal` (convolutions and pools), `reduce`, `ops`,
+`elementwise`. `views`, `view_rules`, `along`, `moves`, `index`, `ragged_sizes` and `one_d` serve networks of other
+libraries that reshape their clips; skip them at first.
 """
 
 from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch functions
@@ -13,8 +13,8 @@ from slowfast_atfr.packed import (  # noqa: F401  they fill the table of torch f
     moves,
     one_d,
     ops,
+    ragged_sizes,
     reduce,
-    sizes,
     temporal,
     view_rules,
     views,
@@ -33,14 +33,12 @@ from slowfast_atfr.packed.convert import (
     weighted_by_size,
     with_sizes,
 )
-from slowfast_atfr.packed.gapped import with_equal_gaps, with_gaps_if_faster
 from slowfast_atfr.packed.lengthwise import run_lengthwise
 
 __all__ = [
     "Clips",
     "PackedClips",
     "from_frames",
-    "with_gaps_if_faster",
     "lengths_of",
     "apply_framewise",
     "over_clips_frames",
@@ -55,6 +53,5 @@ __all__ = [
     "to_frames",
     "unpack",
     "weighted_by_size",
-    "with_equal_gaps",
     "with_sizes",
 ]

@@ -87,7 +87,7 @@ class PackedClips(Operators):
         return functools.partial(call, method, self)
 
     def __repr__(self) -> str:
-        _, channels, _, height, width = self.rows.shape
+        _, channels, _, height, width = self.joined.shape
         grad = ", requires_grad=True" if self.requires_grad else ""
         return (
             f"PackedClips({len(self)} clips of {self.lengths} frames, {channels} channels, {height}x{width}, "
@@ -103,35 +103,29 @@ class PackedClips(Operators):
     def dim(self) -> int:
         return 5
 
-    gap = 0  # frames between two clips; see GappedClips
     __array_ufunc__ = None  # for `np.float64(2) * x`
     ndim = property(dim)
-    dtype = property(lambda self: self.rows.dtype)
-    device = property(lambda self: self.rows.device)
-    is_cuda = property(lambda self: self.rows.is_cuda)
-    requires_grad = property(lambda self: self.rows.requires_grad)
+    dtype = property(lambda self: self.joined.dtype)
+    device = property(lambda self: self.joined.device)
+    is_cuda = property(lambda self: self.joined.is_cuda)
+    requires_grad = property(lambda self: self.joined.requires_grad)
     data = property(lambda self: self.detach())
     mT = property(lambda self: self.transpose(-2, -1))
 
     @property
     def shape(self) -> tuple[int, int, RaggedLength, int, int]:
         """(N, C, T, H, W), where T is one number per clip, see RaggedLength."""
-        _, channels, _, height, width = self.rows.shape
+        _, channels, _, height, width = self.joined.shape
         return len(self), channels, RaggedLength(self.lengths, self.layout, self.device), height, width
 
-    @property
-    def rows(self) -> Tensor:
-        """What functions that mix no frames run on, (1, C, frames, H, W); see GappedClips."""
-        return self.joined
-
-    def with_rows(self, rows: Tensor) -> "PackedClips":
-        """These clips with other rows: (1, C', S, H', W'), copied if their strides differ from packed clips'."""
-        if rows is self.joined:
+    def with_joined(self, joined: Tensor) -> "PackedClips":
+        """These clips with other values: (1, C', S, H', W'), copied if its strides differ from packed clips'."""
+        if joined is self.joined:
             return self
-        fits = rows.ndim == 5 and rows.shape[0] == 1 and rows.shape[2] == self.joined.shape[2]
-        if fits and rows.stride() == packed_strides(rows.shape):
-            return _unchecked(rows, self.layout)  # the lengths have been checked
-        return self.with_frames(rows.permute(0, 2, 3, 4, 1).squeeze(0))
+        fits = joined.ndim == 5 and joined.shape[0] == 1 and joined.shape[2] == self.joined.shape[2]
+        if fits and joined.stride() == packed_strides(joined.shape):
+            return _unchecked(joined, self.layout)  # the lengths have been checked
+        return self.with_frames(joined.permute(0, 2, 3, 4, 1).squeeze(0))
 
     def with_frames(self, frames: Tensor, layout: Layout | None = None) -> "PackedClips":
         """Packed clips of other frames (S', H', W', C'), with these lengths or those of a layout."""
@@ -171,8 +165,7 @@ def to_frames(x: Tensor | PackedClips) -> tuple[Tensor, tuple[int, ...]]:
     Args:
         x: packed clips, or a dense (N, C, T, H, W).
     Returns:
-        (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d, or has
-        gaps (GappedClips).
+        (S, H, W, C) frames, S = sum(lengths), contiguous; a view, unless x is dense and not channels_last_3d.
     """
     if isinstance(x, PackedClips):
         return x.joined.permute(0, 2, 3, 4, 1).squeeze(0), x.lengths
@@ -237,6 +230,6 @@ def pack(clips: Sequence[Tensor], *, round_to: int = 1) -> PackedClips:
 
 
 def unpack(x: Tensor | PackedClips) -> list[Tensor]:
-    """The clips of x, (C, T_i, H, W) each, as views (GappedClips: copies); inverse of `pack`."""
+    """The clips of x, (C, T_i, H, W) each, as views; inverse of `pack`."""
     frames, lengths = to_frames(x)
     return [clip.permute(3, 0, 1, 2) for clip in frames.split(lengths)]

@@ -11,7 +11,6 @@ from torch.overrides import handle_torch_function
 
 from slowfast_atfr.packed.clips import PackedClips, from_frames, to_frames
 from slowfast_atfr.packed.dispatch import handles, name_of
-from slowfast_atfr.packed.gapped import layout_with_gaps, with_equal_gaps, without_gaps
 from slowfast_atfr.packed.gather_scatter import gather_clips, scatter_clips, spread
 from slowfast_atfr.packed.layout import Layout, starts_of
 
@@ -77,20 +76,18 @@ def apply_framewise(
     """
     if not isinstance(x, PackedClips):
         return fn(x, *args, **kwargs)
-    x = without_gaps(x)
-    return x.with_rows(fn(x.joined, *args, **kwargs))
+    return x.with_joined(fn(x.joined, *args, **kwargs))
 
 
 def over_frames(op: Callable[..., Tensor], x: PackedClips, *others: PackedClips) -> PackedClips:
     """Run a function of frames, (S, C, H, W) -> (S, C', H', W'), on packed clips of the same lengths."""
-    x, *others = with_equal_gaps(x, *others)
-    frames = (clips.rows.transpose(1, 2).squeeze(0) for clips in (x, *others))
-    return x.with_rows(op(*frames).unsqueeze(0).transpose(1, 2))
+    frames = (clips.joined.transpose(1, 2).squeeze(0) for clips in (x, *others))
+    return x.with_joined(op(*frames).unsqueeze(0).transpose(1, 2))
 
 
 def over_clips_frames(x: PackedClips, entries: Tensor) -> Tensor:
     """(N, C, 1, 1, 1) entries of clips -> (S, C, 1, 1), for the frames of `over_frames`."""
-    return spread(entries.flatten(1), layout_with_gaps(x))[:, :, None, None]
+    return spread(entries.flatten(1), x.layout)[:, :, None, None]
 
 
 def pad_lengths(x: Tensor | PackedClips, lengths: Sequence[int], where: str = "center") -> Tensor | PackedClips:

@@ -17,7 +17,6 @@ from torch import Tensor
 from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import HANDLERS, name_of, refusal
-from slowfast_atfr.packed.gapped import layout_with_gaps, with_gaps, without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.packed.ragged import RaggedLength
@@ -47,7 +46,7 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     """Run an elementwise torch function with at least one packed argument."""
     x = args[0] if args else None
     if len(args) == 1 and isinstance(x, PackedClips) and not kwargs.keys() - {"inplace", "training", "p"}:
-        return x.with_rows(function(x.rows, **kwargs))  # the activations, without the search for operands
+        return x.with_joined(function(x.joined, **kwargs))  # the activations, without the search for operands
     packed = [value for value in (*args, *kwargs.values()) if isinstance(value, PackedClips)]
     x = max(packed, key=lambda clips: max(clips.lengths))
     if any(other.lengths != x.lengths and not _is_one_frame(other) for other in packed):
@@ -58,9 +57,9 @@ def elementwise(function: Callable, *args: Any, **kwargs: Any) -> PackedClips:
     if in_place and args[0].lengths != x.lengths:
         raise refusal(name_of(function), f"cannot write {x.lengths} frames into clips of {args[0].lengths}", UNEQUAL)
     whole = [clips for clips in packed if clips.lengths == x.lengths]
-    x = args[0] if in_place else max(whole, key=lambda clips: clips.gap)
+    x = args[0] if in_place else whole[0]
     operand = functools.partial(_operand, function, x)
-    result = x.with_rows(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
+    result = x.with_joined(function(*map(operand, args), **{name: operand(value) for name, value in kwargs.items()}))
     if len(whole) > 1 and any(clips.layout.sizes != x.layout.sizes for clips in whole):
         result.__dict__["layout"] = _common_layout(whole)
     return result
@@ -75,7 +74,7 @@ def _common_layout(clips: Sequence[PackedClips]) -> Layout:
 def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     """An argument as it is passed to torch's function of (1, C, S, H, W)."""
     if isinstance(value, PackedClips) and value.lengths == x.lengths:
-        return value.rows if value.gap == x.gap else with_gaps(without_gaps(value), x.gap).rows
+        return value.joined
     if isinstance(value, PackedClips):
         value = to_dense(value)
     if isinstance(value, RaggedLength):
@@ -86,7 +85,7 @@ def _operand(function: Callable, x: PackedClips, value: Any) -> Any:
     if len(shape) == 5 and shape[2] == 1 and shape[0] == 1:
         return value
     if len(shape) == 5 and shape[2] == 1 and shape[0] == len(x):
-        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), layout_with_gaps(x)).unsqueeze(0).permute(0, 4, 1, 2, 3)
+        return spread(value.permute(0, 2, 3, 4, 1).squeeze(1), x.layout).unsqueeze(0).permute(0, 4, 1, 2, 3)
     raise refusal(
         name_of(function),
         f"got a dense tensor of shape {tuple(value.shape)} together with {len(x)} packed clips of {x.lengths} frames",

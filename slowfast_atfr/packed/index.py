@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,6 @@ from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.frames import pick
-from slowfast_atfr.packed.gapped import without_gaps
 from slowfast_atfr.packed.gather_scatter import spread
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
 from slowfast_atfr.packed.views import CLIPS, FRAMES, RULES, View, dim_of
@@ -118,13 +118,10 @@ def setitem(input: PackedClips, index: Any, value: Any) -> None:
     whole_clips = all(isinstance(entries[at], slice) and entries[at] == ALL for at in (0, 2))
     if not whole_clips or any(entry is None for entry in entries):
         raise refusal("x[...] = y", EVERY)
-    whole = without_gaps(input)
     inner = (entries[1], entries[3], entries[4])
     at = 2 - isinstance(entries[1], int)  # dimension T of x[index]
     ndim = 5 - sum(isinstance(entry, int) for entry in inner)
-    to_frames(whole)[0].permute(0, 3, 1, 2)[(ALL, *inner)] = _frames_of(value, input, at, ndim)
-    if whole is not input:
-        input.copy_(whole)
+    to_frames(input)[0].permute(0, 3, 1, 2)[(ALL, *inner)] = _frames_of(value, input, at, ndim)
 
 
 def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
@@ -147,14 +144,14 @@ def _frames_of(value: Any, x: PackedClips, at: int, ndim: int) -> Any:
 
 
 @handles(torch.select, Tensor.select)
-def select(input: PackedClips, dim: int, index: int) -> Any:
-    return getitem(input, (ALL,) * dim_of(View.of(input), dim) + (index,))
+def select(input: PackedClips | View, dim: int, index: int) -> Any:
+    return input[(ALL,) * dim_of(input, dim) + (index,)]
 
 
 @handles(torch.narrow, Tensor.narrow)
 def narrow(input: PackedClips, dim: int, start: int | Tensor, length: int) -> PackedClips:
     """`length` entries from `start`; along time both may be one number per clip."""
-    dim, start = dim_of(View.of(input), dim), int(start) if isinstance(start, Tensor) else start
+    dim, start = dim_of(input, dim), int(start) if isinstance(start, Tensor) else start
 
     def places(clip: int, size: int) -> range:
         first, count = (operator.index(_of_clip(number, clip)) for number in (start, length))
@@ -166,7 +163,7 @@ def narrow(input: PackedClips, dim: int, start: int | Tensor, length: int) -> Pa
         return range(first, first + count)
 
     if dim == 2:
-        return input.with_frames(*pick(to_frames(input)[0], input.layout, "narrow", places))
+        return _pick("narrow", input, places)
     if dim == 0 and max(input.lengths) == 1:
         return to_dense(input).narrow(0, start, length)
     at = frame_dim("narrow", dim)
@@ -176,8 +173,11 @@ def narrow(input: PackedClips, dim: int, start: int | Tensor, length: int) -> Pa
 
 
 @handles(torch.unbind, Tensor.unbind)
-def unbind(input: PackedClips, dim: int = 0) -> tuple[Any, ...]:
-    return tuple(select(input, dim, index) for index in range(to_frames(input)[0].shape[frame_dim("unbind", dim)]))
+def unbind(input: PackedClips | View, dim: int = 0) -> tuple[Any, ...]:
+    size = input.shape[dim_of(input, dim)]
+    if isinstance(size, RaggedLength):
+        raise refusal("unbind", EVERY)
+    return tuple(select(input, dim, index) for index in range(size))
 
 
 @handles(torch.chunk, Tensor.chunk)
@@ -197,10 +197,9 @@ def tensor_split(input: PackedClips, indices_or_sections: Any, dim: int = 0) -> 
 
 @handles(torch.index_select, Tensor.index_select)
 def index_select(input: PackedClips, dim: int, index: Tensor) -> PackedClips:
-    dim = dim_of(View.of(input), dim)
+    dim = dim_of(input, dim)
     if dim == 2:
-        places = lambda _, length: _numbers(length).index_select(0, index.cpu()).tolist()  # noqa: E731
-        return input.with_frames(*pick(to_frames(input)[0], input.layout, "index_select", places))
+        return _pick("index_select", input, lambda _, length: _numbers(length).index_select(0, index.cpu()).tolist())
     if dim == 0 and max(input.lengths) == 1:
         return to_dense(input).index_select(0, index)
     return _pieces("index_select", input, dim, lambda frames, at: [frames.index_select(at, index)])[0]
@@ -211,12 +210,12 @@ def repeat_interleave(input: PackedClips, repeats: Any, dim: int | None = None, 
     if dim is None:
         raise refusal("repeat_interleave", "without dim has no rule for packed clips", "Name channels or space, dim=1")
     if dim in (2, -3) and isinstance(repeats, int):
-        return _pick("repeat_interleave", input, lambda frames: [at for at in frames for _ in range(repeats)], repeats)
+        return _pick("repeat_interleave", input, lambda _, length: np.repeat(range(length), repeats).tolist(), repeats)
     return _pieces("repeat_interleave", input, dim, lambda x, at: [x.repeat_interleave(repeats, at, **kwargs)])[0]
 
 
-def _pick(op: str, x: PackedClips, order: Callable[[range], Sequence[int]], key: Hashable) -> PackedClips:
-    return x.with_frames(*pick(to_frames(x)[0], x.layout, op, lambda _, length: order(range(length)), key))
+def _pick(op: str, x: PackedClips, choose: Callable[[int, int], Sequence[int]], key: Hashable = None) -> PackedClips:
+    return x.with_frames(*pick(to_frames(x)[0], x.layout, op, choose, key))
 
 
 def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedClips, ...]:
@@ -225,12 +224,12 @@ def _pieces(op: str, x: PackedClips, dim: int, cut: Callable) -> tuple[PackedCli
 
 @handles(torch.flip, Tensor.flip)
 def flip(input: PackedClips, *order: Any, dims: Any = ()) -> PackedClips:
-    named = [dim_of(View.of(input), dim) for dim in full_size(order or (dims,))]
+    named = [dim_of(input, dim) for dim in full_size(order or (dims,))]
     dims = set(named)
     if len(dims) < len(named):
         raise RuntimeError(f"flip takes each dimension once, got {named}")
     if 2 in dims:
-        input = _pick("flip", input, lambda frames: frames[::-1], None)
+        input = _pick("flip", input, lambda _, length: range(length)[::-1], "flip")
     return input.with_frames(to_frames(input)[0].flip([frame_dim("flip", dim) for dim in dims - {2}]))
 
 
@@ -242,10 +241,10 @@ def roll(input: PackedClips, shifts: Any, dims: Any = ()) -> PackedClips:
         raise refusal("roll", "without dims mixes frames", "Name channels, time or space, dims=1")
     if len(dims) != len(shifts):
         raise RuntimeError(f"roll takes a shift for each dimension, got {len(shifts)} for {len(dims)}")
-    pairs = [(shift, dim_of(View.of(input), dim)) for shift, dim in zip(shifts, dims, strict=True)]
+    pairs = [(shift, dim_of(input, dim)) for shift, dim in zip(shifts, dims, strict=True)]
     for shift in (shift for shift, dim in pairs if dim == 2):
         key = shift.lengths if isinstance(shift, RaggedLength) else shift
-        input = input.with_frames(*pick(to_frames(input)[0], input.layout, "roll", partial(_rolled, shift), key))
+        input = _pick("roll", input, partial(_rolled, shift), key)
     inner = [(shift, frame_dim("roll", dim)) for shift, dim in pairs if dim != 2]
     if not inner:
         return input
@@ -281,17 +280,6 @@ def stack(tensors: Sequence[PackedClips], dim: int = 0) -> View:
     return View(torch.stack([to_frames(other)[0] for other in tensors], -1), x.layout).with_dims(dims)
 
 
-def _unbind_view(x: View, dim: int = 0) -> tuple[Any, ...]:
-    if len(x.dims[dim]) != 1 or x.dims[dim][0] in (CLIPS, FRAMES):
-        raise refusal("unbind", EVERY)
-    before = (ALL,) * dim_of(x, dim)
-    return tuple(_index_view(x, (*before, index)) for index in range(x.shape[dim]))
-
-
-def _select_of_view(x: View, dim: int, index: int) -> Any:
-    return _index_view(x, (ALL,) * dim_of(x, dim) + (index,))
-
-
 RULES[Tensor.__getitem__] = _index_view
-RULES.update(dict.fromkeys((torch.unbind, Tensor.unbind), _unbind_view))
-RULES.update(dict.fromkeys((torch.select, Tensor.select), _select_of_view))
+RULES.update(dict.fromkeys((torch.unbind, Tensor.unbind), unbind))
+RULES.update(dict.fromkeys((torch.select, Tensor.select), select))

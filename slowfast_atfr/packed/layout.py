@@ -72,12 +72,12 @@ class Steps:
 
     def __init__(self, layout: "Layout", window: Window, op: str) -> None:
         where = lay_out_buffer(layout.lengths, window, op, layout.round_to)
-        self.before = Placement(layout.lengths, where.starts, where.total)
+        self.in_buffer = Placement(layout.lengths, where.starts, where.total)
         self.lengths_out = where.lengths_out  # not a layout: it might be the one that keeps these steps
         # the op's output may be longer than the last result
-        self.after = Placement(where.lengths_out, where.starts_out, window.windows_in(where.total))
+        self.results = Placement(where.lengths_out, where.starts_out, window.windows_in(where.total))
         most, count = max(where.lengths_out), len(layout.lengths)  # all as long as the longest
-        self.in_stack = Placement(where.lengths_out, tuple(range(0, most * count, most)), most * count)
+        self.stacked_results = Placement(where.lengths_out, tuple(range(0, most * count, most)), most * count)
 
 
 class Layout(Indices):

@@ -10,7 +10,7 @@ from torch import Tensor
 from slowfast_atfr.packed.clips import PackedClips
 from slowfast_atfr.packed.dispatch import handles, refusal
 from slowfast_atfr.packed.ragged import RaggedLength, full_size
-from slowfast_atfr.packed.sizes import expand_clips
+from slowfast_atfr.packed.ragged_sizes import expand_clips
 from slowfast_atfr.packed.views import MOVES, View, dim_of, of_clips, transpose, view
 
 

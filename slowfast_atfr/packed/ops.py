@@ -21,22 +21,9 @@ from slowfast_atfr.packed.frames import join
 from slowfast_atfr.packed.index import frame_dim
 from slowfast_atfr.packed.ragged import is_ragged, layout_of
 
-for _function in (F.prelu, F.channel_shuffle):
+for _function in (F.batch_norm, torch.batch_norm, F.prelu, F.channel_shuffle):
     handles(_function)(partial(apply_framewise, _function))
 
-
-def _batch_norm(function: Callable, input: PackedClips, *args: Any, **kwargs: Any) -> PackedClips:
-    """In training over the frames of clips only, without gaps."""
-    training = kwargs.get("training", args[4] if len(args) > 4 else False)
-    return (
-        apply_framewise(function, input, *args, **kwargs)
-        if training
-        else input.with_rows(function(input.rows, *args, **kwargs))
-    )
-
-
-for _function in (F.batch_norm, torch.batch_norm):
-    handles(_function)(partial(_batch_norm, _function))
 
 for _function in (F.group_norm, torch.group_norm, F.conv_transpose3d, F.local_response_norm):
     handles(_function)(partial(each_alone, _function))
@@ -49,7 +36,7 @@ def interpolate(input: PackedClips, size: Any = None, *args: Any, **kwargs: Any)
         return each_alone(F.interpolate, input, size, *args, **kwargs)
     frames, *space = triple(size)
     lengths = layout_of(frames, "interpolate").lengths
-    template = from_frames(input.rows.new_empty(sum(lengths), 1, 1, 1), lengths)
+    template = from_frames(input.joined.new_empty(sum(lengths), 1, 1, 1), lengths)
     return per_length(input, lambda x, other: F.interpolate(x, (other.shape[2], *space), *args, **kwargs), template)
 
 
@@ -81,7 +68,7 @@ def glu(input: PackedClips, dim: int = -1) -> PackedClips:
 @handles(F.dropout3d, F.dropout2d)
 def dropout3d(input: PackedClips, p: float = 0.5, training: bool = True, inplace: bool = False) -> PackedClips:
     """Drop whole channels: one mask per clip, for all its frames."""
-    mask = F.dropout(input.rows.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
+    mask = F.dropout(input.joined.new_ones(len(input), input.shape[1], 1, 1, 1), p, training)
     return input.mul_(mask) if inplace else input * mask
 
 
@@ -144,8 +131,8 @@ def is_contiguous(input: PackedClips, memory_format: torch.memory_format = torch
 def _new(function: Callable, input: PackedClips, *size: Any, **kwargs: Any) -> Tensor:
     """A tensor of x's type and device; packed clips for a size with T."""
     if is_ragged(size) or any(map(is_ragged, (*size, *kwargs.values()))):
-        return SIZED[function](function, input.rows, *size, **kwargs)
-    return function(input.rows, *size, **kwargs)
+        return SIZED[function](function, input.joined, *size, **kwargs)
+    return function(input.joined, *size, **kwargs)
 
 
 for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full, Tensor.new_tensor):
@@ -154,11 +141,11 @@ for _function in (Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.ne
 
 @handles(Tensor.type)
 def type_(input: PackedClips, dtype: Any = None, non_blocking: bool = False) -> str | PackedClips:
-    return input.rows.type() if dtype is None else input.with_rows(input.rows.type(dtype, non_blocking))
+    return input.joined.type() if dtype is None else input.with_joined(input.joined.type(dtype, non_blocking))
 
 
 def _of_rows(function: Callable, input: PackedClips) -> Any:
-    return function(input.rows)
+    return function(input.joined)
 
 
 for _function in (Tensor.is_complex, torch.is_complex, Tensor.get_device, Tensor.element_size):
@@ -173,4 +160,4 @@ def numel(input: PackedClips) -> int:
 
 @handles(torch.is_floating_point, Tensor.is_floating_point)
 def is_floating_point(input: PackedClips) -> bool:
-    return input.rows.is_floating_point()
+    return input.joined.is_floating_point()

@@ -17,8 +17,7 @@ from slowfast_atfr.packed.buffer_layout import triple
 from slowfast_atfr.packed.clips import FRAME_DIM, PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, to_dense
 from slowfast_atfr.packed.dispatch import call, handles, refusal
-from slowfast_atfr.packed.gapped import frames_with_gaps
-from slowfast_atfr.packed.gather_scatter import exact_type, gather_clips, pool, scatter_clips
+from slowfast_atfr.packed.gather_scatter import exact_type, pool, scatter_clips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.views import View, squeeze
 
@@ -53,10 +52,6 @@ def _reduce(op: str, x: PackedClips, dim: int | Sequence[int], keepdim: bool, dt
         return _packed(x, getattr(to_frames(x)[0], op)(inner, keepdim=True, dtype=dtype), dims, keepdim)
     dtype = dtype or sum_type(op, x.dtype)
     exact = exact_type(torch.promote_types(x.dtype, dtype))
-    if x.gap:  # reduce within frames first, so that less is copied
-        frames, where = frames_with_gaps(x)
-        small = getattr(frames, op)(inner, keepdim=True, dtype=exact) if inner else frames.to(exact)
-        return _dense(pool(gather_clips(small, where), x.layout, (), op, exact).to(dtype), dims, keepdim)
     return _dense(pool(to_frames(x)[0], x.layout, inner, op, exact).to(dtype), dims, keepdim)
 
 

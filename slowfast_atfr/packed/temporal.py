@@ -23,7 +23,6 @@ from slowfast_atfr.packed.buffer_layout import Window, triple
 from slowfast_atfr.packed.clips import PackedClips, to_frames
 from slowfast_atfr.packed.convert import each_alone, over_frames, pack_dense, per_length, to_dense
 from slowfast_atfr.packed.dispatch import handles, refusal
-from slowfast_atfr.packed.gapped import can_keep_gaps, clear_gaps, with_gaps, without_gaps
 from slowfast_atfr.packed.gather_scatter import exact_type, gather_clips, scatter_clips
 from slowfast_atfr.packed.ragged import RaggedLength
 from slowfast_atfr.packed.reduce import amax, mean
@@ -41,7 +40,6 @@ def over_time(
     shortest_native: int = 1,
     fast_alone: bool = True,
     fast_from: int = 0,
-    keeps_gaps: bool = False,
 ) -> PackedClips:
     """Run a function with a temporal window on every clip as if it were alone.
 
@@ -52,15 +50,9 @@ def over_time(
         shortest_native: clips shorter than this go through the buffer even if all have one length.
         fast_alone: whether op is fast on a batch of one clip.
         fast_from: frames from which op is fast on the buffer, which is a batch of one.
-        keeps_gaps: whether the result may keep the gaps, since op costs less than copies.
     Raises:
         ValueError: if a clip is too short for one window.
     """
-    if keeps_gaps and _keeps_gaps(x, window):
-        gapped = with_gaps(x, window.before)
-        clear_gaps(gapped)
-        return gapped.with_rows(op(gapped.rows, window.before))
-    x = without_gaps(x)
     if window.before == window.after and min(x.lengths) >= shortest_native:
         lengths_out = window.lengths_out(x.lengths, name)
         if x.layout.is_even:
@@ -69,22 +61,15 @@ def over_time(
         if fast_alone and x.device.type == "cpu" and bytes_per_clip >= cpu_quirks.LARGE_CLIP:
             return x.with_frames(_one_after_the_other(x, window, op), x.layout.of(lengths_out))
     steps = x.layout.steps(window, name)
-    longest = max(x.lengths)
-    fits = steps.in_stack.total <= steps.after.total * (1 if steps.before.total >= fast_from else cpu_quirks.SLOWNESS)
-    if fits and not keeps_gaps and window.before == window.after and longest >= shortest_native:
-        stack, where = x.layout.stacked(), steps.in_stack
-        dense = scatter_clips(to_frames(x)[0], stack, fill).unflatten(0, (len(x), longest)).permute(0, 4, 1, 2, 3)
-        result, _ = to_frames(op(dense, window.before))
-        return x.with_frames(gather_clips(result, where), x.layout.of(steps.lengths_out))
-    buffer = scatter_clips(to_frames(x)[0], steps.before, fill)
+    longest, slowness = max(x.lengths), 1 if steps.in_buffer.total >= fast_from else cpu_quirks.SLOWNESS
+    fits = steps.stacked_results.total <= slowness * steps.results.total
+    if fits and window.before == window.after and longest >= shortest_native:
+        stack = scatter_clips(to_frames(x)[0], x.layout.stacked(), fill).unflatten(0, (len(x), longest))
+        result, _ = to_frames(op(stack.permute(0, 4, 1, 2, 3), window.before))
+        return x.with_frames(gather_clips(result, steps.stacked_results), x.layout.of(steps.lengths_out))
+    buffer = scatter_clips(to_frames(x)[0], steps.in_buffer, fill)
     result, _ = to_frames(op(buffer.unsqueeze(0).permute(0, 4, 1, 2, 3), 0))
-    return x.with_frames(gather_clips(result, steps.after), x.layout.of(steps.lengths_out))
-
-
-def _keeps_gaps(x: PackedClips, window: Window) -> bool:
-    """Whether the result can keep gaps: where windows change no length."""
-    keeps = window.stride == 1 and window.before == window.after and window.reach == 2 * window.before + 1
-    return keeps and can_keep_gaps(x, window.before)
+    return x.with_frames(gather_clips(result, steps.results), x.layout.of(steps.lengths_out))
 
 
 def _one_after_the_other(x: PackedClips, window: Window, op: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -129,7 +114,6 @@ def conv3d(
         name="conv3d",
         fast_alone=groups > 1 or one_in_space or onednn_alone,
         fast_from=0 if one_in_space else cpu_quirks.onednn_from(input, weight, groups),
-        keeps_gaps=groups == input.shape[1],
     )
 
 
@@ -147,15 +131,12 @@ def max_pool3d(
     stride = _stride_of(stride, kernel)
     if return_indices:
         raise refusal("max_pool3d", "with return_indices=True has no rule for packed clips", "Pool without indices")
+    in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
     if _is_whole(kernel[0], input):
-        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
-        return over_frames(
-            lambda frames: F.max_pool2d(frames, *in_space),
-            pack_dense(amax(input, 2, keepdim=True), round_to=input.round_to),
-        )
+        largest = pack_dense(amax(input, 2, keepdim=True), round_to=input.round_to)
+        return over_frames(lambda frames: F.max_pool2d(frames, *in_space), largest)
     window = _pool_window("max_pool3d", kernel, stride, padding, dilation)
     if window.mixes_no_frames:
-        in_space = (kernel[1:], stride[1:], padding[1:], dilation[1:], ceil_mode)
         return over_frames(lambda frames: F.max_pool2d(frames, *in_space), input)
     if ceil_mode:
         return each_alone(F.max_pool3d, input, kernel, stride, padding, dilation, True)

@@ -249,7 +249,7 @@ def transpose(x: View, dim0: int, dim1: int) -> Any:
     return x.with_dims(dims)
 
 
-def dim_of(x: View, dim: int, new: int = 0) -> int:
+def dim_of(x: PackedClips | View, dim: int, new: int = 0) -> int:
     """A dimension counted from the front; new: number of dimensions to be added."""
     if not -(ndim := x.ndim + new) <= dim < ndim:
         raise IndexError(f"dimension {dim} of {ndim}")

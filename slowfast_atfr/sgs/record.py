@@ -62,7 +62,7 @@ class ActiveBins:
     def __init__(self) -> None:
         self._seen: dict[str, np.ndarray] = {}
 
-    def take(self) -> dict[str, np.ndarray]:
+    def read_and_reset(self) -> dict[str, np.ndarray]:
         """(N,) active bins of each clip, by the layer's name, of the last forward."""
         seen, self._seen = self._seen, {}
         return seen
@@ -70,7 +70,7 @@ class ActiveBins:
 
 @contextmanager
 def count_active(model: nn.Module) -> Iterator[ActiveBins]:
-    """Count active bins of every SGS layer while the model runs; call take() after each forward."""
+    """Count active bins of every SGS layer while the model runs; call read_and_reset() after each forward."""
     counter = ActiveBins()
     with observed(model, lambda name, sampled: counter._seen.update({name: np.asarray(sampled.plan.lengths)})):
         yield counter

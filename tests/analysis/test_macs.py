@@ -79,19 +79,19 @@ def test_a_network_pays_for_its_sgs_layers():
     assert clip_macs(layer, [slow, fast]).tolist() == [2 * (8 * 4 + 4 * 8) + 8 * (4 * 2 + 2 * 8)] * 2
 
 
-def test_counting_starts_afresh_after_take_and_ends_with_the_context():
+def test_counting_starts_afresh_after_a_reading_and_ends_with_the_context():
     conv = nn.Conv3d(1, 1, 1)
     with count_macs(conv) as counter:
         conv(torch.randn(2, 1, 1, 1, 1))
-        assert counter.take().tolist() == [1, 1]
+        assert counter.read_and_reset().tolist() == [1, 1]
         conv(torch.randn(3, 1, 1, 1, 1))  # one that nobody asks about
         conv(torch.randn(1, 1, 2, 1, 1))
-        assert counter.take().tolist() == [2]
+        assert counter.read_and_reset().tolist() == [2]
         conv(pack([torch.randn(1, 3, 1, 1)]))
         conv(pack([torch.randn(1, 4, 1, 1), torch.randn(1, 5, 1, 1)]))
-        assert counter.take().tolist() == [4, 5]
+        assert counter.read_and_reset().tolist() == [4, 5]
         with pytest.raises(RuntimeError, match="no forward"):
-            counter.take()
+            counter.read_and_reset()
     assert not conv._forward_hooks and not conv._forward_pre_hooks
 
 
@@ -101,13 +101,13 @@ def test_a_forward_that_fails_leaves_no_counter_behind():
         with pytest.raises(RuntimeError, match="size"):
             conv(torch.randn(2, 3, 1, 1, 1))
         torch.ones(2, 2) @ torch.ones(2, 2)
-        assert counter.take().tolist() == [0, 0]
+        assert counter.read_and_reset().tolist() == [0, 0]
     model = Calls(lambda x: x @ torch.ones(7, 7))
     with count_macs(model) as counter:
         with pytest.raises(RuntimeError, match="shapes"):
             model(torch.randn(2, 3))
         torch.ones(2, 2) @ torch.ones(2, 2)
-        assert counter.take().tolist() == [0, 0] and not _get_current_function_mode_stack()
+        assert counter.read_and_reset().tolist() == [0, 0] and not _get_current_function_mode_stack()
 
 
 def test_an_interrupt_leaves_no_counter_behind():
@@ -139,7 +139,7 @@ def test_what_runs_again_for_the_backward_is_not_counted(reentrant):
     model, x = nn.Sequential(inner, nn.Linear(4, 2)), torch.randn(2, 3, requires_grad=True)
     with count_macs(model) as counter:
         model(x).sum().backward()
-        assert counter.take().tolist() == [3 * 4 + 4 * 4 + 4 * 2] * 2
+        assert counter.read_and_reset().tolist() == [3 * 4 + 4 * 4 + 4 * 2] * 2
 
 
 # what other libraries call
@@ -281,7 +281,7 @@ def test_arguments_may_be_named():
     model = Named(nn.Linear(4, 5))
     with count_macs(model) as counter:
         model(clips=torch.randn(2, 4))
-        assert counter.take().tolist() == [4 * 5] * 2
+        assert counter.read_and_reset().tolist() == [4 * 5] * 2
 
 
 def test_a_module_that_calls_itself_is_counted_once_a_call():

@@ -119,7 +119,9 @@ def test_what_is_counted_is_counted_once(thin_cfg, to_pathways, moving_clips):
         with count_macs(model) as macs, count_active(model) as active, record(model) as log:
             for _ in range(2):
                 model(inputs).sum().backward()
-            counts.append((macs.take(), active.take()["s2_sgs.pathway0"], len(log["s2_sgs.pathway0"])))
+            counts.append(
+                (macs.read_and_reset(), active.read_and_reset()["s2_sgs.pathway0"], len(log["s2_sgs.pathway0"]))
+            )
     np.testing.assert_array_equal(counts[0][0], counts[1][0])
     assert counts[0][1].shape == (3,) and [count[2] for count in counts] == [6, 6]
 

@@ -148,7 +148,7 @@ def test_norms_fold_and_every_multiply_add_is_counted(thin_cfg, golden_fill, to_
     for network in (model.s1, plain.s1):  # as many, for the copies are only what its kernels meet
         with count_macs(network) as counter:
             network(clips)
-        counted.append(counter.take().tolist())
+        counted.append(counter.read_and_reset().tolist())
     assert counted[0] == counted[1]
 
 

@@ -50,7 +50,7 @@ def step(model, inputs):
         for mode in ("train", "eval"):
             scores = model.train(mode == "train")(inputs)
             seen[f"{mode} scores"] = scores.detach()
-            seen[f"{mode} macs"] = torch.from_numpy(counter.take())
+            seen[f"{mode} macs"] = torch.from_numpy(counter.read_and_reset())
             if mode == "train":
                 scores.square().sum().backward()
     seen |= {f"{name} {i}": torch.from_numpy(clip.bin) for name in log.layers for i, clip in enumerate(log[name])}

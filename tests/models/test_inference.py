@@ -37,7 +37,9 @@ def test_scores_bins_and_macs_stay(make, config):
     results = []
     for model in (plain, folded):
         with count_macs(model) as counter, record(model) as log:
-            results.append((model(clips), counter.take(), {name: [c.bin for c in log[name]] for name in log.layers}))
+            results.append(
+                (model(clips), counter.read_and_reset(), {name: [c.bin for c in log[name]] for name in log.layers})
+            )
     (scores, macs, bins), (folded_scores, folded_macs, folded_bins) = results
     torch.testing.assert_close(folded_scores, scores, rtol=1e-4, atol=1e-6)
     assert macs.tolist() == folded_macs.tolist()

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from slowfast_atfr.analysis import clip_macs
 from slowfast_atfr.models.nonlocal_block import Nonlocal, dot_product_attention
 from slowfast_atfr.models.stages import NonlocalSpec
 from slowfast_atfr.packed import pack, unpack
@@ -113,6 +114,19 @@ def test_the_dot_product_is_multiplied_in_the_cheaper_order():
             dot_product_attention(theta, phi, g)
         orders = (2 * queries * positions * channels, (queries + positions) * channels**2)
         assert counter.get_total_flops() // 2 == min(orders)
+
+
+@pytest.mark.parametrize(("pool", "group", "lengths"), SHAPES)
+@pytest.mark.parametrize("instantiation", INSTANTIATIONS)
+def test_a_clip_costs_what_reaches_torchs_kernels_for_it_alone(instantiation, pool, group, lengths):
+    block = make(instantiation, pool, group)
+    clips = [torch.randn(6, length, 4, 5).double() for length in lengths]
+    alone = []
+    for clip in clips:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            block(clip[None])
+        alone.append(counter.get_total_flops() / 2)
+    assert clip_macs(block, pack(clips)).tolist() == alone
 
 
 @pytest.mark.parametrize("instantiation", INSTANTIATIONS)

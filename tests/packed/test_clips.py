@@ -66,7 +66,7 @@ def test_strides_are_exact(x):
     assert trap.is_contiguous(memory_format=torch.channels_last_3d)
     with pytest.raises(ValueError, match="strides"):
         PackedClips(trap, x.lengths)
-    assert x.with_rows(trap).joined.stride() == x.joined.stride()
+    assert x.with_joined(trap).joined.stride() == x.joined.stride()
 
 
 @pytest.mark.parametrize("round_to", [0, 1.5])

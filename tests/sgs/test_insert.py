@@ -49,7 +49,7 @@ def test_a_mixed_batch_equals_its_clips_one_by_one(name):
     settle(model, clips)
     with torch.no_grad(), count_active(model) as counter:
         together = model(clips)
-        active = counter.take()[f"{after}.sgs"]
+        active = counter.read_and_reset()[f"{after}.sgs"]
         alone = torch.cat([model(clip[None]) for clip in clips])
     assert len(set(active)) > 1 and max(active) < FRAMES, "clips are shortened, to different numbers of frames"
     assert together.shape == (4, CLASSES) and (together[0] - together[3]).abs().max() > 1e-3

@@ -36,8 +36,8 @@ def test_active_bins_are_counted_per_clip_and_layer():
     model = torch.nn.Sequential(SGS(4, num_bins=3)).eval()
     with count_active(model) as counter:
         lengths = model(torch.randn(5, 4, 8, 2, 2)).lengths
-        assert {name: bins.tolist() for name, bins in counter.take().items()} == {"0": list(lengths)}
-        assert counter.take() == {}
+        assert {name: bins.tolist() for name, bins in counter.read_and_reset().items()} == {"0": list(lengths)}
+        assert counter.read_and_reset() == {}
 
 
 def test_a_copy_made_meanwhile_is_without_observers():

@@ -237,7 +237,7 @@ def compare(
     with count_active(network) as counter:
         for name, pathways in clips.items():
             scores, found = network(pathways), run(pathways)
-            expected = {active_name(k, single=single): int(v[0]) for k, v in counter.take().items()}
+            expected = {active_name(k, single=single): int(v[0]) for k, v in counter.read_and_reset().items()}
             difference = (scores - torch.as_tensor(found.pop(SCORES))).abs().max()
             checks.append(Check(name, float(difference), {k: int(v) for k, v in found.items()}, expected))
     return checks

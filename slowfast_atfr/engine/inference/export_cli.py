@@ -1,15 +1,14 @@
 """The command line of tools/export.py."""
 
 import argparse
-import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from slowfast_atfr.config import load_cfg
+from slowfast_atfr.engine.cli import reported
 from slowfast_atfr.engine.inference.export import (
     FORMATS,
     TOLERANCE,
@@ -26,7 +25,6 @@ from slowfast_atfr.engine.inference.export import (
 from slowfast_atfr.engine.inference.onnx_file import OnnxFile
 from slowfast_atfr.engine.inference.predict_cli import add_network_arguments
 from slowfast_atfr.engine.launch.preflight import check_files
-from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.engine.run import build_for_test
 from slowfast_atfr.utils.arguments import file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
@@ -39,32 +37,28 @@ FIXED = ["NUM_GPUS", "0", "MODEL.COMPILE", "False", "TRAIN.ENABLE", "False", "TE
 def main(argv: Sequence[str] | None = None, *, prog: str = "export.py") -> int:
     """Run the command line; 0, or 1 after an error."""
     args = parse_args(argv, prog)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        cfg = load_cfg(args.cfg, [*args.pairs, *args.opts, *FIXED, "TEST.CHECKPOINT_FILE_PATH", args.checkpoint])
-        check_files(cfg)
-        check_exportable(cfg, args.format)
-        classes = None if args.classes is None else read_class_names(args.classes, cfg.MODEL.NUM_CLASSES)
-        network, _ = build_for_test(cfg, RankInfo(0, 1, 0, 1, torch.device("cpu")))
-        save, load = {"onnx": (save_onnx, OnnxFile), "torch": (save_torch, TorchFile)}[args.format]
-        save(export_program(network, cfg), args.output, cfg, classes)
-        print(f"wrote {args.output}: {os.path.getsize(args.output) / 1e6:.1f} MB, float32, norms folded")
-        for pathway, shape in enumerate(input_shapes(cfg)):
-            print(f"input of pathway {pathway}: {shape}")
-        for check in compare(network, load(args.output), cfg, check_clips(cfg)):
-            print(describe(check))
-            if check.is_off:
-                print(
-                    f"warning: {check.name} clip: PyTorch has maps {check.expected}, and a difference of at most "
-                    f"{TOLERANCE:g} is expected: a frame on the border of two groups has changed its group, or scores "
-                    "are not finite"
-                )
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: cannot write {args.output}: {error.strerror}", file=sys.stderr)
-        return 1
+    return reported(lambda: _export(args))
+
+
+def _export(args: argparse.Namespace) -> int:
+    cfg = load_cfg(args.cfg, [*args.pairs, *args.opts, *FIXED, "TEST.CHECKPOINT_FILE_PATH", args.checkpoint])
+    check_files(cfg)
+    check_exportable(cfg, args.format)
+    classes = None if args.classes is None else read_class_names(args.classes, cfg.MODEL.NUM_CLASSES)
+    network, _ = build_for_test(cfg, RankInfo(0, 1, 0, 1, torch.device("cpu")))
+    save, load = {"onnx": (save_onnx, OnnxFile), "torch": (save_torch, TorchFile)}[args.format]
+    save(export_program(network, cfg), args.output, cfg, classes)
+    print(f"wrote {args.output}: {os.path.getsize(args.output) / 1e6:.1f} MB, float32, norms folded")
+    for pathway, shape in enumerate(input_shapes(cfg)):
+        print(f"input of pathway {pathway}: {shape}")
+    for check in compare(network, load(args.output), cfg, check_clips(cfg)):
+        print(describe(check))
+        if check.is_off:
+            print(
+                f"warning: {check.name} clip: PyTorch has maps {check.expected}, and a difference of at most "
+                f"{TOLERANCE:g} is expected: a frame on the border of two groups has changed its group, or scores "
+                "are not finite"
+            )
     return 0
 
 

@@ -4,7 +4,6 @@ import argparse
 import csv
 import io
 import json
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -16,12 +15,11 @@ from tqdm import tqdm
 
 from slowfast_atfr.config import load_cfg
 from slowfast_atfr.datasets.own_videos import find_videos
-from slowfast_atfr.engine.cli import CFG_HELP
+from slowfast_atfr.engine.cli import CFG_HELP, reported
 from slowfast_atfr.engine.inference.onnx_file import OnnxFile
 from slowfast_atfr.engine.inference.predict import Prediction, Predictor
 from slowfast_atfr.engine.inference.predict_onnx import OnnxPredictor
 from slowfast_atfr.engine.launch.preflight import check_files
-from slowfast_atfr.engine.launch.processes import USER_ERRORS
 from slowfast_atfr.utils.arguments import FileArgumentParser, file_to_write
 from slowfast_atfr.utils.class_names import read_class_names
 from slowfast_atfr.utils.env import keep_freed_memory
@@ -38,37 +36,32 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "predict.py") -> int:
         0; 1 if a video could not be read, with predictions of the others; 2 if nothing could be predicted.
     """
     args = parse_args(argv, prog)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        file = OnnxFile(args.onnx) if args.onnx else None
-        cfg = load_cfg(args.cfg, pairs_of_args(args)) if file is None else file.cfg(args.opts)
-        check_files(cfg)
-        stored = None if file is None or args.classes else file.classes
-        names, videos = stored or read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
-        if file is None and not cfg.NUM_GPUS:
-            keep_freed_memory()
-        predictor = Predictor(cfg) if file is None else OnnxPredictor(file, cfg)
-        predictions, failed, start = [], set(), time.perf_counter()
-        with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
-            for prediction in predictor(videos, args.stride):
-                bar.update(prediction.path != (predictions[-1].path if predictions else None))
-                if prediction.error:
-                    failed.add(prediction.path)
-                    tqdm.write(f"error: {prediction.path}: {prediction.error}", file=sys.stderr)
-                predictions.append(prediction)
-        print(times(predictions, time.perf_counter() - start), file=sys.stderr)
-        text = FORMATTERS[args.format]([as_row(p, names, args.top) for p in predictions])
-        if args.output:
-            write_whole(str(args.output), text)
-        else:
-            say(text, end="")
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write {args.output}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 1 if failed else 0
+    return reported(lambda: _predict(args), failed=2)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    file = OnnxFile(args.onnx) if args.onnx else None
+    cfg = load_cfg(args.cfg, pairs_of_args(args)) if file is None else file.cfg(args.opts)
+    check_files(cfg)
+    stored = None if file is None or args.classes else file.classes
+    names, videos = stored or read_class_names(args.classes, cfg.MODEL.NUM_CLASSES), find_videos(args.videos)
+    if file is None and not cfg.NUM_GPUS:
+        keep_freed_memory()
+    predictor = Predictor(cfg) if file is None else OnnxPredictor(file, cfg)
+    predictions, start = [], time.perf_counter()
+    with tqdm(total=len(videos), unit="video", leave=False, disable=len(videos) < 2) as bar:
+        for prediction in predictor(videos, args.stride):
+            bar.update(prediction.path != (predictions[-1].path if predictions else None))
+            if prediction.error:
+                tqdm.write(f"error: {prediction.path}: {prediction.error}", file=sys.stderr)
+            predictions.append(prediction)
+    print(times(predictions, time.perf_counter() - start), file=sys.stderr)
+    text = FORMATTERS[args.format]([as_row(p, names, args.top) for p in predictions])
+    if args.output:
+        write_whole(str(args.output), text)
+    else:
+        say(text, end="")
+    return int(any(prediction.error for prediction in predictions))
 
 
 def parse_args(argv: Sequence[str] | None, prog: str = "predict.py") -> argparse.Namespace:

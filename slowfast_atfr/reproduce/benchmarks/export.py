@@ -113,7 +113,7 @@ def measure(name: str, config: Path, pairs: Sequence[str], *, rounds: int, devic
         with count_active(network) as counter:
             for clip, pathways in compared.items():
                 scores = network(pathways).numpy()
-                maps[clip] = [int(count[0]) for count in counter.take().values()]
+                maps[clip] = [int(count[0]) for count in counter.read_and_reset().values()]
                 for kind, run in runs.items():
                     differences[kind] = max(differences[kind], float(np.abs(run(pathways) - scores).max()))
         figures = []

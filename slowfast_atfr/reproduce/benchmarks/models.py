@@ -129,4 +129,4 @@ def mean_gflops(model: nn.Module, inputs: list[Tensor]) -> float:
     """Return the multiply-adds x 1e-9 of a clip, mean over the batch, from one forward."""
     with count_macs(model) as counter:
         model(inputs)
-        return float(counter.take().mean()) * 1e-9
+        return float(counter.read_and_reset().mean()) * 1e-9
