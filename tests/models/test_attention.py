@@ -14,7 +14,7 @@ from slowfast_atfr.models.attention import KINDS, distribute, gather
 from slowfast_atfr.packed import lengths_of, pack_dense, unpack
 from slowfast_atfr.packed.clips import packed_strides
 from tests.alone import assert_each_as_alone
-from tests.covering import every_pair
+from tests.covering import pairs_first
 
 ATTENTION = "Mini_Kinetics/X3D_S_TEMPORAL_ATTENTION.yaml"
 ENABLE = ("TEMPORAL_ATTENTION.ENABLE", "True", "TEMPORAL_ATTENTION.KIND")
@@ -178,7 +178,7 @@ def test_at_first_the_network_is_the_one_without_attention(thin_cfg, to_pathways
 
 @pytest.mark.parametrize(
     ("config", "sgs", "zero", "kind"),
-    every_pair(NETWORKS, [(), ("SGS.ENABLE", "True", "SGS.KERNEL", "linear_mean")], [True, False], list(KINDS)),
+    pairs_first(NETWORKS, [(), ("SGS.ENABLE", "True", "SGS.KERNEL", "linear_mean")], [True, False], list(KINDS)),
 )
 def test_a_training_step(thin_cfg, to_pathways, moving_clips, config, sgs, zero, kind):
     keys = (*ENABLE, kind, "TEMPORAL_ATTENTION.STAGES", "[res2, res3]", "MODEL.DROPOUT_RATE", "0.0")

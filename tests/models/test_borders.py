@@ -17,7 +17,7 @@ from slowfast_atfr.models.fusion import FuseFastToSlow
 from slowfast_atfr.models.stem import StemConv3d
 from slowfast_atfr.sgs import record
 from tests.alone import assert_each_as_alone
-from tests.covering import every_pair
+from tests.covering import pairs_first
 
 CONVOLUTIONS = [  # kernel, stride, padding, dilation, groups
     ((3, 3, 3), (1, 2, 2), (1, 1, 1), (1, 1, 1), 1),
@@ -113,7 +113,7 @@ def still(thin_cfg, golden_fill, to_pathways):
     return maps
 
 
-@pytest.mark.parametrize(("config", "similarity", "half"), every_pair(NETWORKS, SIMILARITIES, [False, True]))
+@pytest.mark.parametrize(("config", "similarity", "half"), pairs_first(NETWORKS, SIMILARITIES, [False, True]))
 def test_a_static_clip_leaves_with_one_map_of_each_block(still, config, similarity, half):
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         layers = still(config, *COPIES, "SGS.SIMILARITY", similarity)

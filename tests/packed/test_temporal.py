@@ -5,7 +5,7 @@ from torch import nn
 
 from slowfast_atfr.packed import PackedClips, pack, unpack
 from slowfast_atfr.packed.temporal import conv3d
-from tests.covering import every_pair
+from tests.covering import pairs_first
 
 LENGTHS = [(3,), (7, 7, 7), (1, 2, 5, 1, 8, 3), (9, 1, 4)]
 
@@ -40,7 +40,9 @@ def check_or_short(check_alone, op, lengths, shortest, **kwargs):
         op(x)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "dilation", "space"), every_pair([1, 2, 3, 5], [1, 2, 3], [1, 2], [1, 3]))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "space"), pairs_first([1, 2, 3, 5], [1, 2, 3], [1, 2], [1, 3])
+)
 def test_conv(check_alone, kernel, stride, dilation, space):
     for padding in sorted({0, 1, dilation * (kernel // 2), kernel}):
         for groups, bias in ((1, True), (4, False)):
@@ -57,7 +59,7 @@ def test_conv(check_alone, kernel, stride, dilation, space):
 
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"),
-    every_pair([(1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 1, 3)], [1, (1, 2, 2), (2, 2, 1)], [0, (1, 2, 1)]),
+    pairs_first([(1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (3, 1, 3)], [1, (1, 2, 2), (2, 2, 1)], [0, (1, 2, 1)]),
 )
 def test_conv_in_space(check_alone, kernel, stride, padding):
     conv = nn.Conv3d(4, 6, kernel, stride, padding, dilation=(1, 2, 1)).double()
@@ -100,7 +102,7 @@ def test_conv_transpose(check_alone, stride):
 
 @pytest.mark.parametrize(
     ("window", "stride", "ceil_mode"),
-    every_pair([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (5, 2)], [1, 2, None], [False, True]),
+    pairs_first([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (5, 2)], [1, 2, None], [False, True]),
 )
 def test_max_pool(check_alone, window, stride, ceil_mode):
     kernel, padding = window
@@ -117,7 +119,7 @@ def test_max_pool_of_negative_frames_never_sees_the_gap(check_alone):
 
 @pytest.mark.parametrize(
     ("window", "stride", "ceil_mode", "count_include_pad"),
-    every_pair([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)], [1, 2], [False, True], [True, False]),
+    pairs_first([(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)], [1, 2], [False, True], [True, False]),
 )
 def test_avg_pool(check_alone, window, stride, ceil_mode, count_include_pad):
     kernel, padding = window
