@@ -2,8 +2,8 @@
 """Print how many maps segments leave of unseen clips: maps_of_clips.py FOLDER CHECKPOINT KEY VALUE ...
 
 FOLDER has train.csv and val.csv, CHECKPOINT is a base of tools/study_accuracy.py, the pairs are those of the
-study and SGS.TARGET_MAPS. Thresholds come from 320 training clips; "static" is the most maps of a clip that repeats one
-frame with noise of 2 grey levels.
+study and SGS.TARGET_MAPS. Thresholds come from 320 training clips. "static": the most maps of a clip that repeats one
+frame with noise of 2 grey levels. "changing": the share of steps from frame to frame at which the picture changes.
 """
 
 import sys
@@ -46,12 +46,18 @@ with torch.inference_mode():
     for clips in batches("train"):
         maps_of(torch.stack([clip.frames for clip in clips]))
     sgs.eval()
-    maps, labels, static = [], [], 0
+    maps, labels, changing, static = [], [], [], 0
     for clips in batches("val"):
         frames = torch.stack([clip.frames for clip in clips])
         maps, labels = [*maps, *maps_of(frames)], [*labels, *(clip.label for clip in clips)]
+        changing += (frames[:, 1:] != frames[:, :-1]).flatten(2).any(2).float().mean(1).tolist()
         noise = 2 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(len(maps)))
         static = max(static, *maps_of((frames[:, :1] + noise).round().clamp(0, 255)))
-maps, labels = torch.tensor(maps).float(), torch.tensor(labels)
+maps, labels, changing = torch.tensor(maps).float(), torch.tensor(labels), torch.tensor(changing)
 classes = [round(maps[labels == label].mean().item(), 1) for label in range(int(labels.max()) + 1)]
 print(f"mean {maps.mean():.2f}, {maps.min():.0f} to {maps.max():.0f}; by class {classes}; static {static}")
+for low, high in ((0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.01)):
+    some = maps[(changing >= low) & (changing < high)]
+    if len(some):
+        spread = f"{some.mean():.1f}, {some.min():.0f} to {some.max():.0f}"
+        print(f"changing {low:.0%} to {min(high, 1):.0%}: {len(some)} clips, maps {spread}")

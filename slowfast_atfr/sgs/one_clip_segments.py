@@ -58,14 +58,15 @@ def motion_losses(distances: Tensor, least: Tensor) -> Tensor:
 
     Args:
         distances: (T, T) mean squared distances.
-        least: () the squared mean step that a static block is taken to have.
+        least: () the squared typical step that a static block is taken to have.
     Returns:
         (T + 1, T + 1) float64, entry [a, b] for frames a to b - 1.
     """
     if len(distances) == 1:
         return torch.zeros(2, 2, dtype=torch.float64)
     steps = distances.diagonal(1).double()
-    unit = torch.maximum(steps.sqrt().mean().square(), least.double())
+    typical = (steps.sqrt().sum() / steps.pow(0.25).sum().clamp(min=torch.finfo(torch.float64).tiny)).square()
+    unit = torch.maximum(typical.square(), least.double())
     moves = (steps / torch.where(unit > 0, unit, torch.ones_like(unit)) / MOVES**2).clamp(max=1)
     until = F.pad(moves.cumsum(0) / len(moves), (1, 0))
     begin, end = torch.cat([until, until[-1:]]), torch.cat([until[:1], until])

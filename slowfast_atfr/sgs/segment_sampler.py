@@ -20,6 +20,7 @@ from slowfast_atfr.sgs.segments import (
     segment_losses,
     size_penalty,
     squared_distances,
+    typical_step,
     update_quantiles,
 )
 from slowfast_atfr.sgs.temporal_sampler import (
@@ -48,7 +49,7 @@ class SegmentSGS(TemporalSampler):
     a block moves, the more of them it has. Features are not learnt and get no gradient.
 
     With target_maps a clip is cut as long as one more cut saves more than a threshold, which serves all clips, since
-    losses are relative to the block's variance or mean step; for nearly static blocks to a tenth of the average
+    losses are relative to the block's variance or typical step; for nearly static blocks to a tenth of the average
     training block's, so they become one map. The threshold is a running quantile over training clips, at which a block
     has target_maps segments on average. All quantiles are kept, so test_target_maps may be any other number.
 
@@ -128,7 +129,7 @@ class SegmentSGS(TemporalSampler):
     def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Loss of each segment, and which blocks are bad.
 
-        The unit is the block's variance or squared mean step, and at least STATIC of the average training block's.
+        The unit is the block's variance or squared typical step, and at least STATIC of the average training block's.
         In training also update `spread`, that average.
 
         Returns:
@@ -146,7 +147,7 @@ class SegmentSGS(TemporalSampler):
         if self.loss == "motion":
             times = np.where(real[:, 1:], (sizes[:, 1:] + sizes[:, :-1]) / 2, 0)
             steps = np.sqrt(np.diagonal(distances, 1, 1, 2)) * real[:, 1:]
-            unit = ((times * steps).sum(1) / np.maximum(times.sum(1), 1)) ** 2
+            unit = typical_step(steps, times) ** 2
         else:
             losses = segment_losses(distances, sizes) / sizes.sum(1)[:, None, None]
             unit = losses[np.arange(count), 0, np.asarray(batch.block_layout.lengths)]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOVES = 0.5  # of the mean step between frames: a step from there on is motion
+MOVES = 0.5  # of a block's typical step between frames: a step from there on is motion
 LEAST_PENALTY = 1e-6  # breaks ties: equal frames are cut into segments of equal size
 
 
@@ -39,6 +39,18 @@ def segment_losses(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.triu(losses.clip(min=0), 1)
 
 
+def typical_step(steps: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(N,) size of the steps at which a block moves; all of them if equal; pauses and outliers matter little.
+
+    Args:
+        steps, times: (N, T - 1), see `motion_losses`.
+    Returns:
+        the square of the mean of the square roots of steps, weighted by these roots; 0 if nothing moves.
+    """
+    roots = (times * np.sqrt(steps)).sum(1)
+    return ((times * steps).sum(1) / np.where(roots > 0, roots, 1)) ** 2
+
+
 def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """Square of the share of its block's time in which a segment moves.
 
@@ -48,8 +60,8 @@ def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.
     Args:
         steps: (N, T - 1) distances between the features of neighbouring maps, 0 where a block has ended.
         times: (N, T - 1) frames that pass at each step, 0 where a block has ended.
-        unit: (N,) squared mean step of each block. A step of MOVES of it or more moves; one of a share s of that moves
-            for s^2 of its time.
+        unit: (N,) squared typical step of each block. A step of MOVES of the typical one or more moves; one that is a
+            share s of that moves for s^2 of its time.
     Returns:
         (N, T + 1, T + 1), entry [a, b] for the segment of maps a to b - 1; 0 where b <= a.
     """

@@ -16,6 +16,7 @@ from slowfast_atfr.sgs.segments import (
     segment_losses,
     size_penalty,
     squared_distances,
+    typical_step,
 )
 
 RNG = np.random.default_rng(0)
@@ -50,6 +51,12 @@ def test_a_segment_in_motion_loses_the_square_of_its_share_of_time():
         assert losses[0, begin, end] == pytest.approx(moved[begin : max(begin, end - 1)].sum() ** 2)
     assert losses[1, 0, 3] == 1 and losses[1, 1, 3] == 0.25 and losses[1, 0, 6] == 1 and losses[1, 3, 2] == 0
     assert not motion_losses(np.zeros((1, 3)), np.ones((1, 3)), np.zeros(1)).any()
+
+
+def test_the_typical_step_is_that_of_motion():
+    steps = np.array([[2.0, 2, 2, 2], [2, 0, 0, 2], [2, 2, 2, 20], [0, 0, 0, 0], [2, 0.02, 0.02, 0.02]])
+    even, pausing, outlier, static, noisy = typical_step(steps, np.ones_like(steps))
+    assert even == pytest.approx(2) == pausing and static == 0 and 2 < outlier < 10 and 1 < noisy < 2
 
 
 def test_the_number_of_segments_follows_the_time_of_motion():
