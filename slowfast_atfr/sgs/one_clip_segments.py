@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slowfast_atfr.sgs.segments import LEAST_PENALTY, MOVES
+from slowfast_atfr.sgs.segments import ABOVE, LEAST_PENALTY, MOVES, ROUNDED
 
 
 def cell_means(maps: Tensor, grid: int) -> Tensor:
@@ -68,7 +68,7 @@ def motion_losses(distances: Tensor, least: Tensor) -> Tensor:
     typical = (steps.sqrt().sum() / steps.pow(0.25).sum().clamp(min=torch.finfo(torch.float64).tiny)).square()
     unit = torch.maximum(typical.square(), least.double())
     moves = (steps / torch.where(unit > 0, unit, torch.ones_like(unit)) / MOVES**2).clamp(max=1)
-    until = F.pad(moves.cumsum(0) / len(moves), (1, 0))
+    until = F.pad((moves.cumsum(0) / len(moves) * ROUNDED).round() / ROUNDED, (1, 0))
     begin, end = torch.cat([until, until[-1:]]), torch.cat([until[:1], until])
     return (end[None, :] - begin[:, None]).clamp(min=0).square().triu(1)
 
@@ -85,7 +85,7 @@ def best_cuts(losses: Tensor, penalty: float, most: int) -> tuple[Tensor, list[T
     """The best cuts of a block into 1 .. K segments, K = min(most, T), as in `Cuts`.
 
     Args:
-        losses: (T + 1, T + 1), from segment_losses.
+        losses: (T + 1, T + 1), from segment_losses or motion_losses.
         penalty: SGS.SIZE_PENALTY.
     Returns:
         (K,) losses in total; for 2 .. K segments (T + 1,), where the last segment of the first t frames begins.
@@ -112,20 +112,21 @@ def gains(curve: Tensor) -> Tensor:
     return torch.stack(steps).clamp(min=0)
 
 
-def count_of(saved: Tensor, target: float, quantiles: Tensor) -> Tensor:
+def count_of(saved: Tensor, target: float, quantiles: Tensor, cuts: Tensor) -> Tensor:
     """() segments: 1 + the cuts that save more than the quantile for target.
 
     Args:
         saved: (T - 1,) from `gains`.
-        quantiles: (LEVELS,) of what cuts save in training; all zero: not known, use the target.
+        quantiles: (LEVELS,) of what cuts save in training.
+        cuts: () that a training block has at most, on average; 0: none has been seen, use the target.
     """
     length, last = saved.shape[0] + 1, quantiles.shape[0] - 1
-    level = min(max(1 - (target - 1) / (length - 1), 0), 1) * last
-    below = min(int(level), last - 1)
-    quantiles = quantiles.double()
-    threshold = quantiles[below] + (quantiles[below + 1] - quantiles[below]) * (level - below)
-    counted, fixed = 1 + (saved > threshold).sum(), min(max(round(target), 1), length)
-    return torch.where((quantiles != 0).any(), counted, torch.full_like(counted, fixed))
+    level = (1 - (target - 1) / cuts.double().clamp(min=1e-9)).clamp(0, 1) * last
+    below = level.floor().clamp(max=last - 1).long()
+    low, high = quantiles.double()[torch.stack([below, below + 1])].unbind()
+    threshold = low + (high - low) * (level - below)
+    counted, fixed = 1 + (saved > threshold * ABOVE).sum(), min(max(round(target), 1), length)
+    return torch.where(cuts > 0, counted, torch.full_like(counted, fixed))
 
 
 def segments_of(starts: Sequence[Tensor], count: Tensor, length: int) -> Tensor:

@@ -12,6 +12,7 @@ from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.one_clip import block_of_length, members_of
 from slowfast_atfr.sgs.segments import (
+    ABOVE,
     LEAST_PENALTY,
     Cuts,
     gains,
@@ -33,7 +34,7 @@ from slowfast_atfr.sgs.temporal_sampler import (
 from slowfast_atfr.utils.upload import upload
 
 FEATURES, LOSSES = ("mean", "grid"), ("variance", "motion")
-THRESHOLDS = ("spread", "gain_quantiles")  # buffers learnt from training clips; zero at first
+THRESHOLDS = ("spread", "cuts", "gain_quantiles")  # buffers learnt from training clips; zero at first
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
@@ -49,13 +50,14 @@ class SegmentSGS(TemporalSampler):
     a block moves, the more of them it has. Features are not learnt and get no gradient.
 
     With target_maps a clip is cut as long as one more cut saves more than a threshold, which serves all clips, since
-    losses are relative to the block's variance or typical step; for nearly static blocks to a tenth of the average
-    training block's, so they become one map. The threshold is a running quantile over training clips, at which a block
-    has target_maps segments on average. All quantiles are kept, so test_target_maps may be any other number.
+    losses are relative to the block's variance or squared typical step; for nearly static blocks to a tenth of the
+    average training block's, so they become one map. The threshold is a running quantile over training clips, at which
+    a block has target_maps segments on average. Equal blocks have equal numbers, so the mean may be off where many are.
+    All quantiles are kept, so test_target_maps may be any other number. They belong to a loss, features and a penalty.
 
     Takes (N, C, T, H, W) or packed clips; returns packed clips of B' <= T frames each. The running values stay in
     float32 if the layer is converted. In evaluation a clip's result does not depend on its neighbours; in training the
-    two running values do.
+    running values do.
 
     Args:
         channels: C.
@@ -106,7 +108,8 @@ class SegmentSGS(TemporalSampler):
         self.target_maps, self.size_penalty, self.features, self.loss = target_maps, size_penalty, features, loss
         own_test = test_target_maps is not None or test_num_bins is not None
         self.test_target_maps = test_target_maps if own_test else target_maps
-        self.register_buffer("spread", torch.zeros(()))  # running mean unit of the losses of a block; 0: not seen
+        self.register_buffer("spread", torch.zeros(()))  # running mean of the blocks' units, see `losses`; 0: not seen
+        self.register_buffer("cuts", torch.zeros(()))  # running mean of the cuts that a block has at most; 0: not seen
         self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
 
     measures = "distances between the frames"
@@ -120,7 +123,7 @@ class SegmentSGS(TemporalSampler):
                 features = cells.flatten(1).to(batch.means.dtype)
             distances = squared_distances(as_rows(features, batch.block_layout)) / features.shape[1]
             steps = F.pad(distances.diagonal(1, 1, 2).sqrt(), (1, 0))  # (N, T) from the frame before
-            running = torch.cat([self.spread[None], self.gain_quantiles]).to(distances.dtype)
+            running = torch.cat([self.spread[None], self.cuts[None], self.gain_quantiles]).to(distances.dtype)
             return Measured(batch, steps[..., None], torch.cat([running, distances.flatten()]))
 
     def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
@@ -138,15 +141,15 @@ class SegmentSGS(TemporalSampler):
         batch = measured.batch
         real = real_frames(batch.block_layout)
         count, longest = real.shape
-        distances = host[1 + LEVELS :].reshape(count, longest, longest)
+        distances = host[2 + LEVELS :].reshape(count, longest, longest)
         bad = ~np.isfinite(distances).all(axis=(1, 2))
         sizes = real.astype(np.float64)
         if batch.sizes is not None:
             sizes[real] = batch.sizes
-        distances = np.where(bad[:, None, None], 0, distances)
+        distances = np.where(bad[:, None, None], 0, distances).astype(np.float64)
         if self.loss == "motion":
             times = np.where(real[:, 1:], (sizes[:, 1:] + sizes[:, :-1]) / 2, 0)
-            steps = np.sqrt(np.diagonal(distances, 1, 1, 2)) * real[:, 1:]
+            steps = np.sqrt(np.diagonal(distances, 1, 1, 2))
             unit = typical_step(steps, times) ** 2
         else:
             losses = segment_losses(distances, sizes) / sizes.sum(1)[:, None, None]
@@ -163,7 +166,7 @@ class SegmentSGS(TemporalSampler):
     def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
         """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; losses and bad are those of `losses`.
 
-        In training also update `gain_quantiles`.
+        In training also update `gain_quantiles` and `cuts`.
         """
         lengths, longest = np.asarray(lengths), losses.shape[1] - 1
         target = self.target_maps if self.training else self.test_target_maps
@@ -173,16 +176,19 @@ class SegmentSGS(TemporalSampler):
         penalty = max(self.size_penalty, LEAST_PENALTY) * size_penalty(lengths, longest)
         cuts = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
         if all_counts:
-            curve, quantiles = cuts.curve, host[1 : 1 + LEVELS].astype(np.float64)
+            curve, most_cuts = cuts.curve, float(host[1])
+            quantiles = host[2 : 2 + LEVELS].astype(np.float64)
             if self.loss == "motion":
                 curve = motion_curve(losses[np.arange(len(lengths)), 0, lengths], lengths, longest)
             saved = gains(curve)
             if self.training and not bad.any() and longest > 1:
                 seen = saved[np.arange(1, longest) < lengths[:, None]]
                 quantiles = update_quantiles(quantiles, seen, MOMENTUM)
+                most_cuts += (MOMENTUM if most_cuts else 1) * (lengths.mean() - 1 - most_cuts)
                 self._keep(self.gain_quantiles, quantiles)
+                self._keep(self.cuts, np.array(most_cuts))
             if target is not None:
-                counts = _counts(saved, lengths, target, quantiles)
+                counts = _counts(saved, lengths, target, quantiles, most_cuts)
         segments = cuts.segments(counts)
         return np.where(bad[:, None], NON_FINITE, segments)[..., None]
 
@@ -223,7 +229,7 @@ class SegmentSGS(TemporalSampler):
                 curve = traced.motion_curve(block, wanted)
             count = torch.full((), wanted)
             if target is not None and length > 1:
-                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles)
+                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles, self.cuts)
             segments.append(traced.segments_of(starts, count, length))
         return members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
 
@@ -241,7 +247,8 @@ class SegmentSGS(TemporalSampler):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SegmentSGS":
         super()._apply(fn, recurse)
-        self.spread, self.gain_quantiles = self.spread.float(), self.gain_quantiles.float()
+        for name in THRESHOLDS:
+            setattr(self, name, getattr(self, name).float())
         return self
 
     @torch.no_grad()
@@ -249,17 +256,18 @@ class SegmentSGS(TemporalSampler):
         buffer.copy_(upload([value], buffer.device)[0])
 
 
-def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray) -> np.ndarray:
+def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray, cuts: float) -> np.ndarray:
     """(N,) segments of blocks: 1 + the cuts that save more than the quantile for target.
 
-    Without known quantiles it is the target for every block.
+    The quantile is that of training blocks, with `cuts` cuts at most on average, whatever the length of these blocks.
+    If nothing has been seen in training, it is the target for every block.
     """
-    if not quantiles.any():
+    if not cuts:
         return np.clip(round(target), 1, lengths)
-    level = 1 - (target - 1) / np.maximum(lengths - 1, 1)
+    level = np.clip(1 - (target - 1) / cuts, 0, 1)
     threshold = np.interp(level, np.linspace(0, 1, LEVELS), quantiles)
-    cuts = np.arange(1, saved.shape[1] + 1) < lengths[:, None]
-    return 1 + (cuts & (saved > threshold[:, None])).sum(1)
+    possible = np.arange(1, saved.shape[1] + 1) < lengths[:, None]
+    return 1 + (possible & (saved > threshold * ABOVE)).sum(1)
 
 
 def is_threshold(name: str) -> bool:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 MOVES = 0.5  # of a block's typical step between frames: a step from there on is motion
+ABOVE = 1 + 1e-6  # thresholds are float32: gains that equal one are not above it
+ROUNDED = 2.0**12  # shares of time are multiples of 1 / ROUNDED, so that rounding does not decide between equal losses
 LEAST_PENALTY = 1e-6  # breaks ties: equal frames are cut into segments of equal size
 
 
@@ -40,15 +42,20 @@ def segment_losses(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def typical_step(steps: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(N,) size of the steps at which a block moves; all of them if equal; pauses and outliers matter little.
+    """(N,) size of the steps at which a block moves; their size, if all are equal. Pauses and outliers matter little.
 
     Args:
         steps, times: (N, T - 1), see `motion_losses`.
     Returns:
         the square of the mean of the square roots of steps, weighted by these roots; 0 if nothing moves.
     """
-    roots = (times * np.sqrt(steps)).sum(1)
-    return ((times * steps).sum(1) / np.where(roots > 0, roots, 1)) ** 2
+    roots = _sum(times * np.sqrt(steps))
+    return (_sum(times * steps) / np.where(roots > 0, roots, 1)) ** 2
+
+
+def _sum(values: np.ndarray) -> np.ndarray:
+    """(N, L) -> (N,), one after the other: zeros at the end change no bit, as they do in numpy's sum by pairs."""
+    return values.cumsum(1)[:, -1] if values.shape[1] else np.zeros(len(values))
 
 
 def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.ndarray:
@@ -58,7 +65,7 @@ def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.
     many as any other such block, however fast it moves. Time in which nothing moves loses nothing.
 
     Args:
-        steps: (N, T - 1) distances between the features of neighbouring maps, 0 where a block has ended.
+        steps: (N, T - 1) distances between the features of neighbouring maps.
         times: (N, T - 1) frames that pass at each step, 0 where a block has ended.
         unit: (N,) squared typical step of each block. A step of MOVES of the typical one or more moves; one that is a
             share s of that moves for s^2 of its time.
@@ -67,6 +74,7 @@ def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.
     """
     moves = (steps**2 / np.where(unit > 0, unit, 1)[:, None] / MOVES**2).clip(max=1)
     moved = (times * moves).cumsum(1) / np.maximum(times.sum(1), 1)[:, None]
+    moved = np.round(moved * ROUNDED) / ROUNDED
     until = np.pad(moved, ((0, 0), (1, 0)))  # (N, T), up to each map
     begin, end = np.pad(until, ((0, 0), (0, 1)), mode="edge"), np.pad(until, ((0, 0), (1, 0)), mode="edge")
     return np.triu((end[:, None, :] - begin[:, :, None]).clip(min=0) ** 2, 1)

@@ -9,11 +9,13 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import lengths_of, pack, sizes_of, unpack
 from slowfast_atfr.sgs import SegmentSGS, record
 from slowfast_atfr.sgs.aligned_segments import sample_aligned
+from slowfast_atfr.sgs.segment_sampler import LOSSES
 from tests.sgs.moving_clips import C, moving_clip, trained
 
 
-def test_both_pathways_are_cut_at_the_same_times():
-    slow, fast = (trained(SegmentSGS(C, num_bins=3), batches=2) for _ in range(2))
+@pytest.mark.parametrize("loss", LOSSES)
+def test_both_pathways_are_cut_at_the_same_times(loss):
+    slow, fast = (trained(SegmentSGS(C, num_bins=3, loss=loss), batches=2) for _ in range(2))
     clips = torch.stack([moving_clip(32, moves, seed=seed) for seed, moves in enumerate((1, 0.4))])
     out_slow, out_fast = sample_aligned(slow, fast, clips[:, :, ::4], clips)
     assert lengths_of(out_slow) == (3, 3) and lengths_of(out_fast) == (12, 12)
@@ -24,10 +26,11 @@ def test_both_pathways_are_cut_at_the_same_times():
         sample_aligned(slow, fast, clips[:, :, :5], clips)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("block", [0, 3])
-def test_pathways_of_clips_of_different_lengths_stay_aligned(block):
+def test_pathways_of_clips_of_different_lengths_stay_aligned(block, loss):
     """A last block that is shorter than others, and clips that an earlier layer has left with different lengths."""
-    slow, fast = (SegmentSGS(C, 2, size * block).eval() for size in (1, 4))
+    slow, fast = (SegmentSGS(C, 2, size * block, loss=loss).eval() for size in (1, 4))
     clips = [moving_clip(4 * frames, 1, seed=frames) for frames in (8, 3, 5)]
     together = sample_aligned(slow, fast, pack([clip[:, ::4] for clip in clips]), pack(clips))
     assert lengths_of(together[1]) == tuple(4 * length for length in lengths_of(together[0]))

@@ -12,7 +12,7 @@ from slowfast_atfr.sgs.aligned_segments import sample_aligned
 from slowfast_atfr.sgs.bins import plan_bins
 from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
 from slowfast_atfr.sgs.record import observed
-from slowfast_atfr.sgs.segment_sampler import SegmentSGS
+from slowfast_atfr.sgs.segment_sampler import LOSSES, SegmentSGS
 from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty
 from slowfast_atfr.sgs.similarity import SIMILARITY_REGISTRY
 
@@ -96,10 +96,11 @@ def test_segments_are_those_of_the_layer(features, block, settings, seen):
     assert len(set(maps)) > 1 or not (seen and "target_maps" in settings)
 
 
-def test_aligned_pathways_are_cut_alike(monkeypatch):
-    slow, fast = SegmentSGS(6, target_maps=3.0), SegmentSGS(4, target_maps=12.0)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_aligned_pathways_are_cut_alike(monkeypatch, loss):
+    slow, fast = SegmentSGS(6, target_maps=3.0, loss=loss), SegmentSGS(4, target_maps=12.0, loss=loss)
     layers = torch.nn.ModuleList([slow, fast])
-    batch = [[clip_of(6, n), clip_of(24, n, channels=4)] for n in (1, 2, 3, 6)]
+    batch = [[clip_of(6, n), clip_of(24, n, channels=4)] for n in (1, 2, 3, 4, 5, 6)]
     sample_aligned(*layers.train(), *(torch.cat(clips) for clips in zip(*batch, strict=True)))
     layers.eval()
     lengths = set()

@@ -6,7 +6,7 @@ import torch
 
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.models import build_model
-from slowfast_atfr.packed import lengths_of, pack, sizes_of, to_frames, unpack
+from slowfast_atfr.packed import lengths_of, pack, sizes_of, to_frames, unpack, with_sizes
 from slowfast_atfr.sgs import SegmentSGS, insert_sgs
 from slowfast_atfr.sgs.segment_sampler import LOSSES
 from tests.sgs.moving_clips import C, moving_clip, trained
@@ -82,6 +82,41 @@ def test_a_clip_does_not_feel_its_neighbours(options, features):
         alone = layer(clip[None])
         assert torch.equal(unpack(alone)[0], out) and np.array_equal(sizes_of(alone), own)
         assert own.sum() == clip.shape[1]
+
+
+def test_clips_whose_best_cuts_tie_do_not_feel_their_neighbours_in_double_precision():
+    """Clips that swing to and fro: mirrored cuts cost the same, and a longer neighbour must not decide between them."""
+    layer = SegmentSGS(C, num_bins=3, loss="motion").double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for length in (10, 13, 16):
+        for _ in range(20):
+            half = torch.rand(C, length // 2, 1, 1, generator=generator, dtype=torch.float64)
+            clip = torch.cat([half, half.flip(1)], 1).expand(-1, -1, 2, 2)
+            longer = torch.randn(C, length + 7, 2, 2, generator=generator, dtype=torch.float64)
+            together = sizes_of(layer(pack([clip, longer])))[:3]
+            assert np.array_equal(sizes_of(layer(clip[None])), together)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_thresholds_serve_blocks_of_other_lengths_than_in_training(loss):
+    layer = trained(SegmentSGS(C, target_maps=4, loss=loss))
+    for frames in (8, 32):
+        still = [lengths_of(layer(moving_clip(frames, moves=0, seed=seed)[None]))[0] for seed in range(20)]
+        assert max(still) <= 2
+    moving = [
+        np.mean([lengths_of(layer(moving_clip(frames, moves=1, seed=seed)[None]))[0] for seed in range(20)])
+        for frames in (16, 32)
+    ]
+    assert moving[1] == pytest.approx(moving[0], rel=0.15) and moving[0] > 4
+
+
+def test_motion_counts_the_time_of_merged_maps():
+    """Six maps at equal steps, the first of five frames: alone it takes as long as the others together."""
+    maps = torch.arange(6.0).view(1, 6, 1, 1).expand(C, 6, 2, 2)
+    layer = SegmentSGS(C, num_bins=2, loss="motion").eval()
+    assert sizes_of(layer(maps[None])).tolist() == [3, 3]
+    merged = with_sizes(pack([maps]), np.array([5, 1, 1, 1, 1, 1]))
+    assert sizes_of(layer(merged)).tolist() == [5, 5]
 
 
 def test_segments_are_means_in_the_order_of_time_and_sizes_count_frames_of_the_video():

@@ -66,7 +66,7 @@ def error_of_difference(points: np.ndarray, clips: float) -> float:
         clips: test clips of a seed.
     Returns:
         the larger of two errors: from the spread of the seeds, and from McNemar's test, the root of the number of clips
-        that only one network has right. At least as many clips as the difference are, and at least one.
+        that only one network has right. Their number is not known; it is at least the difference, and at least one.
     """
     disagree = max(1.0, abs(points.sum()) / 100 * clips)
     spread = points.std(ddof=1) / np.sqrt(len(points))
