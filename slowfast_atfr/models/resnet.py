@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from slowfast_atfr.models.convolution import FramesConv3d, conv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
@@ -53,6 +54,11 @@ def has_hooks(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
+def functions_are_seen() -> bool:
+    """Whether a torch function mode is active, other than torch's for `torch.device` and default devices."""
+    return not all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+
+
 class ResBlock(nn.Module):
     """ReLU(shortcut(x) + transform(x)); the shortcut is a 1x1x1 convolution where channels or stride change."""
 
@@ -84,7 +90,7 @@ class ResBlock(nn.Module):
         if self._cut[0] != layers:  # the first time, and after layers were replaced
             known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
-        return () if any(map(has_hooks, layers)) or _get_current_function_mode_stack() else self._cut[1]
+        return () if any(map(has_hooks, layers)) or functions_are_seen() else self._cut[1]
 
     def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch]) -> PackedClips:
         """Run the layers between two that look at whole clips in one call, on all frames as a plain tensor."""
