@@ -18,6 +18,7 @@ from slowfast_atfr.packed import Clips, PackedClips, over_clips_frames, over_fra
 
 # layers that treat each frame by itself, and take frames as well as clips
 FRAMEWISE = (FramesConv3d, FramesBatchNorm3d, CountedBatchNorm, nn.ReLU, nn.SiLU, nn.Identity)
+IN_ORDER = (*TRANSFORMS.values(), nn.Sequential)  # branches that run their layers one after the other
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class ResBlock(nn.Module):
         """Stretches of the branch; none if hooks of its layers, or a torch function mode, see what the layers get."""
         layers = *self._modules.values(), *self.branch2._modules.values()
         if self._cut[0] != layers:  # the first time, and after layers were replaced
-            known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
+            own = [layer for layer in self._modules.values() if layer is not self.branch2]
+            known = type(self.branch2) in IN_ORDER and all(isinstance(layer, FRAMEWISE) for layer in own)
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
         return () if any(map(has_hooks, layers)) or functions_are_seen() else self._cut[1]
 

@@ -10,6 +10,7 @@ from torch.overrides import BaseTorchFunctionMode
 from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.resnet import ResBlock
+from slowfast_atfr.models.transforms import BottleneckTransform
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 
@@ -126,6 +127,17 @@ def test_a_layer_of_another_kind_is_called_with_packed_clips(networks):
     ours, watched, clips = networks(CONFIGS[2])
     for network in (ours, watched):
         network.s3.pathway0_res0.branch2.a_relu = nn.GELU()
+    torch.testing.assert_close(ours(clips), watched(clips))
+
+
+def test_a_branch_of_another_kind_is_called_as_a_whole(networks):
+    class Shifted(BottleneckTransform):
+        def forward(self, x):
+            return 1 + super().forward(x)
+
+    ours, watched, clips = networks(CONFIGS[0])
+    for network in (ours, watched):
+        network.s4.pathway0_res0.branch2.__class__ = Shifted
     torch.testing.assert_close(ours(clips), watched(clips))
 
 
