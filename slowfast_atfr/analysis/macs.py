@@ -5,12 +5,12 @@ products of attention. Counting uses hooks on an ordinary forward pass and only 
 never waits for the device.
 
 The counter looks at the `scopes` of a network. Residual blocks and attention of ours, and layers of torch.nn with a
-weight matrix, are counted by the shapes of their inputs and outputs. Only of modules that are neither torch's nor ours
-does it see the torch functions that they call.
+weight matrix, are counted by the shapes of their inputs and outputs, as long as they are as they were built. A block
+that was changed is counted layer by layer. Of modules that are neither torch's nor ours, and of attention and layers
+that were changed or have hooks, it sees the torch functions that they call.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -24,15 +24,14 @@ from torch.utils import _pytree as pytree
 
 from slowfast_atfr.analysis.mac_counter import MacCounter
 from slowfast_atfr.analysis.mac_rules import LAYERS
-from slowfast_atfr.models.convolution import FramesConv3d, TemporalConv3d
+from slowfast_atfr.analysis.mac_shapes import ATTENTION, is_unchanged, rule_of
 from slowfast_atfr.models.resnet import ResBlock
-from slowfast_atfr.models.transforms import SqueezeExcitation
-from slowfast_atfr.packed import PackedClips, lengths_of
+from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.sgs import TemporalSampler
 from slowfast_atfr.sgs.pathways import PathwaySGS
 from slowfast_atfr.sgs.record import observed
 
-KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose modules leave products to their layers, or have `product_macs`
+KNOWN = ("torch.nn.", "slowfast_atfr.")  # whose modules leave products to their layers, unless mac_shapes names them
 
 
 def has_stages(model: nn.Module) -> bool:
@@ -44,22 +43,18 @@ def scopes(model: nn.Module) -> list[nn.Module]:
     """Return the modules to count, outside of SGS layers and compiled stages; the cost of each excludes the others'."""
     if isinstance(model, (TemporalSampler, PathwaySGS)):
         return []
-    if not type(model).__module__.startswith(KNOWN) or _has_matrix(model) or _is_plain_block(model):
+    known = type(model).__module__.startswith(KNOWN) and not _has_matrix(model)
+    is_block, is_attention = type(model) is ResBlock, type(model) in ATTENTION
+    if not known or (is_block and rule_of(model)) or (is_attention and not rule_of(model)):
         return [model]
-    compiled = () if isinstance(model, ResBlock) else getattr(model, "compiled", None) or ()
+    compiled = () if is_block else getattr(model, "compiled", None) or ()
     visible = (child for name, child in model.named_children() if name not in compiled)
     found = dict.fromkeys(scope for child in visible for scope in scopes(child))
-    return [*found, *([model] if hasattr(model, "product_macs") else [])]
+    return [*found, *([model] if is_attention else [])]  # for its products, besides its layers
 
 
 def _has_matrix(layer: nn.Module) -> bool:
     return any(parameter.ndim > 1 for parameter in layer.parameters(recurse=False)) or is_parametrized(layer)
-
-
-def _is_plain_block(model: nn.Module) -> bool:
-    """Whether it is a residual block whose only matrices are those of 3-D convolutions."""
-    kinds = (nn.Conv3d, FramesConv3d, TemporalConv3d)
-    return isinstance(model, ResBlock) and all(type(layer) in kinds for layer in model.modules() if _has_matrix(layer))
 
 
 @contextmanager
@@ -79,20 +74,16 @@ def count_macs(model: nn.Module) -> Iterator[MacCounter]:
             what = name or type(model).__name__
             raise TypeError(f"{what} is TorchScript, which cannot be counted; count the network that it was made from")
     samplers = [layer for layer in layers.values() if isinstance(layer, (TemporalSampler, PathwaySGS))]
+    counted = [(scope, _rule_of(scope)) for scope in scopes(model)]  # before there are hooks of this counter
     with ExitStack() as stack:
         stack.callback(counter.close)
         begin = model.register_forward_pre_hook(lambda _, *inputs: counter.begin(_num_clips(inputs)), with_kwargs=True)
         stack.callback(begin.remove)
-        for scope in scopes(model):
-            if isinstance(scope, ResBlock):
-                stack.callback(scope.register_forward_hook(partial(_see_block, counter)).remove)
-            elif hasattr(scope, "product_macs"):
-                stack.callback(scope.register_forward_hook(partial(_see_products, counter)).remove)
-            elif type(scope) in LAYERS:
-                see = partial(_see_layer, counter)
-                stack.callback(scope.register_forward_hook(see, with_kwargs=True).remove)
-            else:
+        for scope, see in counted:
+            if see is None:
                 _around(scope, counter.listen, counter.stop, stack)
+            else:
+                stack.callback(scope.register_forward_hook(partial(see, counter), with_kwargs=True).remove)
         for sampler in samplers:  # counted by their input frames, below
             _around(sampler, lambda: setattr(counter, "paused", True), lambda: setattr(counter, "paused", False), stack)
         stages = (layer.compiled for layer in layers.values() if not isinstance(layer, ResBlock) and has_stages(layer))
@@ -127,33 +118,9 @@ class _OnMeta(nn.Module):
         return functional_call(self.module, shapes, inputs)
 
 
-def _see_block(counter: MacCounter, block: ResBlock, args: tuple, _: Any) -> None:
-    """Count a residual block, whose convolutions keep the number of frames, by the size of its input."""
-    (x,) = args
-    branch, shortcut = block.branch2._modules.values(), [block._modules.get("branch1")]
-    per_frame = sum(_macs_of_frames(layers, x.shape[3:]) for layers in (branch, shortcut))
-    counter.add(per_frame, lengths_of(x))
-    gates = [layer for layer in branch if isinstance(layer, SqueezeExcitation)]  # of one frame a clip
-    counter.add(len(x) * sum(gate.fc1.weight.numel() + gate.fc2.weight.numel() for gate in gates))
-
-
-def _see_products(counter: MacCounter, layer: nn.Module, args: tuple, _: Any) -> None:
-    (x,) = args
-    counter.add(1, tuple(layer.product_macs(length, *x.shape[3:]) for length in lengths_of(x)))
-
-
-def _macs_of_frames(layers: Iterable[nn.Module | None], size: Sequence[int]) -> float:
-    """Return the multiply-adds of a chain of convolutions for a frame of this (height, width)."""
-    macs = 0
-    for layer in layers:
-        if isinstance(layer, nn.Conv3d):
-            sizes = size, layer.kernel_size[1:], layer.stride[1:], layer.padding[1:], layer.dilation[1:]
-            size = [
-                (side + 2 * pad - apart * (kernel - 1) - 1) // step + 1
-                for side, kernel, step, pad, apart in zip(*sizes, strict=True)
-            ]
-            macs += math.prod(size) * layer.weight.numel()
-    return macs
+def _rule_of(scope: nn.Module) -> Callable[..., None] | None:
+    """Return the function that counts a module in a forward hook; None if its torch functions must be seen."""
+    return _see_layer if type(scope) in LAYERS and is_unchanged(scope) else rule_of(scope)
 
 
 def _see_layer(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:

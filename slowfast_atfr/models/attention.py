@@ -92,6 +92,10 @@ class TemporalGate(nn.Module):
         mixed = _distribute(gathered, self.conv_distribute(means))
         return x * (2 * torch.sigmoid(self.conv_gate(mixed)))
 
+    def product_macs(self, frames: int, *_: int) -> int:
+        """Return the multiply-adds of `gather` and `distribute` for a clip, whose maps are means here."""
+        return 2 * frames * self.conv_value.out_channels * self.conv_gather.out_channels
+
 
 class TemporalAttention(nn.Module):
     """x + distribute(bn(conv_value(gather(x)))): (N, C, T, H, W), dense or packed, to the same.
@@ -123,7 +127,8 @@ class TemporalAttention(nn.Module):
 
     def product_macs(self, frames: int, height: int, width: int) -> int:
         """Return the multiply-adds of `gather` and `distribute` for a clip of (height, width) maps."""
-        return 2 * frames * height * width * self.conv_value.in_channels * self.conv_gather.out_channels
+        channels = self.conv_value.in_channels + self.conv_value.out_channels
+        return frames * height * width * channels * self.conv_gather.out_channels
 
 
 KINDS = {"gate": TemporalGate, "residual": TemporalAttention}  # by TEMPORAL_ATTENTION.KIND

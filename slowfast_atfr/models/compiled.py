@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.models.resnet import ResBlock, Stretch, has_hooks, run_frames
+from slowfast_atfr.models.resnet import ResBlock, Stretch, functions_are_seen, has_hooks, run_frames
 
 Pathways = list[Tensor]
 
@@ -93,10 +92,8 @@ def check_compiler(device: torch.device) -> None:
 
 
 def is_watched(stage: nn.Module) -> bool:
-    """Whether a stage has hooks on any of its modules, or a torch function mode is active."""
-    if _get_current_function_mode_stack():
-        return True
-    return any(map(has_hooks, stage.modules()))
+    """Whether a stage has hooks on any of its modules, or a torch function mode sees what they call."""
+    return functions_are_seen() or any(map(has_hooks, stage.modules()))
 
 
 def _function_of(name: str) -> Callable[[Callable[[Any], Any], Any], Any]:

@@ -45,6 +45,11 @@ def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
 ATTENTIONS = {"dot_product": dot_product_attention, "softmax": softmax_attention}  # by NONLOCAL.INSTANTIATION
 
 
+def pool_of(sizes: tuple[int, int, int]) -> nn.Module:
+    """The layer of NONLOCAL.POOL."""
+    return nn.MaxPool3d(sizes) if max(sizes) > 1 else nn.Identity()
+
+
 class Nonlocal(nn.Module):
     """x + bn(conv_out(attention)): (N, C, T, H, W), dense or packed, to the same.
 
@@ -67,7 +72,7 @@ class Nonlocal(nn.Module):
         self.conv_g = nn.Conv3d(spec.dim, dim_inner, 1)
         self.conv_out = nn.Conv3d(dim_inner, spec.dim, 1)
         self.bn = norm(spec.dim)
-        self.pool = nn.MaxPool3d(spec.pool) if max(spec.pool) > 1 else nn.Identity()
+        self.pool = pool_of(spec.pool)
 
     @property
     def final_bn(self) -> nn.Module:
@@ -83,13 +88,12 @@ class Nonlocal(nn.Module):
 
     def product_macs(self, frames: int, height: int, width: int) -> int:
         """Return the multiply-adds of the attention within a clip of (height, width) maps, without the convolutions."""
-        run, channels = frames // self.group, self.conv_theta.out_channels
+        run, channels, values = frames // self.group, self.conv_phi.out_channels, self.conv_g.out_channels
         queries = run * height * width
         positions = (run // self.pool_frames) * (height // self.pool_sides[0]) * (width // self.pool_sides[1])
-        macs = 2 * queries * positions * channels
-        if self.attention is dot_product_attention:
-            macs = min(macs, (queries + positions) * channels**2)
-        return self.group * macs
+        if self.attention is dot_product_attention and (queries + positions) * channels < 2 * queries * positions:
+            return self.group * (queries + positions) * channels * values
+        return self.group * queries * positions * (channels + values)
 
     def _pool(self, x: Tensor | PackedClips) -> Tensor | PackedClips:
         if self.group == 1 or self.pool_frames == 1:

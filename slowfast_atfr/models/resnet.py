@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from slowfast_atfr.models.convolution import FramesConv3d, conv3d
 from slowfast_atfr.models.nonlocal_block import Nonlocal
@@ -17,6 +18,7 @@ from slowfast_atfr.packed import Clips, PackedClips, over_clips_frames, over_fra
 
 # layers that treat each frame by itself, and take frames as well as clips
 FRAMEWISE = (FramesConv3d, FramesBatchNorm3d, CountedBatchNorm, nn.ReLU, nn.SiLU, nn.Identity)
+IN_ORDER = (*TRANSFORMS.values(), nn.Sequential)  # branches that run their layers one after the other
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ def has_hooks(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
+def functions_are_seen() -> bool:
+    """Whether a torch function mode is active, other than torch's for `torch.device` and default devices."""
+    return not all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+
+
 class ResBlock(nn.Module):
     """ReLU(shortcut(x) + transform(x)); the shortcut is a 1x1x1 convolution where channels or stride change."""
 
@@ -82,9 +89,10 @@ class ResBlock(nn.Module):
         """Stretches of the branch; none if hooks of its layers, or a torch function mode, see what the layers get."""
         layers = *self._modules.values(), *self.branch2._modules.values()
         if self._cut[0] != layers:  # the first time, and after layers were replaced
-            known = all(isinstance(own, FRAMEWISE) for own in self._modules.values() if own is not self.branch2)
+            own = [layer for layer in self._modules.values() if layer is not self.branch2]
+            known = type(self.branch2) in IN_ORDER and all(isinstance(layer, FRAMEWISE) for layer in own)
             self._cut = layers, stretches_of(layers[len(self._modules) :]) if known else ()
-        return () if any(map(has_hooks, layers)) or _get_current_function_mode_stack() else self._cut[1]
+        return () if any(map(has_hooks, layers)) or functions_are_seen() else self._cut[1]
 
     def _by_stretches(self, x: PackedClips, stretches: Sequence[Stretch]) -> PackedClips:
         """Run the layers between two that look at whole clips in one call, on all frames as a plain tensor."""

@@ -174,10 +174,12 @@ def narrow(input: PackedClips, dim: int, start: int | Tensor, length: int) -> Pa
 
 @handles(torch.unbind, Tensor.unbind)
 def unbind(input: PackedClips | View, dim: int = 0) -> tuple[Any, ...]:
-    size = input.shape[dim_of(input, dim)]
-    if isinstance(size, RaggedLength):
-        raise refusal("unbind", EVERY)
-    return tuple(select(input, dim, index) for index in range(size))
+    at, view = dim_of(input, dim), View.of(input) if isinstance(input, PackedClips) else input
+    apart = [place for place, axes in enumerate(view.dims) if len(axes) == 1 and axes[0] not in (CLIPS, FRAMES)]
+    if at not in apart and (view is input or at or max(input.lengths) > 1):
+        only = ", only along " + " and ".join(", ".join(map(str, apart)).rsplit(", ", 1)) if apart else ""
+        raise refusal("unbind", f"along dimension {dim} is not defined for these clips{only}")
+    return tuple(select(input, dim, index) for index in range(input.shape[at]))
 
 
 @handles(torch.chunk, Tensor.chunk)
@@ -209,6 +211,8 @@ def index_select(input: PackedClips, dim: int, index: Tensor) -> PackedClips:
 def repeat_interleave(input: PackedClips, repeats: Any, dim: int | None = None, **kwargs: Any) -> PackedClips:
     if dim is None:
         raise refusal("repeat_interleave", "without dim has no rule for packed clips", "Name channels or space, dim=1")
+    if isinstance(repeats, int) and repeats < 0:
+        raise RuntimeError(f"repeat_interleave: repeats cannot be negative, got {repeats}")
     if dim in (2, -3) and isinstance(repeats, int):
         return _pick("repeat_interleave", input, lambda _, length: np.repeat(range(length), repeats).tolist(), repeats)
     return _pieces("repeat_interleave", input, dim, lambda x, at: [x.repeat_interleave(repeats, at, **kwargs)])[0]

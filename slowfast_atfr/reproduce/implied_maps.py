@@ -26,7 +26,7 @@ def implied_maps(cfg: CfgNode, gflops: str) -> Maps:
 
     Args:
         cfg: of the network with SGS.
-        gflops: multiply-adds x 1e-9 of a clip, as printed: "14.0" stands for 13.95 to 14.05.
+        gflops: multiply-adds x 1e-9 of a clip, as printed: "14.0" is 13.95 to 14.05.
     """
     one, two = (model_summary(cfg, [active]).gflops for active in (1, 2))
     half_digit = 0.5 * 10.0 ** -len(gflops.partition(".")[2])

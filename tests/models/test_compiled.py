@@ -129,6 +129,14 @@ def test_a_hook_within_a_stage_sees_it_run_and_a_counter_leaves_all_compiled(pai
         assert len(stages_that_ran_compiled(compiled, inputs, monkeypatch)) == 5
 
 
+def test_stages_run_compiled_with_a_default_device(pairs, monkeypatch):
+    eager, compiled, inputs = pairs(CONFIGS[2])
+    eager.eval(), compiled.eval()
+    with torch.device("cpu"), torch.no_grad():
+        assert len(stages_that_ran_compiled(compiled, inputs, monkeypatch)) == 5
+        assert torch.equal(compiled(inputs), eager(inputs))
+
+
 @pytest.mark.slow
 def test_many_shapes_do_not_compile_without_end(pairs, to_pathways, moving_clips):
     _, compiled, inputs = pairs(CONFIGS[2])

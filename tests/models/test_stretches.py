@@ -5,10 +5,12 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.overrides import BaseTorchFunctionMode
 
 from slowfast_atfr.analysis import count_macs
 from slowfast_atfr.models import build_model
 from slowfast_atfr.models.resnet import ResBlock
+from slowfast_atfr.models.transforms import BottleneckTransform
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
 
@@ -73,17 +75,43 @@ def test_stretches_give_what_layers_give(networks, config, pairs):
         torch.testing.assert_close(ours[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_blocks_run_by_stretches_while_only_counters_watch(networks, monkeypatch):
-    ours, watched, clips = networks(CONFIGS[1])
-    runs = []
-    real = ResBlock._by_stretches
+@pytest.fixture
+def runs(monkeypatch):
+    """An entry for each call of a block that runs by stretches."""
+    runs, real = [], ResBlock._by_stretches
     monkeypatch.setattr(ResBlock, "_by_stretches", lambda *args: (runs.append(1), real(*args))[1])
+    return runs
+
+
+def blocks_after_sgs(network):
+    stages = network.s3, network.s4, network.s5
+    return sum(isinstance(layer, ResBlock) for stage in stages for layer in stage.modules())
+
+
+def test_blocks_run_by_stretches_while_only_counters_watch(networks, runs):
+    ours, watched, clips = networks(CONFIGS[1])
     with count_macs(ours):
         ours(clips)
-    after_sgs = sum(isinstance(layer, ResBlock) for stage in (ours.s3, ours.s4, ours.s5) for layer in stage.modules())
-    assert len(runs) == after_sgs > 0
+    assert len(runs) == blocks_after_sgs(ours) > 0
     watched(clips)
-    assert len(runs) == after_sgs
+    assert len(runs) == blocks_after_sgs(ours)
+
+
+def test_blocks_run_by_stretches_with_a_default_device_and_not_under_other_modes(networks, runs):
+    ours, _, clips = networks(CONFIGS[1])
+    with torch.device("cpu"):
+        ours(clips)
+    assert len(runs) == blocks_after_sgs(ours) > 0
+    runs.clear()
+    torch.set_default_device("cpu")
+    try:
+        ours(clips)
+    finally:
+        torch.set_default_device(None)
+    assert len(runs) == blocks_after_sgs(ours)
+    with torch.device("cpu"), BaseTorchFunctionMode():
+        ours(clips)
+    assert len(runs) == blocks_after_sgs(ours)
 
 
 @pytest.mark.parametrize("name", ["branch2", "branch2.b", "branch2.c_bn", "branch1", "relu"])
@@ -99,6 +127,17 @@ def test_a_layer_of_another_kind_is_called_with_packed_clips(networks):
     ours, watched, clips = networks(CONFIGS[2])
     for network in (ours, watched):
         network.s3.pathway0_res0.branch2.a_relu = nn.GELU()
+    torch.testing.assert_close(ours(clips), watched(clips))
+
+
+def test_a_branch_of_another_kind_is_called_as_a_whole(networks):
+    class Shifted(BottleneckTransform):
+        def forward(self, x):
+            return 1 + super().forward(x)
+
+    ours, watched, clips = networks(CONFIGS[0])
+    for network in (ours, watched):
+        network.s4.pathway0_res0.branch2.__class__ = Shifted
     torch.testing.assert_close(ours(clips), watched(clips))
 
 

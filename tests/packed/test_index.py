@@ -181,3 +181,31 @@ def test_refused_by_name(line):
     x = pack([torch.randn(4, length, 6, 6) for length in (2, 3)])
     with pytest.raises(TypeError, match=r"\. [A-Z]"):
         run(line, x, x, None)
+
+
+MESSAGES = {
+    "x.unbind(0)": "unbind along dimension 0 is not defined for these clips, only along 1, 3 and 4. ",
+    "torch.unbind(x, 2)": "unbind along dimension 2 is not defined for these clips, only along 1, 3 and 4. ",
+    "x.unbind(-3)": "unbind along dimension -3 is not defined for these clips, only along 1, 3 and 4. ",
+    "x.flatten(3).unbind(3)": "unbind along dimension 3 is not defined for these clips, only along 1. ",
+    "x.flatten(3).unbind()": "unbind along dimension 0 is not defined for these clips, only along 1. ",
+    "x.flatten(1).unbind(1)": "unbind along dimension 1 is not defined for these clips. ",
+    "x.transpose(1, 2).flatten(2).unbind(2)": "unbind along dimension 2 is not defined for these clips. ",
+    "x.transpose(1, 2).unbind(1)": "unbind along dimension 1 is not defined for these clips, only along 2, 3 and 4. ",
+    "x.unbind(7)": "dimension 7 of 5",
+    "x.repeat_interleave(-1, 2)": "repeat_interleave: repeats cannot be negative, got -1",
+    "x.repeat_interleave(-1, dim=1)": "repeat_interleave: repeats cannot be negative, got -1",
+}
+
+
+@pytest.mark.parametrize("line", MESSAGES)
+def test_errors_name_the_operation_and_what_works(line):
+    x = pack([torch.randn(4, length, 6, 6) for length in (2, 3)])
+    with pytest.raises((TypeError, IndexError, RuntimeError)) as error:
+        run(line, x, x, None)
+    assert str(error.value).startswith(MESSAGES[line])
+
+
+def test_clips_of_one_frame_can_be_taken_apart():
+    x = pack([torch.randn(4, 1, 6, 6) for _ in range(3)])
+    assert [part.shape for part in x.unbind()] == [(4, 1, 6, 6)] * 3
