@@ -54,9 +54,9 @@ def test_both_networks_are_trained_tested_and_drawn_and_another_config_is_refuse
     shown = capsys.readouterr().out
     (base, atfr) = cells(shown, "3DResNet-18")
     assert [base[0], atfr[0]] == list(demo.RUNS)
-    assert float(base[3]) == 24 > float(atfr[3]) >= 1 and float(atfr[2]) < float(base[2])
+    assert float(base[3]) == 16 > float(atfr[3]) >= 1 and float(atfr[2]) < float(base[2])
     still, now_and_then, throughout = (int(cells(shown, name)[0][1].split()[0]) for name in ("still", "now", "through"))
-    assert 1 <= still <= now_and_then <= throughout <= 24
+    assert 1 <= still <= now_and_then <= throughout <= 16
     assert (folder / "results.md").read_text() in shown and "times as fast" in shown and "testing " not in shown
     assert (folder / "merging.png").stat().st_size > 10_000
     assert "epoch 1/1: loss " in shown and "test: " in shown and "json_stats" not in shown and "SOLVER" not in shown
