@@ -57,7 +57,7 @@ def table(figures: Sequence[Any]) -> str:
 
 
 def in_turn(
-    tasks: Mapping[str, Callable[[], Any]], *, rounds: int, device: torch.device, title: str = ""
+    tasks: Mapping[str, Callable[[], Any]], *, rounds: int, device: torch.device, title: str = "", untimed: int = 0
 ) -> dict[str, np.ndarray]:
     """Run every task once a round.
 
@@ -66,12 +66,16 @@ def in_turn(
         rounds: after one that warms up.
         device: synchronized before the clock is read.
         title: of the progress bar.
+        untimed: runs of a task just before the one that is timed: threads of another library keep the cores busy for a
+            while after its task.
     Returns:
         (rounds,) seconds of each task; entries of one round were measured next to each other.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for index in tqdm(range(-1, rounds), desc=title, unit="round", leave=False):
         for name, task in tasks.items():
+            for _ in range(untimed):
+                task()
             elapsed = seconds_of(task, device)
             if index >= 0:
                 seconds[name].append(elapsed)

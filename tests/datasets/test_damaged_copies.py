@@ -13,7 +13,7 @@ SOUND = 14  # of the 15 originals; corrupted.mp4 is none of them
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("copies", [6, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("copies", [3, pytest.param(200, marks=pytest.mark.slow)])
 def test_damaged_copies_give_a_clip_or_a_reason(real_clips, repo, tmp_path, copies):
     originals = real_clips / "originals"
     script = repo / "tests" / "datasets" / "damaged_copies.py"

@@ -119,7 +119,7 @@ def measure(name: str, config: Path, pairs: Sequence[str], *, rounds: int, devic
         figures = []
         for clip in timed:
             tasks = {"PyTorch": partial(network, clips[clip])} | {k: partial(v, clips[clip]) for k, v in runs.items()}
-            seconds = in_turn(tasks, rounds=rounds, device=device, title=f"{name}, {clip}")
+            seconds = in_turn(tasks, rounds=rounds, device=device, title=f"{name}, {clip}", untimed=1)
             lengths = [pathway.shape[2] for pathway in clips[clip]]
             kept = ", ".join(f"{left} of {came}" for left, came in zip(maps[clip], lengths, strict=False))
             shown = {kind: tuple(times.tolist()) for kind, times in seconds.items()}
