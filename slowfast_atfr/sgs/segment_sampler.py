@@ -38,7 +38,7 @@ THRESHOLDS = ("spread", "cuts", "gain_quantiles")  # buffers learnt from trainin
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
-STATIC = 0.1  # of the average training block's variance; blocks with less are static
+STATIC = 0.1  # of the average training block's unit; blocks with less are static, and have that as their unit
 
 
 class SegmentSGS(TemporalSampler):
@@ -174,9 +174,9 @@ class SegmentSGS(TemporalSampler):
         counts = lengths if wanted == -1 else np.minimum(wanted, lengths)
         all_counts = self.training or target is not None
         penalty = max(self.size_penalty, LEAST_PENALTY) * size_penalty(lengths, longest)
-        cuts = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
+        best = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
         if all_counts:
-            curve, most_cuts = cuts.curve, float(host[1])
+            curve, cuts = best.curve, float(host[1])
             quantiles = host[2 : 2 + LEVELS].astype(np.float64)
             if self.loss == "motion":
                 curve = motion_curve(losses[np.arange(len(lengths)), 0, lengths], lengths, longest)
@@ -184,12 +184,12 @@ class SegmentSGS(TemporalSampler):
             if self.training and not bad.any() and longest > 1:
                 seen = saved[np.arange(1, longest) < lengths[:, None]]
                 quantiles = update_quantiles(quantiles, seen, MOMENTUM)
-                most_cuts += (MOMENTUM if most_cuts else 1) * (lengths.mean() - 1 - most_cuts)
+                cuts += (MOMENTUM if cuts else 1) * (lengths.mean() - 1 - cuts)
                 self._keep(self.gain_quantiles, quantiles)
-                self._keep(self.cuts, np.array(most_cuts))
+                self._keep(self.cuts, np.array(cuts))
             if target is not None:
-                counts = _counts(saved, lengths, target, quantiles, most_cuts)
-        segments = cuts.segments(counts)
+                counts = _counts(saved, lengths, target, quantiles, cuts)
+        segments = best.segments(counts)
         return np.where(bad[:, None], NON_FINITE, segments)[..., None]
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ def test_in_evaluation_a_clip_in_a_batch_is_the_clip_alone(thin_cfg, to_pathways
             torch.testing.assert_close(together[index], alone, rtol=0, atol=1e-5)
 
 
-SEGMENTS = ("SGS.GROUPING", "segments", "SGS.WEIGHTED_HEAD", "True", "SGS.SIZE_PENALTY", "0.0")
+SEGMENTS = ("SGS.GROUPING", "segments", "SGS.WEIGHTED_HEAD", "True")
 
 
 @pytest.mark.parametrize(
