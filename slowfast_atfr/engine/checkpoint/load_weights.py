@@ -140,7 +140,8 @@ def load_weights(
     network.load_state_dict(fitting, strict=False)
     if strict and report.missing:
         text = "%s has no thresholds of segments: every clip gets the number of maps of SGS.TARGET_MAPS, if that is set"
-        logger.warning(text, file.path)
+        remedy = "An epoch of training with SOLVER.BASE_LR 0.0 learns thresholds and nothing else but norms' statistics"
+        logger.warning("%s. %s", text % file.path, remedy)
     if report.share == 1 and not report.unexpected:
         logger.info("loaded %s: %s", file.path, report)
     else:

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.reproduce.runner import train_with_log
-from slowfast_atfr.reproduce.study.variants import BASE, EPOCHS, FREE, SCRATCH, TUNED, Run
+from slowfast_atfr.reproduce.study.variants import BASE, COUNTED, COUNTING, EPOCHS, FREE, SCRATCH, TUNED, Run
 from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
 from slowfast_atfr.utils.distributed import RankInfo
@@ -62,20 +62,22 @@ class Study:
         if run.start == TUNED:
             epochs = dict(zip(pairs[::2], pairs[1::2], strict=False)).get(EPOCHS, own[EPOCHS])
             pairs += [EPOCHS, str(max(1, int(epochs) // 2)) if epochs.isdecimal() else epochs]
+        elif run.start == COUNTED:
+            pairs += _words(COUNTING)
         network = f"{NETWORK}_ATFR.yaml" if run.variant.sgs else f"{NETWORK}.yaml"
-        return load_cfg(str(self.configs / network), [*(word for pair in own.items() for word in pair), *pairs])
+        return load_cfg(str(self.configs / network), [*_words(own), *pairs])
 
     def run_all(self, runs: Sequence[Run], cfg: CfgNode, rank: RankInfo) -> None:
         """Run what is not done, and before it the base that it starts from; `cfg` is not used."""
         for run in runs:  # before hours of training: other pairs are an error
             self.is_done(run)
-            if run.start in (TUNED, FREE):
+            if run.start != SCRATCH:
                 self.is_done(_base_of(run))
         for number, run in enumerate(runs, 1):
             done = self.is_done(run)
             print(f"{number} of {len(runs)}: {self.data.name}; {run.name}{' is done' * done}", file=sys.stderr)
             if not done:
-                weights = self._base_weights(run, rank) if run.start in (TUNED, FREE) else ""
+                weights = self._base_weights(run, rank) if run.start != SCRATCH else ""
                 self.train(run, self.config(run, weights), rank)
 
     def _base_weights(self, run: Run, rank: RankInfo) -> str:
@@ -140,6 +142,10 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def _base_of(run: Run) -> Run:
     return Run(SCRATCH, BASE, run.seed)
+
+
+def _words(pairs: Mapping[str, str]) -> list[str]:
+    return [word for pair in pairs.items() for word in pair]
 
 
 def _checksum(content: bytes) -> str:

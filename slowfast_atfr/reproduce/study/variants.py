@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from slowfast_atfr.reproduce.tables import SCALED_DOWN
 
-SCRATCH, TUNED, FREE = "from scratch", "fine-tuned", "without training"
+SCRATCH, TUNED, FREE, COUNTED = "from scratch", "fine-tuned", "without training", "statistics only"
 EPOCHS = "SOLVER.MAX_EPOCH"
 FINE_TUNING = {"SOLVER.BASE_LR": "0.0003"}  # of a trained base with new SGS, in half as many epochs
+COUNTING = {EPOCHS: "1", "SOLVER.BASE_LR": "0.0", "SOLVER.COSINE_END_LR": "0.0", "SOLVER.WARMUP_EPOCHS": "0.0"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ UNIFORM_OF = {  # names: network -> uniform pooling to as many bins
 
 @dataclass(frozen=True)
 class Run:
-    """A network trained and tested once. start: SCRATCH, TUNED or FREE."""
+    """A network trained and tested once.
+
+    start: SCRATCH; TUNED; FREE; or COUNTED: an epoch in which only norms' statistics and segments' thresholds change.
+    """
 
     start: str
     variant: Variant
@@ -113,20 +117,21 @@ class Run:
     def pairs(self) -> dict[str, str]:
         """Return keys of the config and their values, without the initial weights."""
         sgs = {f"SGS.{key}": value for key, value in self.variant.sgs.items()}
-        tuned = FINE_TUNING | {"TRAIN.CHECKPOINT_EPOCH_RESET": "True"} if self.start == TUNED else {}
+        tuned = FINE_TUNING if self.start == TUNED else {}
+        weights = {"TRAIN.CHECKPOINT_EPOCH_RESET": "True"} if self.start in (TUNED, COUNTED) else {}
         free = {"TRAIN.ENABLE": "False"} if self.start == FREE else {}
-        return {**SCALED_DOWN, "RNG_SEED": str(self.seed), **sgs, **tuned, **free}
+        return {**SCALED_DOWN, "RNG_SEED": str(self.seed), **sgs, **tuned, **weights, **free}
 
 
 def runs_of(seed: int) -> list[Run]:
     """Return all runs of a seed, the base before those that start from it."""
     tuned = [Run(TUNED, variant, seed) for variant in VARIANTS]
-    free = [
-        Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)
-    ]  # adaptive ones need thresholds from training
+    free = [Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)]  # adaptive ones need thresholds
+    counted = [Run(COUNTED, variant, seed) for variant in (*UNIFORM, *SEGMENTS, *ADAPTIVE)]
     return [
         Run(SCRATCH, BASE, seed),
         *free,
+        *counted,
         *tuned,
         *(Run(SCRATCH, variant, seed) for variant in (*PAPERS, *CHANCES, *AT_SIX)),
     ]

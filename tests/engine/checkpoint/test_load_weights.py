@@ -212,6 +212,14 @@ def test_a_base_network_is_not_tested_as_if_it_had_sgs(network):
         load_weights(file, network("SLOW_8x8_R50"), strict=True)
 
 
+def test_a_test_without_thresholds_of_segments_says_how_to_learn_them(network, caplog):
+    segments = ["SGS.GROUPING", "segments", "SGS.TARGET_MAPS", "[4]"]
+    base = of_torch(network("SLOW_8x8_R50").state_dict())
+    load_weights(base, network("SLOW_8x8_R50_ATFR", *segments), strict=True)
+    (record,) = caplog.records
+    assert re.search("file.pyth has no thresholds .* An epoch of training with SOLVER.BASE_LR 0.0", record.getMessage())
+
+
 def test_a_report_is_complete_when_nothing_is_left_over():
     assert LoadReport(("a",), (), (), (), (), 1.0).complete
     assert not LoadReport(("a",), ("b",), (), (), (), 1.0).complete

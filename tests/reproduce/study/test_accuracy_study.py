@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from slowfast_atfr.engine.checkpoint.save import last_checkpoint
 from slowfast_atfr.reproduce import runner
 from slowfast_atfr.reproduce.study.accuracy_study import main
 from slowfast_atfr.reproduce.study.control_similarities import random_order, register_controls
 from slowfast_atfr.reproduce.study.report import error_of_difference, standard_error, study_table
 from slowfast_atfr.reproduce.study.study_runs import Study, read_results
-from slowfast_atfr.reproduce.study.variants import FREE, SCRATCH, TUNED, VARIANTS, runs_of
+from slowfast_atfr.reproduce.study.variants import COUNTED, FREE, SCRATCH, TUNED, VARIANTS, runs_of
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
+from slowfast_atfr.sgs.segment_sampler import THRESHOLDS
 from slowfast_atfr.sgs.similarity import uniform_time
 from tests.tiny_sets import write_clip
 
@@ -85,7 +87,7 @@ def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo, data, t
     for run in runs_of(0):
         for pairs, epochs in (([], 60), (["SOLVER.MAX_EPOCH", "9"], 9)):
             cfg = Study(repo / "configs", data, tmp_path, tuple(pairs)).config(run)
-            assert (epochs // 2 if run.start == TUNED else epochs) == cfg.SOLVER.MAX_EPOCH
+            assert {TUNED: epochs // 2, COUNTED: 1}.get(run.start, epochs) == cfg.SOLVER.MAX_EPOCH
             assert bool(run.variant.sgs) == cfg.SGS.ENABLE and (run.start != FREE) == cfg.TRAIN.ENABLE
 
 
@@ -123,6 +125,27 @@ def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_p
         assert main(repo / "configs", [*renamed, "--", *SMALL, "LOG_PERIOD", "3"]) == 1
         assert "give the same ones, or another --out" in capsys.readouterr().err
     assert len(weights) == 4
+
+
+@pytest.mark.slow
+def test_an_epoch_for_statistics_changes_only_norms_and_thresholds(repo, data, tmp_path, monkeypatch):
+    states = []
+    train = runner.train_and_test
+
+    def watched(cfg, rank):
+        stats = train(cfg, rank)
+        states.append(torch.load(last_checkpoint(cfg.OUTPUT_DIR).path, weights_only=False)["model_state"])
+        return stats
+
+    monkeypatch.setattr(runner, "train_and_test", watched)
+    only = ["--data", str(data), "--out", str(tmp_path), "--seeds", "0"]
+    only += ["--only", "statistics only; 4 segments on average, grid, motion;", "--", *SMALL]
+    assert main(repo / "configs", [*only, "SOLVER.BASE_LR", "0.1", "SOLVER.WARMUP_EPOCHS", "1.0"]) == 0
+    base, counted = states
+    changed = {name for name, value in base.items() if not torch.equal(value, counted[name])}
+    assert {name.rpartition(".")[2] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
+    assert {name.rpartition(".")[2] for name in counted if name not in base} == set(THRESHOLDS)
+    assert all(counted[name].any() for name in counted if name not in base)
 
 
 def test_no_run_starts_from_weights_of_another_recipe(repo, data, tmp_path, monkeypatch):
