@@ -21,11 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left = {name for name in ("slow", "cluster") if not config.getoption(f"--{name}")}
+    not_run = [item for item in items if left.intersection(item.keywords)]
+    if not_run:
+        config.hook.pytest_deselected(items=not_run)
+        items[:] = [item for item in items if not left.intersection(item.keywords)]
     for item in items:
-        if "slow" in item.keywords and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
-        if "cluster" in item.keywords and not config.getoption("--cluster"):
-            item.add_marker(pytest.mark.skip(reason="starts a real Slurm: run with --cluster"))
         if "needs_cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 

@@ -99,6 +99,7 @@ def _run_program(argv: list[str], cwd: str, env: dict[str, str], places: list[st
     os.environ.clear()
     os.environ.update(env)
     torch.set_num_threads(1)
+    multiprocessing.set_start_method(None, force=True)  # data workers start as in a program of its own
     sys.argv = argv
     runpy.run_path(argv[0], run_name="__main__")
 

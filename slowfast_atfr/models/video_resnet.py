@@ -166,7 +166,12 @@ class VideoResNet(nn.Module):
         return run_checkpointed(stage, x, run) if again else run(x)
 
     def _init_weights(self, fc_std: float, zero_final_bn: bool) -> None:
-        """MSRA for convolutions (He et al., 2015), ones for norms, a narrow Gaussian for the classifier."""
+        """MSRA for convolutions (He et al., 2015), ones for norms, a narrow Gaussian for the classifier.
+
+        On the meta device nothing: random numbers there import torch's compiler, for seconds.
+        """
+        if self.head.projection.weight.is_meta:
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 c2_msra_fill(module)

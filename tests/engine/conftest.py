@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -106,30 +107,44 @@ def tiny_cfg(tiny_pairs):
     return load
 
 
+def _random_weights(folder: Path, config: str, pairs: list[str]) -> list[str]:
+    torch.manual_seed(0)
+    network = build_model(load_cfg(config, pairs))
+    torch.nn.init.normal_(network.head.projection.weight)
+    torch.save({"model_state": network.state_dict()}, folder / "weights.pyth")
+    return ["--cfg", config, "--checkpoint", str(folder / "weights.pyth")]
+
+
 @pytest.fixture(scope="session")
 def small_weights(repo, tmp_path_factory):
     """--cfg and --checkpoint of a small SlowFast with SGS, which goes with small_pairs."""
-    torch.manual_seed(0)
     config = str(repo / "configs/Demo/SLOWFAST_R18_ATFR.yaml")
-    network = build_model(load_cfg(config, small_pairs(BN__NORM_TYPE="batchnorm")))
-    torch.nn.init.normal_(network.head.projection.weight)
-    path = tmp_path_factory.mktemp("weights") / "weights.pyth"
-    torch.save({"model_state": network.state_dict()}, path)
-    return ["--cfg", config, "--checkpoint", str(path)]
+    return _random_weights(tmp_path_factory.mktemp("weights"), config, small_pairs(BN__NORM_TYPE="batchnorm"))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file, what its export printed, --cfg and --checkpoint of its network, and the pairs that go with them."""
+
+    file: Path
+    printed: str
+    weights: list[str]
+    pairs: list[str]
 
 
 @pytest.fixture(scope="session")
-def exported(small_weights, tmp_path_factory):
-    """An ONNX file of that network, with names of its classes, and what its export printed."""
+def exported(repo, tmp_path_factory):
+    """A small network of one pathway, whose export takes less long, with names of its classes."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    folder = tmp_path_factory.mktemp("exported")
+    folder, pairs = tmp_path_factory.mktemp("exported"), small_pairs(SGS__ENABLE=True, BN__NORM_TYPE="batchnorm")
+    weights = _random_weights(folder, str(repo / "configs/Demo/3DRESNET18.yaml"), pairs)
     (folder / "names.txt").write_text("down\nright\nboth\n")
     file, printed = folder / "net.onnx", io.StringIO()
-    names = ["--classes", str(folder / "names.txt")]
     with contextlib.redirect_stdout(printed):
-        assert export_main([*small_weights, *names, "--output", str(file), *small_pairs()]) == 0
-    return file, printed.getvalue()
+        names = ["--classes", str(folder / "names.txt")]
+        assert export_main([*weights, *names, "--output", str(file), *pairs]) == 0
+    return Exported(file, printed.getvalue(), weights, pairs)
 
 
 THIN = ["RESNET.WIDTH_PER_GROUP", "16", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32", "NUM_GPUS", "0"]

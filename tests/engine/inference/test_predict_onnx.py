@@ -5,15 +5,15 @@ import json
 import pytest
 
 from slowfast_atfr.engine.inference.predict_cli import main as predict_main
-from tests.tiny_sets import small_pairs, write_clip
+from tests.tiny_sets import write_clip
 
 
-def test_a_file_predicts_as_the_network(exported, small_weights, tmp_path, capsys):
+def test_a_file_predicts_as_the_network(exported, tmp_path, capsys):
     for name, label, frames in (("a.mp4", 0, 10), ("b.mp4", 2, 17)):
         write_clip(tmp_path / "videos" / name, label=label, frames=frames)
-    file, videos = str(exported[0]), str(tmp_path / "videos")
+    file, videos = str(exported.file), str(tmp_path / "videos")
     rows = {}
-    for kind, given in (("network", [*small_weights, "--opts", *small_pairs()]), ("file", ["--onnx", file])):
+    for kind, given in (("network", [*exported.weights, "--opts", *exported.pairs]), ("file", ["--onnx", file])):
         assert predict_main([videos, "--format", "json", *given]) == 0
         rows[kind] = json.loads(capsys.readouterr().out)
     assert len(rows["file"]) == 2
@@ -24,8 +24,8 @@ def test_a_file_predicts_as_the_network(exported, small_weights, tmp_path, capsy
         assert {name: ours[name] for name in ("start", "end", "clips")} == {
             name: theirs[name] for name in ("start", "end", "clips")
         }
-        assert ours["active_bins_s2_fast"] == theirs["active_bins_s2_fast"] and "gflops_per_clip" not in ours
-    assert predict_main([videos, "--onnx", file]) == 0 and "s2_fast" in capsys.readouterr().out
+        assert ours["active_bins_s2"] == theirs["active_bins_s2"] and "gflops_per_clip" not in ours
+    assert predict_main([videos, "--onnx", file]) == 0 and "s2" in capsys.readouterr().out
     assert predict_main([videos, "--onnx", file, "--opts", "DATA.TEST_CROP_SIZE", "40"]) == 2
     assert "DATA.TEST_CROP_SIZE 40" in capsys.readouterr().err
     for key, value in (("MODEL.NUM_CLASSES", "2"), ("SGS.NUM_BINS", "[1]")):

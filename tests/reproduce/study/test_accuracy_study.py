@@ -84,11 +84,14 @@ def test_every_run_has_a_name_and_a_folder_of_its_own_and_a_config(repo, data, t
     assert len({run.name for run in runs}) == len({run.folder for run in runs}) == len(runs)
     assert {run.variant.name for run in runs if run.start == TUNED} == {variant.name for variant in VARIANTS}
     assert runs[0].name == f"{SCRATCH}; base; seed 0"
+    study = Study(repo / "configs", data, tmp_path, ("SOLVER.MAX_EPOCH", "9"))
     for run in runs_of(0):
-        for pairs, epochs in (([], 60), (["SOLVER.MAX_EPOCH", "9"], 9)):
-            cfg = Study(repo / "configs", data, tmp_path, tuple(pairs)).config(run)
-            assert {TUNED: epochs // 2, COUNTED: 1}.get(run.start, epochs) == cfg.SOLVER.MAX_EPOCH
-            assert bool(run.variant.sgs) == cfg.SGS.ENABLE and (run.start != FREE) == cfg.TRAIN.ENABLE
+        cfg = study.config(run)
+        assert {TUNED: 4, COUNTED: 1}.get(run.start, 9) == cfg.SOLVER.MAX_EPOCH
+        assert bool(run.variant.sgs) == cfg.SGS.ENABLE and (run.start != FREE) == cfg.TRAIN.ENABLE
+    for run in {run.start: run for run in runs}.values():
+        epochs = Study(repo / "configs", data, tmp_path, ()).config(run).SOLVER.MAX_EPOCH
+        assert {TUNED: 30, COUNTED: 1}.get(run.start, 60) == epochs
 
 
 @pytest.mark.slow
