@@ -1,6 +1,7 @@
 """The demo: train and test 3DResNet-18 without and with SGS on synthetic videos, and compare the two."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -84,7 +85,7 @@ def _run_demo(folder: Path, configs: Path, pairs: Sequence[str]) -> None:
         stats["rate"] = np.median(rate)
     report = "\n".join([comparison(tested, cfgs[BASE].DATA.NUM_FRAMES), speed_line(*rates), costs(clips)])
     (folder / "results.md").write_text(f"{report}\n", encoding="utf-8")
-    print(f"\n{report}\n\n{whats_next(folder, configs, cfgs[ATFR])}")
+    print(f"\n{report}\n\n{whats_next(folder, configs, cfgs[ATFR], pairs)}")
 
 
 def refuse_other_run(cfg: CfgNode) -> None:
@@ -122,10 +123,11 @@ def costs(clips: Mapping[str, ClipCost]) -> str:
     return markdown.table(["motion in the clip", "maps", "GFLOPs", "ms", "ms without SGS"], rows)
 
 
-def whats_next(folder: Path, configs: Path, cfg: CfgNode) -> str:
+def whats_next(folder: Path, configs: Path, cfg: CfgNode, pairs: Sequence[str]) -> str:
     """Describe where the results are, and commands to try."""
     python = os.path.relpath(sys.executable)
     network = f"--cfg {configs / RUNS[ATFR]}.yaml --checkpoint {cfg.OUTPUT_DIR} --classes {folder / 'data' / LABELS}"
+    network += f" --opts {shlex.join(pairs)}" if pairs else ""
     return "\n".join(
         [
             f"Which maps were merged: {folder / 'merging.png'}; these tables: {folder / 'results.md'}",
