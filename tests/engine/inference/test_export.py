@@ -1,5 +1,6 @@
 """Exported files give what PyTorch gives, with as many maps as the clip asks for; what has no file is refused."""
 
+import copy
 import sys
 from dataclasses import replace
 from functools import lru_cache
@@ -103,28 +104,40 @@ def compared(tmp_path):
             pytest.importorskip("onnxscript")
             save_onnx(program, tmp_path / "net.onnx", cfg, None)
             files.append(OnnxFile(tmp_path / "net.onnx"))
-        return [compare(network, file, cfg, clips) for file in files]
+        limits = limits_of(network, clips)
+        return [(compare(network, file, cfg, clips), limits) for file in files]
 
     return run
 
 
-def check_all(checks, *, sampled):
+@torch.no_grad()
+def limits_of(network, clips):
+    """Allowed differences of each clip: thin random networks may be further from themselves in float64 than a file."""
+    exact = copy.deepcopy(network).double()
+    error = {
+        name: (network(pathways) - exact([frames.double() for frames in pathways])).abs().max()
+        for name, pathways in clips.items()
+    }
+    return {name: max(TOLERANCE, 2 * value) for name, value in error.items()}
+
+
+def check_all(checks, limits, *, sampled):
     for check in checks:
-        assert check.difference <= TOLERANCE and check.active == check.expected, check
+        assert check.difference <= limits[check.name] and check.active == check.expected, check
     assert len({tuple(check.active.values()) for check in checks}) > 1 or not sampled
 
 
 def test_a_torch_file_gives_what_pytorch_gives(compared):
     """Of segments; below, an ONNX file of bins."""
-    (checks,) = compared(*CASES["x3d, segments"], onnx=False)
-    check_all(checks, sampled=True)
+    ((checks, limits),) = compared(*CASES["x3d, segments"], onnx=False)
+    check_all(checks, limits, sampled=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_files_of_every_architecture_give_what_pytorch_gives(compared, case):
-    for checks in compared(*CASES[case]):
-        check_all(checks, sampled="SGS.ENABLE" in CASES[case][1])
+    for checks, limits in compared(*CASES[case]):
+        check_all(checks, limits, sampled="SGS.ENABLE" in CASES[case][1])
 
 
 THIN = TINY | {"DATA.TEST_CROP_SIZE": 32, "NUM_GPUS": 0, "RESNET.WIDTH_PER_GROUP": 16}
@@ -147,8 +160,8 @@ def networks_of_all_configs():
 def test_every_config_can_be_exported(compared, config):
     if config not in networks_of_all_configs():
         pytest.skip("the network of another config")
-    for checks in compared(config, THIN):
-        check_all(checks, sampled=False)
+    for checks, limits in compared(config, THIN):
+        check_all(checks, limits, sampled=False)
 
 
 def test_an_export_prints_the_file_its_inputs_and_how_it_differs(exported):
@@ -162,7 +175,9 @@ def test_an_exported_file_gives_what_its_checkpoint_gives(exported):
     cfg = load_cfg(exported.weights[1], exported.pairs)
     network = build_model(cfg)
     network.load_state_dict(torch.load(exported.weights[3])["model_state"])
-    check_all(compare(network.eval(), OnnxFile(exported.file), cfg, clips_of(cfg)), sampled=True)
+    clips = clips_of(cfg)
+    checks = compare(network.eval(), OnnxFile(exported.file), cfg, clips)
+    check_all(checks, dict.fromkeys(clips, TOLERANCE), sampled=True)
 
 
 @pytest.mark.slow
