@@ -10,11 +10,12 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.engine.cli import exit_status
 from slowfast_atfr.engine.launch.processes import launch
 from slowfast_atfr.reproduce.study.control_similarities import register_controls
+from slowfast_atfr.reproduce.study.curves import draw_curves
 from slowfast_atfr.reproduce.study.report import study_table
 from slowfast_atfr.reproduce.study.study_runs import Study, read_results
 from slowfast_atfr.reproduce.study.timed_clips import register_timed_clips
 from slowfast_atfr.reproduce.study.variants import runs_of
-from slowfast_atfr.utils.arguments import existing_folder, folder_to_write
+from slowfast_atfr.utils.arguments import existing_folder, file_to_write, folder_to_write
 from slowfast_atfr.utils.env import keep_freed_memory
 
 SET_BY_STUDY = {"OUTPUT_DIR", "RNG_SEED", "TRAIN.ENABLE", "TEST.ENABLE"}
@@ -47,7 +48,10 @@ def _study(configs: Path, args: argparse.Namespace) -> None:
         if not first.NUM_GPUS:
             keep_freed_memory()
         launch(partial(study.run_all, runs), first)
-    print(study_table(read_results(args.out / "results.jsonl")))
+    results = read_results(args.out / "results.jsonl")
+    print(study_table(results))
+    if args.picture:
+        draw_curves(args.picture, results)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,5 +74,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[""], metavar="TEXT", help="runs whose name has it, such as 'fine-tuned; path'"
     )
+    parser.add_argument("--picture", type=file_to_write, metavar="PNG", help="draw accuracy over cost")
     parser.add_argument("pairs", nargs="*", metavar="KEY VALUE", help="after --, pairs that override the recipe")
     return parser.parse_args(argv)

@@ -1,12 +1,12 @@
 """Tables of the accuracy study's results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from slowfast_atfr.analysis import markdown
-from slowfast_atfr.reproduce.study.variants import UNIFORM_OF
+from slowfast_atfr.reproduce.study.variants import BASE, UNIFORM_OF
 from slowfast_atfr.reproduce.table_report import MAPS
 
 Line = Mapping[str, Any]
@@ -21,20 +21,36 @@ def study_table(lines: Sequence[Line]) -> str:
     the difference from uniform pooling to as many bins, trained alike from the same seed.
     """
     tables = []
-    for data, lists, pairs in dict.fromkeys(map(_measured_on, lines)):
-        own = [line for line in lines if _measured_on(line) == (data, lists, pairs)]
-        dense = [line["gflops_per_clip"] for line in own if line["variant"] == "base"]
-        rows = []
-        for start, variant in dict.fromkeys((line["start"], line["variant"]) for line in own):
-            group = [line for line in own if (line["start"], line["variant"]) == (start, variant)]
-            rows.append(_row(group, _over_uniform(group, own), float(np.mean(dense)) if dense else None))
-        title = "; ".join(filter(None, [f"{data}, {own[0]['num_videos']:.0f} test clips", pairs]))
+    for own in recipes(lines):
+        dense, groups = cost_of_base(own), networks(own)
+        rows = [_row(group, _over_uniform(group, own), dense) for group in groups.values()]
+        pairs = " ".join(own[0]["pairs"])
+        title = "; ".join(filter(None, [f"{own[0]['data']}, {own[0]['num_videos']:.0f} test clips", pairs]))
         tables.append(markdown.table(HEADER, rows, title=title))
     return "\n\n".join(tables) or "no results yet"
 
 
-def _measured_on(line: Line) -> tuple[str, str, str]:
-    return line["data"], line["lists"], " ".join(line["pairs"])
+def recipes(lines: Sequence[Line]) -> list[list[Line]]:
+    """Return the lines of each data set and recipe, which can be compared with each other."""
+    return list(_grouped(lines, lambda line: (line["data"], line["lists"], " ".join(line["pairs"]))).values())
+
+
+def networks(lines: Sequence[Line]) -> dict[tuple[str, str], list[Line]]:
+    """Return the lines of each start and variant: one for each seed."""
+    return _grouped(lines, lambda line: (line["start"], line["variant"]))
+
+
+def _grouped(lines: Sequence[Line], key: Callable[[Line], Any]) -> dict[Any, list[Line]]:
+    groups: dict[Any, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(key(line), []).append(line)
+    return groups
+
+
+def cost_of_base(lines: Sequence[Line]) -> float | None:
+    """Return the GFLOPs of the network without SGS; None if it has not been tested."""
+    dense = [line["gflops_per_clip"] for line in lines if line["variant"] == BASE.name]
+    return float(np.mean(dense)) if dense else None
 
 
 def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[str]:

@@ -1,5 +1,6 @@
 """The networks that the accuracy study compares, and their training."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,11 @@ class Variant:
 
     name: str
     sgs: Mapping[str, str]
+
+    @property
+    def family(self) -> str:
+        """The name without the number of maps."""
+        return re.sub(r"^\d+ | to \d+", "", self.name)
 
 
 def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "", **more: str) -> Variant:

@@ -1,0 +1,57 @@
+"""Curves of the accuracy study: which points belong together, and what a picture needs."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from slowfast_atfr.config import ConfigError
+from slowfast_atfr.reproduce.study import curves
+from slowfast_atfr.reproduce.study.accuracy_study import main
+from slowfast_atfr.reproduce.study.curves import draw_curves
+from slowfast_atfr.reproduce.study.variants import ADAPTIVE, BASE, FREE, SCRATCH, SEGMENTS, TUNED, UNIFORM, VARIANTS
+
+
+def line(start, variant, top1, gflops, seed=0):
+    shared = {"data": "tiny", "lists": "0", "pairs": [], "frames": 16, "num_videos": 100.0, "clips_per_second": 1.0}
+    return shared | {"start": start, "variant": variant, "seed": seed, "top1_acc": top1, "gflops_per_clip": gflops}
+
+
+RESULTS = [
+    line(SCRATCH, "base", 60.0, 2.0),
+    line(FREE, "uniform pooling to 8", 50.0, 1.0),
+    line(FREE, "uniform pooling to 4", 30.0, 0.5, seed=0),
+    line(FREE, "uniform pooling to 4", 40.0, 0.5, seed=1),
+    line(TUNED, "uniform pooling to 4", 55.0, 0.5),
+]
+
+
+def test_a_curve_has_the_networks_that_differ_in_the_number_of_maps_alone():
+    families = {}
+    for variant in (*UNIFORM, *SEGMENTS, *ADAPTIVE):
+        rest = {key: value for key, value in variant.sgs.items() if key not in ("NUM_BINS", "TARGET_MAPS")}
+        families.setdefault(variant.family, []).append((rest, "TARGET_MAPS" in variant.sgs))
+    assert all(len(own) == 5 and all(entry == own[0] for entry in own) for own in families.values())
+    assert BASE.family == "base" and not any("  " in variant.family for variant in VARIANTS)
+
+
+def test_points_are_means_over_seeds_and_go_by_cost():
+    (found,) = curves._curves(RESULTS, FREE).items()
+    assert found[0] == "uniform pooling"
+    np.testing.assert_allclose(found[1][:2], [[0.25, 0.5], [35.0, 50.0]])
+    assert found[1][2] == pytest.approx([5, 5]) and not curves._curves(RESULTS, TUNED)  # one point is no curve
+
+
+def test_the_picture_has_a_panel_for_each_start_with_a_curve(tmp_path, capsys):
+    draw_curves(tmp_path / "one.png", RESULTS)
+    more = [line(TUNED, "uniform pooling to 8", 58.0, 1.0)]
+    draw_curves(tmp_path / "two.png", RESULTS + more)
+    one, two = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
+    assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2) and two.shape[0] == one.shape[0]
+    with pytest.raises(ConfigError, match="no network has been tested at two numbers"):
+        draw_curves(tmp_path / "none.png", RESULTS[1:])  # costs are shares of the base's
+
+
+def test_the_command_draws_it(repo, tmp_path):
+    done = repo / "docs" / "accuracy" / "drawn"
+    assert main(repo / "configs", ["--out", str(done), "--picture", str(tmp_path / "drawn.png")]) == 0
+    assert (tmp_path / "drawn.png").stat().st_size > 10_000
