@@ -98,6 +98,7 @@ def model_summary(cfg: CfgNode, active: Sequence[int] | None = None, *, crop: in
     plain = cfg.clone()
     plain.defrost()
     plain.BN.NORM_TYPE = "batchnorm"  # of the same size, without process groups
+    plain.MODEL.COMPILE = False  # hooks see each layer
     with torch.device("meta"), torch.inference_mode():
         model = build_model(plain).eval()
         lengths = [frames // cfg.SLOWFAST.ALPHA, frames] if pathways == 2 else [frames]

@@ -39,6 +39,14 @@ def test_a_summary_forms_no_process_groups(repo, monkeypatch):
     model_summary(load(repo, "Kinetics/X3D_S", "BN.NORM_TYPE", "sync_batchnorm"), crop=32)
 
 
+def test_a_compiled_network_has_the_rows_of_the_same_one_as_it_is(repo):
+    plain, compiled = (
+        model_summary(load(repo, "Mini_Kinetics/3DRESNET18_ATFR", "MODEL.COMPILE", value), crop=32)
+        for value in ("False", "True")
+    )
+    assert compiled.rows == plain.rows
+
+
 def test_sgs_with_all_its_bins_costs_the_base_and_its_embedding(repo):
     base, atfr = (model_summary(load(repo, f"Kinetics/SLOWFAST_4x16_R50{suffix}")) for suffix in ("", "_ATFR"))
     added = [row for row in atfr.rows if row.layer == "s2_sgs"]

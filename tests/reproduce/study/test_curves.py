@@ -1,6 +1,5 @@
 """Curves of the accuracy study: which points belong together, and what a picture needs."""
 
-import matplotlib.image
 import numpy as np
 import pytest
 
@@ -9,6 +8,8 @@ from slowfast_atfr.reproduce.study import curves
 from slowfast_atfr.reproduce.study.accuracy_study import main
 from slowfast_atfr.reproduce.study.curves import draw_curves
 from slowfast_atfr.reproduce.study.variants import ADAPTIVE, BASE, FREE, SCRATCH, SEGMENTS, TUNED, UNIFORM, VARIANTS
+
+image = pytest.importorskip("matplotlib.image")
 
 
 def line(start, variant, top1, gflops, seed=0):
@@ -45,7 +46,7 @@ def test_the_picture_has_a_panel_for_each_start_with_a_curve(tmp_path, capsys):
     draw_curves(tmp_path / "one.png", RESULTS)
     more = [line(TUNED, "uniform pooling to 8", 58.0, 1.0)]
     draw_curves(tmp_path / "two.png", RESULTS + more)
-    one, two = (matplotlib.image.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
+    one, two = (image.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2) and two.shape[0] == one.shape[0]
     with pytest.raises(ConfigError, match="no network has been tested at two numbers"):
         draw_curves(tmp_path / "none.png", RESULTS[1:])  # costs are shares of the base's
