@@ -1,6 +1,8 @@
 """SGS by segments: merge neighbouring frames where that loses least, so that cost depends on the change in a clip."""
 
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +16,12 @@ from slowfast_atfr.sgs.one_clip import block_of_length, members_of
 from slowfast_atfr.sgs.segments import (
     ABOVE,
     LEAST_PENALTY,
+    LOSSES,
     Cuts,
     gains,
     motion_curve,
-    motion_losses,
-    segment_losses,
     size_penalty,
     squared_distances,
-    typical_step,
     update_quantiles,
 )
 from slowfast_atfr.sgs.temporal_sampler import (
@@ -33,8 +33,9 @@ from slowfast_atfr.sgs.temporal_sampler import (
 )
 from slowfast_atfr.utils.upload import upload
 
-FEATURES, LOSSES = ("mean", "grid"), ("variance", "motion")
-THRESHOLDS = ("spread", "cuts", "gain_quantiles")  # buffers learnt from training clips; zero at first
+logger = logging.getLogger(__name__)
+FEATURES = ("mean", "grid")
+THRESHOLDS = ("spread", "cuts", "gain_quantiles", "learnt_for")  # buffers learnt from training clips; zero at first
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
@@ -111,6 +112,7 @@ class SegmentSGS(TemporalSampler):
         self.register_buffer("spread", torch.zeros(()))  # running mean of the blocks' units, see `losses`; 0: not seen
         self.register_buffer("cuts", torch.zeros(()))  # running mean of the cuts that a block has at most; 0: not seen
         self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
+        self.register_buffer("learnt_for", torch.zeros(3))  # `_settings` of these; 0: not seen
 
     measures = "distances between the frames"
 
@@ -147,21 +149,12 @@ class SegmentSGS(TemporalSampler):
         if batch.sizes is not None:
             sizes[real] = batch.sizes
         distances = np.where(bad[:, None, None], 0, distances).astype(np.float64)
-        if self.loss == "motion":
-            times = np.where(real[:, 1:], (sizes[:, 1:] + sizes[:, :-1]) / 2, 0)
-            steps = np.sqrt(np.diagonal(distances, 1, 1, 2))
-            unit = typical_step(steps, times) ** 2
-        else:
-            losses = segment_losses(distances, sizes) / sizes.sum(1)[:, None, None]
-            unit = losses[np.arange(count), 0, np.asarray(batch.block_layout.lengths)]
+        unit, relative = LOSSES[self.loss](distances, sizes)
         spread = float(host[0])
         if self.training and not bad.any():
             spread += (MOMENTUM if spread else 1) * (unit.mean() - spread)
             self._keep(self.spread, np.array(spread))
-        unit = np.maximum(unit, STATIC * spread)
-        if self.loss == "motion":
-            return motion_losses(steps, times, unit), bad
-        return losses / np.where(unit > 0, unit, 1)[:, None, None], bad
+        return relative(np.maximum(unit, STATIC * spread)), bad
 
     def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
         """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; losses and bad are those of `losses`.
@@ -187,6 +180,7 @@ class SegmentSGS(TemporalSampler):
                 cuts += (MOMENTUM if cuts else 1) * (lengths.mean() - 1 - cuts)
                 self._keep(self.gain_quantiles, quantiles)
                 self._keep(self.cuts, np.array(cuts))
+                self._keep(self.learnt_for, self._settings())
             if target is not None:
                 counts = _counts(saved, lengths, target, quantiles, cuts)
         segments = best.segments(counts)
@@ -250,6 +244,20 @@ class SegmentSGS(TemporalSampler):
         for name in THRESHOLDS:
             setattr(self, name, getattr(self, name).float())
         return self
+
+    def _settings(self) -> np.ndarray:
+        """(3,) loss, features and penalty, to which thresholds belong, as numbers; the first two are not 0."""
+        return np.array([1 + [*LOSSES].index(self.loss), 1 + FEATURES.index(self.features), self.size_penalty])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Leave out thresholds that were learnt for another loss, features or penalty."""
+        own, given = np.float32(self._settings()), state_dict.get(f"{prefix}learnt_for")
+        if given is not None and given.any() and not np.array_equal(given.float().cpu().numpy(), own):
+            text = "%s: thresholds of the file, of other SGS.SEGMENT_LOSS, FEATURES or SIZE_PENALTY, are not used"
+            logger.warning(text, prefix.rstrip("."))
+            unseen = {f"{prefix}{name}": torch.zeros_like(getattr(self, name)) for name in THRESHOLDS}
+            state_dict = state_dict | unseen
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def _keep(self, buffer: Tensor, value: np.ndarray) -> None:

@@ -6,6 +6,9 @@ change-point detection. Feature distances come from the device; the rest is on t
 once. N blocks of at most T frames; lengths are given separately.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -78,6 +81,26 @@ def motion_losses(steps: np.ndarray, times: np.ndarray, unit: np.ndarray) -> np.
     until = np.pad(moved, ((0, 0), (1, 0)))  # (N, T), up to each map
     begin, end = np.pad(until, ((0, 0), (0, 1)), mode="edge"), np.pad(until, ((0, 0), (1, 0)), mode="edge")
     return np.triu((end[:, None, :] - begin[:, :, None]).clip(min=0) ** 2, 1)
+
+
+Relative = Callable[[np.ndarray], np.ndarray]  # the unit of each block (N,) -> losses (N, T + 1, T + 1) in this unit
+
+
+def relative_variance(distances: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, Relative]:
+    """Return each block's variance, the unit of its losses, and a function that gives `segment_losses` in a unit."""
+    losses = segment_losses(distances, sizes) / sizes.sum(1)[:, None, None]
+    whole = losses[np.arange(len(sizes)), 0, (sizes > 0).sum(1)]
+    return whole, lambda unit: losses / np.where(unit > 0, unit, 1)[:, None, None]
+
+
+def relative_motion(distances: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, Relative]:
+    """Return each block's squared typical step, the unit of its losses, and `motion_losses` as a function of a unit."""
+    times = np.where(sizes[:, 1:] > 0, (sizes[:, 1:] + sizes[:, :-1]) / 2, 0)
+    steps = np.sqrt(np.diagonal(distances, 1, 1, 2))
+    return typical_step(steps, times) ** 2, partial(motion_losses, steps, times)
+
+
+LOSSES = {"variance": relative_variance, "motion": relative_motion}
 
 
 def motion_curve(moved: np.ndarray, lengths: np.ndarray, most: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import lengths_of, pack, sizes_of, to_frames, unpack, with_sizes
 from slowfast_atfr.sgs import SegmentSGS, insert_sgs
-from slowfast_atfr.sgs.segment_sampler import LOSSES
+from slowfast_atfr.sgs.segment_sampler import LOSSES, THRESHOLDS
 from tests.sgs.moving_clips import C, moving_clip, trained
 
 
@@ -151,6 +151,19 @@ def test_thresholds_are_kept_with_the_weights():
     assert lengths_of(other(clip)) == (4,)  # not known yet: the target for every clip
     other.load_state_dict(layer.state_dict())
     assert lengths_of(other(clip)) == lengths_of(layer(clip)) != (4,)
+
+
+@pytest.mark.parametrize("change", [{"loss": "motion"}, {"features": "grid"}, {"size_penalty": 2.0}])
+def test_thresholds_of_other_settings_are_left_out_and_it_is_told(change, caplog):
+    layer = trained(SegmentSGS(C, target_maps=4), batches=5)
+    other = torch.nn.ModuleDict({"s2_sgs": SegmentSGS(C, target_maps=4, **change)}).eval()
+    state = {f"s2_sgs.{name}": value for name, value in layer.state_dict().items()}
+    other.load_state_dict(state)
+    assert not any(getattr(other.s2_sgs, name).any() for name in THRESHOLDS) and state["s2_sgs.cuts"] > 0
+    assert caplog.messages == [
+        "s2_sgs: thresholds of the file, of other SGS.SEGMENT_LOSS, FEATURES or SIZE_PENALTY, are not used"
+    ]
+    assert lengths_of(other.s2_sgs(moving_clip(moves=0, seed=3)[None])) == (4,)
 
 
 def test_half_precision_keeps_thresholds_in_float32_and_does_not_overflow():

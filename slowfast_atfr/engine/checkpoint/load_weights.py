@@ -138,7 +138,7 @@ def load_weights(
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
     fitting = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
-    if strict and report.missing:
+    if strict and any(name.endswith(".gain_quantiles") for name in report.missing):
         text = "%s has no thresholds of segments: every clip gets the number of maps of SGS.TARGET_MAPS, if that is set"
         remedy = "An epoch of training with SOLVER.BASE_LR 0.0 learns thresholds and nothing else but norms' statistics"
         logger.warning("%s. %s", text % file.path, remedy)
