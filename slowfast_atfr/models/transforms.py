@@ -116,7 +116,7 @@ class Swish(nn.SiLU):
         return F.silu(x, inplace=self.inplace and not torch.is_grad_enabled())
 
 
-class BasicTransform(nn.Module):
+class BasicTransform(nn.Sequential):
     """conv Tx3x3 -> 1x3x3, each with norm, and ReLU between: (N, C, T, H, W) -> (N, C', T, H/s, W/s).
 
     The second convolution has the block's dilation; only a bottleneck has groups and inner channels.
@@ -136,9 +136,6 @@ class BasicTransform(nn.Module):
     def final_bn(self) -> nn.Module:
         """The norm whose weight RESNET.ZERO_INIT_FINAL_BN starts at zero."""
         return self.b_bn
-
-    def forward(self, x: Clips) -> Clips:
-        return self.b_bn(self.b(self.a_relu(self.a_bn(self.a(x)))))
 
 
 TRANSFORMS = {  # by RESNET.TRANS_FUNC

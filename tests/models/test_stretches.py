@@ -130,6 +130,17 @@ def test_a_layer_of_another_kind_is_called_with_packed_clips(networks):
     torch.testing.assert_close(ours(clips), watched(clips))
 
 
+@pytest.mark.parametrize("kind", ["bottleneck_transform", "basic_transform"])
+def test_a_layer_that_is_added_to_a_branch_runs_either_way(networks, kind):
+    ours, watched, clips = networks(CONFIGS[2], "RESNET.TRANS_FUNC", kind, "RESNET.ZERO_INIT_FINAL_BN", "False")
+    before = ours.eval()(clips)
+    for network in (ours, watched):
+        network.eval().s3.pathway0_res0.branch2.add_module("more", nn.SiLU())
+    after = ours(clips)
+    torch.testing.assert_close(after, watched(clips))
+    assert (after - before).abs().max() > 1e-9
+
+
 def test_a_branch_of_another_kind_is_called_as_a_whole(networks):
     class Shifted(BottleneckTransform):
         def forward(self, x):
