@@ -11,14 +11,15 @@ from slowfast_atfr.config import ConfigError
 from slowfast_atfr.reproduce.study.report import Line, cost_of_base, networks, recipes, standard_error
 from slowfast_atfr.reproduce.study.variants import BASE, COUNTED, FREE, SCRATCH, TUNED, VARIANTS
 
+STARTS, MARKERS = (FREE, COUNTED, TUNED, SCRATCH), "osD^vP*X"
 FAMILIES = {variant.name: variant.family for variant in VARIANTS}
 
 
 def draw_curves(path: Path, lines: Sequence[Line]) -> None:
-    """Draw top-1 over the share of the base's cost: a panel for each recipe and start, a curve for each kind of SGS.
+    """Draw top-1 over the share of the base's cost: a row for each recipe, a column for each start.
 
-    Bars are standard errors, as in `study_table`; the dashed line is the network without SGS. Panels without two points
-    on a curve are left out.
+    Bars are standard errors, as in `study_table`; the dashed line is the network without SGS. A panel needs two points
+    on a curve.
 
     Args:
         path: PNG to write; its folder must exist.
@@ -27,29 +28,41 @@ def draw_curves(path: Path, lines: Sequence[Line]) -> None:
         ConfigError: if there is no panel.
         ImportError: without matplotlib, with the command that installs it.
     """
-    panels = [(own, start) for own in recipes(lines) for start in (FREE, COUNTED, TUNED, SCRATCH)]
-    panels = [(own, start, curves) for own, start in panels if (curves := _curves(own, start))]
-    if not panels:
+    rows = [(own, {start: curves for start in STARTS if (curves := _curves(own, start))}) for own in recipes(lines)]
+    rows = [(own, panels) for own, panels in rows if panels]
+    if not rows:
         raise ConfigError("no network has been tested at two numbers of maps, with a base: there is no curve to draw")
-    names = list(dict.fromkeys(name for *_, curves in panels for name in curves))
-    figure = new_figure(4.4 * len(panels), 4.6)
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (own, start, curves) in zip(every, panels, strict=True):
-        for name, (cost, top1, error) in curves.items():
-            index = names.index(name)
-            style = {"color": COLORS[index % len(COLORS)], "marker": "osD^vP*X"[index % 8], "label": name}
-            axes.errorbar(cost, top1, error, capsize=3, **style)
-        base = [
-            line["top1_acc"] for line in own if line["variant"] == BASE.name and line["start"] == _base_of(own, start)
-        ]
-        axes.axhline(np.mean(base), color="black", linestyle="--", linewidth=1, label="without SGS, all maps")
-        axes.set_title(f"{own[0]['data']}, {own[0]['frames']} maps, {start}", fontsize=10)
+    starts = [start for start in STARTS if any(start in panels for _, panels in rows)]
+    kinds = list(dict.fromkeys(kind for _, panels in rows for curves in panels.values() for kind in curves))
+    figure = new_figure(4.4 * len(starts), 0.6 + 3.6 * len(rows))
+    every = figure.subplots(len(rows), len(starts), sharex="row", sharey="row", squeeze=False)
+    for (own, panels), line_of_axes in zip(rows, every, strict=True):
+        line_of_axes[0].set_ylabel(f"{_title(own)}\ntop-1 accuracy (%)")
+        for start, axes in zip(starts, line_of_axes, strict=True):
+            if start not in panels:
+                axes.axis("off")
+                continue
+            for kind, (cost, top1, error) in panels[start].items():
+                index = kinds.index(kind)
+                style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)], "label": kind}
+                axes.errorbar(cost, top1, error, capsize=3, **style)
+            axes.axhline(_base_top1(own, start), color="black", linestyle="--", linewidth=1, label="without SGS")
+            axes.set_title(start, fontsize=10)
+            axes.grid(color="#dddddd", linewidth=0.7)
+    for axes in every[-1]:
         axes.set_xlabel("share of the base's multiply-adds")
-        axes.grid(color="#dddddd", linewidth=0.7)
-    every[0].set_ylabel("top-1 accuracy (%)")
-    handles = {text: handle for axes in every for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+    handles = {
+        text: handle for axes in every.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=9)
     figure.savefig(path, dpi=110)
+
+
+def _title(lines: Sequence[Line]) -> str:
+    """The data, how clips are taken if they are not as usual, and their maps."""
+    pairs = lines[0]["pairs"]
+    kind = dict(zip(pairs[::2], pairs[1::2], strict=False)).get("TEST.DATASET", "")
+    return ", ".join(filter(None, [lines[0]["data"], kind, f"{lines[0]['frames']} maps"]))
 
 
 def _curves(lines: Sequence[Line], start: str) -> dict[str, tuple[np.ndarray, ...]]:
@@ -64,6 +77,8 @@ def _curves(lines: Sequence[Line], start: str) -> dict[str, tuple[np.ndarray, ..
     return {name: tuple(np.array(sorted(own)).T) for name, own in points.items() if len(own) > 1}
 
 
-def _base_of(lines: Sequence[Line], start: str) -> str:
-    """The start whose base is shown: the same one, if it has one."""
-    return start if (start, BASE.name) in networks(lines) else SCRATCH
+def _base_top1(lines: Sequence[Line], start: str) -> float:
+    """Mean top-1 of the base with the same start, or of the one trained from scratch."""
+    groups = networks(lines)
+    group = groups.get((start, BASE.name)) or groups[SCRATCH, BASE.name]
+    return float(np.mean([line["top1_acc"] for line in group]))

@@ -42,12 +42,14 @@ def test_points_are_means_over_seeds_and_go_by_cost():
     assert found[1][2] == pytest.approx([5, 5]) and not curves._curves(RESULTS, TUNED)  # one point is no curve
 
 
-def test_the_picture_has_a_panel_for_each_start_with_a_curve(tmp_path, capsys):
+def test_the_picture_has_a_column_for_each_start_with_a_curve_and_a_row_for_each_recipe(tmp_path):
     draw_curves(tmp_path / "one.png", RESULTS)
     more = [line(TUNED, "uniform pooling to 8", 58.0, 1.0)]
     draw_curves(tmp_path / "two.png", RESULTS + more)
-    one, two = (image.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
+    draw_curves(tmp_path / "tall.png", RESULTS + [{**entry, "data": "other"} for entry in RESULTS])
+    one, two, tall = (image.imread(tmp_path / f"{name}.png") for name in ("one", "two", "tall"))
     assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2) and two.shape[0] == one.shape[0]
+    assert tall.shape[1] == one.shape[1] and 1.5 * one.shape[0] < tall.shape[0] < 2 * one.shape[0]
     with pytest.raises(ConfigError, match="no network has been tested at two numbers"):
         draw_curves(tmp_path / "none.png", RESULTS[1:])  # costs are shares of the base's
 
