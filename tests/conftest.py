@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -35,7 +36,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # what is imported stays: the garbage collector need not look at it again and again
 
 
+def pytest_report_header(config: pytest.Config) -> str:
+    left = " and ".join(name for name in ("slow", "cluster") if not config.getoption(f"--{name}"))
+    return f"tests marked {left} are left out; --slow, --cluster run them" if left else ""
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one pauses anywhere
+    hypothesis.settings.load_profile("any machine")
     torch.set_num_threads(1)  # the suite runs on all cores by running tests side by side
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # so do the programs that tests start
 

@@ -168,7 +168,7 @@ class VideoResNet(nn.Module):
     def _init_weights(self, fc_std: float, zero_final_bn: bool) -> None:
         """MSRA for convolutions (He et al., 2015), ones for norms, a narrow Gaussian for the classifier.
 
-        On the meta device nothing: random numbers there import torch's compiler, for seconds.
+        Not on the meta device, where `normal_` imports torch's compiler, which takes seconds.
         """
         if self.head.projection.weight.is_meta:
             return

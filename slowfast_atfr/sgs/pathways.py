@@ -4,6 +4,7 @@ from torch import nn
 
 from slowfast_atfr.packed import Clips
 from slowfast_atfr.sgs.aligned_segments import sample_aligned
+from slowfast_atfr.sgs.segment_sampler import SegmentSGS
 from slowfast_atfr.sgs.temporal_sampler import TemporalSampler, sample_together
 
 
@@ -31,3 +32,11 @@ class PathwaySGS(nn.Module):
         for pathway, clips in zip(self.sampled, sampled, strict=True):
             out[pathway] = clips
         return out
+
+
+def without_thresholds(network: nn.Module) -> list[str]:
+    """Labels of layers whose number of maps follows thresholds in evaluation, and that have none."""
+    layers = list(network.modules())
+    led = {layer.pathway1 for layer in layers if isinstance(layer, PathwaySGS) and layer.aligned}  # by the slow pathway
+    own = [layer for layer in layers if isinstance(layer, SegmentSGS) and layer not in led]
+    return [layer.label for layer in own if layer.test_target_maps is not None and not layer.cuts]

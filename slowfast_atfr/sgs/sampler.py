@@ -38,7 +38,7 @@ class Embedding(nn.Module):
         self.fc2 = ExactLinear(hidden, embed_dim, bias=False)  # the norm after it has one
         self.bn = norm(embed_dim)
         for layer in (self.fc1, self.fc2):
-            if not layer.weight.is_meta:  # random numbers there import torch's compiler, for seconds
+            if not layer.weight.is_meta:  # there `normal_` imports torch's compiler, which takes seconds
                 nn.init.normal_(layer.weight, std=INIT_STD)
         nn.init.zeros_(self.fc1.bias)
 

@@ -34,7 +34,7 @@ from slowfast_atfr.sgs.temporal_sampler import (
 from slowfast_atfr.utils.upload import upload
 
 logger = logging.getLogger(__name__)
-FEATURES = ("mean", "grid")
+FEATURES = ("mean", "grid")  # checkpoints have places in this and in LOSSES: append only
 THRESHOLDS = ("spread", "cuts", "gain_quantiles", "learnt_for")  # buffers learnt from training clips; zero at first
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
@@ -112,7 +112,7 @@ class SegmentSGS(TemporalSampler):
         self.register_buffer("spread", torch.zeros(()))  # running mean of the blocks' units, see `losses`; 0: not seen
         self.register_buffer("cuts", torch.zeros(()))  # running mean of the cuts that a block has at most; 0: not seen
         self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
-        self.register_buffer("learnt_for", torch.zeros(3))  # `_settings` of these; 0: not seen
+        self.register_buffer("learnt_for", torch.zeros(4))  # `_settings` to which these belong; 0: not seen, not known
 
     measures = "distances between the frames"
 
@@ -154,6 +154,8 @@ class SegmentSGS(TemporalSampler):
         if self.training and not bad.any():
             spread += (MOMENTUM if spread else 1) * (unit.mean() - spread)
             self._keep(self.spread, np.array(spread))
+            if not host[0]:
+                self._keep(self.learnt_for, self._settings())
         return relative(np.maximum(unit, STATIC * spread)), bad
 
     def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
@@ -180,7 +182,6 @@ class SegmentSGS(TemporalSampler):
                 cuts += (MOMENTUM if cuts else 1) * (lengths.mean() - 1 - cuts)
                 self._keep(self.gain_quantiles, quantiles)
                 self._keep(self.cuts, np.array(cuts))
-                self._keep(self.learnt_for, self._settings())
             if target is not None:
                 counts = _counts(saved, lengths, target, quantiles, cuts)
         segments = best.segments(counts)
@@ -246,17 +247,30 @@ class SegmentSGS(TemporalSampler):
         return self
 
     def _settings(self) -> np.ndarray:
-        """(3,) loss, features and penalty, to which thresholds belong, as numbers; the first two are not 0."""
-        return np.array([1 + [*LOSSES].index(self.loss), 1 + FEATURES.index(self.features), self.size_penalty])
+        """(4,) loss, features, penalty and block size, as numbers; the first two are not 0."""
+        names = 1 + [*LOSSES].index(self.loss), 1 + FEATURES.index(self.features)
+        return np.array([*names, self.size_penalty, self.block_size])
+
+    def _are_mine(self, learnt_for: Tensor) -> bool:
+        """Whether the settings are those of this layer, or not known. The file may be in half precision."""
+        if learnt_for.is_meta or not learnt_for.any():
+            return True
+        return np.allclose(learnt_for.double().cpu().numpy(), self._settings(), rtol=1e-2)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Leave out thresholds that were learnt for another loss, features or penalty."""
-        own, given = np.float32(self._settings()), state_dict.get(f"{prefix}learnt_for")
-        if given is not None and given.any() and not np.array_equal(given.float().cpu().numpy(), own):
-            text = "%s: thresholds of the file, of other SGS.SEGMENT_LOSS, FEATURES or SIZE_PENALTY, are not used"
-            logger.warning(text, prefix.rstrip("."))
-            unseen = {f"{prefix}{name}": torch.zeros_like(getattr(self, name)) for name in THRESHOLDS}
-            state_dict = state_dict | unseen
+        """Leave out thresholds of other settings. Those of older files, which do not say of which, are loaded."""
+        names = {name: prefix + name for name in THRESHOLDS}
+        known = state_dict.get(names["learnt_for"])
+        if known is None and names["gain_quantiles"] in state_dict:
+            state_dict = state_dict | {names["learnt_for"]: torch.zeros_like(self.learnt_for)}
+        elif known is not None and not self._are_mine(known):
+            logger.warning(
+                "%s: the thresholds in the file are ignored; they were learnt with another SGS.SEGMENT_LOSS, FEATURES, "
+                "SIZE_PENALTY or BLOCK_SIZE",
+                self.label,
+            )
+            given = {name: state_dict[name] for name in names.values() if name in state_dict}
+            state_dict = state_dict | {name: torch.zeros_like(value) for name, value in given.items()}
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()

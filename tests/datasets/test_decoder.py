@@ -49,7 +49,7 @@ def test_every_frame(numbered, numbers, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(indices=st.lists(st.integers(0, 59), min_size=1, max_size=6))
 def test_any_frames_in_any_order(numbered, numbers, kind, indices):
     frames = read_frames(numbered(kind), indices)

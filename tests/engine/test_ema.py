@@ -52,6 +52,14 @@ def test_it_comes_back_from_a_file_and_not_for_another_network(tmp_path):
         Ema(nn.Linear(2, 3), 0.9).load_state_dict(ema.state_dict())
 
 
+def test_an_older_average_without_all_thresholds_is_restored():
+    network = nn.Sequential(SegmentSGS(4, target_maps=2))
+    average = {name: value + 1 for name, value in network.state_dict().items() if not name.endswith("learnt_for")}
+    ema = Ema(network, 0.9)
+    ema.load_state_dict(average)
+    assert ema.state_dict()["0.spread"] == 1 and not ema.state_dict()["0.learnt_for"].any()
+
+
 def test_thresholds_of_segments_are_the_networks_own():
     """They start at "not seen", which no average may take in."""
     network = SegmentSGS(4, target_maps=3)

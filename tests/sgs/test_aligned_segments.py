@@ -9,6 +9,7 @@ from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import lengths_of, pack, sizes_of, unpack
 from slowfast_atfr.sgs import SegmentSGS, record
 from slowfast_atfr.sgs.aligned_segments import sample_aligned
+from slowfast_atfr.sgs.pathways import PathwaySGS, without_thresholds
 from slowfast_atfr.sgs.segment_sampler import LOSSES
 from tests.sgs.moving_clips import C, moving_clip, trained
 
@@ -38,6 +39,25 @@ def test_pathways_of_clips_of_different_lengths_stay_aligned(block, loss):
         alone = sample_aligned(slow, fast, clip[None, :, ::4], clip[None])
         for ours, own in zip(together, alone, strict=True):
             assert torch.equal(unpack(ours)[index], unpack(own)[0])
+
+
+def aligned_layer(loss):
+    samplers = {pathway: SegmentSGS(C, target_maps=3, loss=loss) for pathway in (0, 1)}
+    return PathwaySGS(samplers, "s2_sgs", aligned=True)
+
+
+def test_thresholds_of_both_pathways_go_with_their_settings(caplog):
+    layer = aligned_layer("motion")
+    assert without_thresholds(layer) == ["s2_sgs.pathway0"]  # which the fast one follows
+    clips = torch.stack([moving_clip(32, moves, seed=seed) for seed, moves in enumerate((1, 0.4))])
+    layer.train()([clips[:, :, ::4], clips])
+    assert not without_thresholds(layer)
+    other = aligned_layer("variance")
+    other.load_state_dict(layer.state_dict())
+    assert not any(value.any() for value in other.state_dict().values()) and len(caplog.messages) == 2
+    assert without_thresholds(other) == ["s2_sgs.pathway0"]
+    apart = PathwaySGS({0: SegmentSGS(C, target_maps=3), 1: SegmentSGS(C, target_maps=3)}, "s2_sgs")
+    assert without_thresholds(apart) == ["s2_sgs.pathway0", "s2_sgs.pathway1"]
 
 
 def test_a_slowfast_of_aligned_segments_gives_each_clip_what_it_gives_it_alone(repo):

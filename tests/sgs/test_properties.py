@@ -50,7 +50,7 @@ bins, orders = st.sampled_from([-1, 1, 2, 3, 8, 64]), st.sampled_from(["bin", "t
 
 
 @given(similarities, kernels, bins, orders, st.integers(0, 4), st.lists(clip_of(), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_clip_in_a_batch_is_the_clip_alone(similarity, kernel, num_bins, order, block_size, clips):
     sgs = sampler(similarity, kernel, num_bins, order=order, block_size=block_size)
     together, seen = sample(sgs, clips)
@@ -61,7 +61,7 @@ def test_a_clip_in_a_batch_is_the_clip_alone(similarity, kernel, num_bins, order
 
 
 @given(similarities, kernels, bins, clip_of())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_active_bins_are_at_most_the_frames_and_the_cells(similarity, kernel, num_bins, clip):
     sgs = sampler(similarity, kernel, num_bins)
     (out,), (log,) = sample(sgs, [clip])
@@ -72,7 +72,7 @@ def test_active_bins_are_at_most_the_frames_and_the_cells(similarity, kernel, nu
 
 
 @given(similarities.filter(lambda name: name != "path"), kernels, bins, clip_of(), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=100, derandomize=True)  # a mean rounded otherwise may move a frame on a border
+@settings(max_examples=100, derandomize=True)  # a mean rounded otherwise may move a frame on a border
 def test_the_order_of_frames_does_not_matter(similarity, kernel, num_bins, clip, random):
     """Permuted frames are in the bins they were in, and the sums are the same but for the order of adding.
 
@@ -88,7 +88,7 @@ def test_the_order_of_frames_does_not_matter(similarity, kernel, num_bins, clip,
 
 
 @given(similarities, kernels, bins, clip_of(), st.sampled_from([2.0**-10, 0.5, 2.0, 2.0**20]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_scaling_embeddings_by_a_power_of_two_leaves_the_bins_alone(similarity, kernel, num_bins, clip, scale):
     sgs = sampler(similarity, kernel, num_bins)
     scaled = clip.clone()
@@ -99,7 +99,7 @@ def test_scaling_embeddings_by_a_power_of_two_leaves_the_bins_alone(similarity, 
 
 
 @given(similarities.filter(lambda name: name != "uniform_time"), kernels, bins, orders, clip_of(), st.integers(1, 9))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_static_clip_is_one_map_and_the_means_are_its_frame(similarity, kernel, num_bins, order, clip, frames):
     static = clip[:, :1].expand(-1, frames)
     (out,), (log,) = sample(sampler(similarity, kernel, num_bins, order=order), [static])
@@ -111,7 +111,7 @@ def test_a_static_clip_is_one_map_and_the_means_are_its_frame(similarity, kernel
 
 
 @given(similarities, bins, clip_of())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_weights_of_the_means_sum_to_one_and_no_frame_is_lost(similarity, num_bins, clip):
     clip = torch.cat([clip, torch.ones(1, clip.shape[1], dtype=clip.dtype)])  # a channel that adds up the weights
     for kernel in ("linear_mean", "delta_normalized"):
@@ -123,7 +123,6 @@ def test_weights_of_the_means_sum_to_one_and_no_frame_is_lost(similarity, num_bi
 
 
 @given(st.permutations(range(8)))
-@settings(deadline=None)
 def test_with_as_many_bins_as_frames_in_even_steps_only_the_edge_of_the_formula_is_lost(order):
     """Magnitudes 1/16, 3/16 .. 13/16 at the centres of 8 bins, and the largest, 1, on the border of the last."""
     magnitudes = torch.tensor([(2 * step + 1) / 16 if step < 7 else 1.0 for step in order], dtype=torch.float64)
@@ -157,7 +156,7 @@ def test_the_gradient_of_the_layer_is_that_of_the_clip_alone(similarity, kernel)
 
 
 @given(kernels, bins, clip_of())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_bins_of_the_path_are_stretches_in_the_order_of_time(kernel, num_bins, clip):
     _, (log,) = sample(sampler("path", kernel, num_bins), [clip])
     outputs = log.output.tolist()

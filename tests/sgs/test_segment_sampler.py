@@ -153,17 +153,34 @@ def test_thresholds_are_kept_with_the_weights():
     assert lengths_of(other(clip)) == lengths_of(layer(clip)) != (4,)
 
 
-@pytest.mark.parametrize("change", [{"loss": "motion"}, {"features": "grid"}, {"size_penalty": 2.0}])
-def test_thresholds_of_other_settings_are_left_out_and_it_is_told(change, caplog):
+@pytest.mark.parametrize(
+    "change", [{"loss": "motion"}, {"features": "grid"}, {"size_penalty": 2.0}, {"block_size": 4}], ids=str
+)
+def test_thresholds_of_other_settings_are_left_out_with_a_warning(change, caplog):
     layer = trained(SegmentSGS(C, target_maps=4), batches=5)
     other = torch.nn.ModuleDict({"s2_sgs": SegmentSGS(C, target_maps=4, **change)}).eval()
     state = {f"s2_sgs.{name}": value for name, value in layer.state_dict().items()}
     other.load_state_dict(state)
     assert not any(getattr(other.s2_sgs, name).any() for name in THRESHOLDS) and state["s2_sgs.cuts"] > 0
-    assert caplog.messages == [
-        "s2_sgs: thresholds of the file, of other SGS.SEGMENT_LOSS, FEATURES or SIZE_PENALTY, are not used"
-    ]
-    assert lengths_of(other.s2_sgs(moving_clip(moves=0, seed=3)[None])) == (4,)
+    assert len(caplog.messages) == 1 and "the thresholds in the file are ignored" in caplog.messages[0]
+    trained(other.s2_sgs, batches=2)
+    assert other.s2_sgs.learnt_for.tolist() == pytest.approx(other.s2_sgs._settings())
+
+
+def test_thresholds_of_the_same_settings_are_loaded_whole_halved_and_from_older_files(caplog):
+    layer = trained(SegmentSGS(C, target_maps=4, size_penalty=0.1), batches=5)
+    for state in (layer.state_dict(), {name: value.half() for name, value in layer.state_dict().items()}):
+        for left in ([], ["learnt_for"]):
+            other = SegmentSGS(C, target_maps=4, size_penalty=0.1)
+            other.load_state_dict({name: value for name, value in state.items() if name not in left})
+            assert other.cuts == layer.cuts and bool(other.learnt_for.any()) != bool(left)
+    assert not caplog.messages
+
+
+def test_settings_in_checkpoints_keep_their_numbers():
+    layer = SegmentSGS(C, loss="motion", features="grid", size_penalty=3.0, block_size=8)
+    assert layer._settings().tolist() == [2, 2, 3, 8]
+    assert SegmentSGS(C)._settings().tolist() == [1, 1, 0, 0]
 
 
 def test_half_precision_keeps_thresholds_in_float32_and_does_not_overflow():

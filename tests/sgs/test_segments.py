@@ -69,7 +69,7 @@ def test_the_number_of_segments_follows_the_time_of_motion():
     assert (1 + (steps > price).sum(1)).tolist() == [6, 3, 2, 1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), penalty=st.sampled_from([0.0, 0.5, 5.0]))
 def test_no_other_cuts_cost_less(seed, penalty):
     rng, lengths = np.random.default_rng(seed), np.array([6, 4])

@@ -23,6 +23,7 @@ from slowfast_atfr.engine.checkpoint.names import (
     without_ddp,
 )
 from slowfast_atfr.sgs import TemporalSampler
+from slowfast_atfr.sgs.pathways import without_thresholds
 from slowfast_atfr.sgs.segment_sampler import THRESHOLDS, is_threshold
 
 logger = logging.getLogger(__name__)
@@ -138,10 +139,12 @@ def load_weights(
         raise ConfigError(". ".join([*reasons, remedy or "The config must fit the file"]))
     fitting = {name: value for name, value in fitted.items() if value.shape == own[name].shape}
     network.load_state_dict(fitting, strict=False)
-    if strict and any(name.endswith(".gain_quantiles") for name in report.missing):
-        text = "%s has no thresholds of segments: every clip gets the number of maps of SGS.TARGET_MAPS, if that is set"
-        remedy = "An epoch of training with SOLVER.BASE_LR 0.0 learns thresholds and nothing else but norms' statistics"
-        logger.warning("%s. %s", text % file.path, remedy)
+    if strict and (layers := without_thresholds(network)):
+        logger.warning(
+            "no thresholds for %s in %s: every clip gets the number of maps of SGS.TARGET_MAPS. An epoch of training "
+            "with SOLVER.BASE_LR, COSINE_END_LR and WARMUP_EPOCHS 0.0 learns them; else only norms' statistics change",
+            ", ".join(layers), file.path,
+        )  # fmt: skip
     if report.share == 1 and not report.unexpected:
         logger.info("loaded %s: %s", file.path, report)
     else:

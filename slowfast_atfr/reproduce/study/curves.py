@@ -44,7 +44,11 @@ def draw_curves(path: Path, lines: Sequence[Line]) -> None:
                 continue
             for kind, (cost, top1, error) in panels[start].items():
                 index = kinds.index(kind)
-                style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)], "label": kind}
+                style = {
+                    "color": COLORS[index % len(COLORS)],
+                    "marker": MARKERS[index // len(COLORS) % len(MARKERS)],
+                    "label": kind,
+                }
                 axes.errorbar(cost, top1, error, capsize=3, **style)
             axes.axhline(_base_top1(own, start), color="black", linestyle="--", linewidth=1, label="without SGS")
             axes.set_title(start, fontsize=10)
@@ -54,12 +58,12 @@ def draw_curves(path: Path, lines: Sequence[Line]) -> None:
     handles = {
         text: handle for axes in every.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=9)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=int(1.4 * len(starts)), fontsize=9)
     figure.savefig(path, dpi=110)
 
 
 def _title(lines: Sequence[Line]) -> str:
-    """The data, how clips are taken if they are not as usual, and their maps."""
+    """The data, TEST.DATASET if it is set, and the maps of a clip."""
     pairs = lines[0]["pairs"]
     kind = dict(zip(pairs[::2], pairs[1::2], strict=False)).get("TEST.DATASET", "")
     return ", ".join(filter(None, [lines[0]["data"], kind, f"{lines[0]['frames']} maps"]))
@@ -78,7 +82,7 @@ def _curves(lines: Sequence[Line], start: str) -> dict[str, tuple[np.ndarray, ..
 
 
 def _base_top1(lines: Sequence[Line], start: str) -> float:
-    """Mean top-1 of the base with the same start, or of the one trained from scratch."""
-    groups = networks(lines)
-    group = groups.get((start, BASE.name)) or groups[SCRATCH, BASE.name]
+    """Mean top-1 of the base with the same start, else of the one trained from scratch, else of any."""
+    bases = {own: group for (own, variant), group in networks(lines).items() if variant == BASE.name}
+    group = bases.get(start) or bases.get(SCRATCH) or next(iter(bases.values()))
     return float(np.mean([line["top1_acc"] for line in group]))

@@ -35,7 +35,7 @@ def write_rate(path, *, rate, header, count, first=0, pts=None):
     return path
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     container=st.sampled_from(sorted(STORED)),
     rate=st.sampled_from(RATES),

@@ -213,11 +213,13 @@ def test_a_base_network_is_not_tested_as_if_it_had_sgs(network):
 
 
 def test_a_test_without_thresholds_of_segments_says_how_to_learn_them(network, caplog):
-    segments = ["SGS.GROUPING", "segments", "SGS.TARGET_MAPS", "[4]"]
     base = of_torch(network("SLOW_8x8_R50").state_dict())
-    load_weights(base, network("SLOW_8x8_R50_ATFR", *segments), strict=True)
+    target = network("SLOW_8x8_R50_ATFR", "SGS.GROUPING", "segments", "SGS.TARGET_MAPS", "[4]")
+    target.s2_sgs.pathway0.cuts.zero_()
+    load_weights(base, target, strict=True)
     (record,) = caplog.records
-    assert re.search("file.pyth has no thresholds .* An epoch of training with SOLVER.BASE_LR 0.0", record.getMessage())
+    assert record.getMessage().startswith("no thresholds for s2_sgs.pathway0 in file.pyth: every clip gets the number")
+    assert "SOLVER.BASE_LR, COSINE_END_LR and WARMUP_EPOCHS 0.0" in record.getMessage()
 
 
 def test_a_report_is_complete_when_nothing_is_left_over():

@@ -105,6 +105,7 @@ def compared(tmp_path):
             save_onnx(program, tmp_path / "net.onnx", cfg, None)
             files.append(OnnxFile(tmp_path / "net.onnx"))
         limits = limits_of(network, clips)
+        assert max(limits.values()) < spread / 10
         return [(compare(network, file, cfg, clips), limits) for file in files]
 
     return run
@@ -112,7 +113,7 @@ def compared(tmp_path):
 
 @torch.no_grad()
 def limits_of(network, clips):
-    """Allowed differences of each clip: thin random networks may be further from themselves in float64 than a file."""
+    """Allowed differences of each clip: float32 rounding of a thin random network may exceed TOLERANCE."""
     exact = copy.deepcopy(network).double()
     error = {
         name: (network(pathways) - exact([frames.double() for frames in pathways])).abs().max()
@@ -166,9 +167,11 @@ def test_every_config_can_be_exported(compared, config):
 
 def test_an_export_prints_the_file_its_inputs_and_how_it_differs(exported):
     out = exported.printed
-    assert f"wrote {exported.file}: " in out and "input of pathway 0: (1, 3, 8, 32, 32)" in out
-    assert "static clip: active_bins_s2 1" in out and "moving clip" in out and "warning" not in out
-    assert OnnxFile(exported.file).input_shapes == [(1, 3, 8, 32, 32)]
+    assert f"wrote {exported.file}: " in out and "moving clip" in out and "warning" not in out
+    for pathway, shape in enumerate(exported.shapes):
+        assert f"input of pathway {pathway}: {shape}" in out
+    assert f"static clip: {exported.counts[0]} 1" in out
+    assert OnnxFile(exported.file).input_shapes == exported.shapes
 
 
 def test_an_exported_file_gives_what_its_checkpoint_gives(exported):

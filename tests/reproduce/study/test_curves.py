@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from slowfast_atfr.analysis.figures import new_figure
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.reproduce.study import curves
 from slowfast_atfr.reproduce.study.accuracy_study import main
@@ -52,6 +53,26 @@ def test_the_picture_has_a_column_for_each_start_with_a_curve_and_a_row_for_each
     assert tall.shape[1] == one.shape[1] and 1.5 * one.shape[0] < tall.shape[0] < 2 * one.shape[0]
     with pytest.raises(ConfigError, match="no network has been tested at two numbers"):
         draw_curves(tmp_path / "none.png", RESULTS[1:])  # costs are shares of the base's
+
+
+def test_the_base_is_that_of_the_start_or_the_one_that_there_is():
+    tuned = [line(TUNED, "base", 70.0, 2.0)]
+    assert curves._base_top1(RESULTS + tuned, FREE) == 60 and curves._base_top1(RESULTS + tuned, TUNED) == 70
+    assert curves._base_top1(tuned, FREE) == 70
+
+
+def test_the_legend_fits_the_narrowest_picture_and_no_two_curves_look_alike(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(curves, "new_figure", lambda *size: figures.append(new_figure(*size)) or figures[-1])
+    kinds = [variant for variant in (*UNIFORM, *SEGMENTS, *ADAPTIVE) if variant.family not in ("base",)]
+    draw_curves(
+        tmp_path / "all.png", [RESULTS[0], *(line(FREE, v.name, 50.0, 1.0 + i / 99) for i, v in enumerate(kinds))]
+    )
+    (figure,) = figures
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    styles = [(each[0].get_color(), each[0].get_marker()) for each in figure.axes[0].containers]
+    assert len(set(styles)) == len(styles) == len({variant.family for variant in kinds})
 
 
 def test_the_command_draws_it(repo, tmp_path):
