@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,6 +24,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
+
+import slowfast_atfr
+
+PACKAGE = Path(slowfast_atfr.__file__).parent
 
 CUDA = torch.device("cuda", 0)
 FREE = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias", "lift_fresh",
@@ -292,8 +297,8 @@ def _asked_by() -> str:
     """The function of the package that is running, innermost first."""
     frame = sys._getframe(1)
     while frame is not None:
-        if "/slowfast_atfr/" in frame.f_code.co_filename:
-            file = frame.f_code.co_filename.rpartition("/slowfast_atfr/")[2].removesuffix(".py").replace("/", ".")
-            return f"{file}.{frame.f_code.co_name}"
+        file = Path(frame.f_code.co_filename)
+        if PACKAGE in file.parents:  # whatever the folder of the checkout is called
+            return ".".join([*file.relative_to(PACKAGE).with_suffix("").parts, frame.f_code.co_name])
         frame = frame.f_back
     return "torch"

@@ -52,9 +52,7 @@ def _see_products(counter: MacCounter, layer: nn.Module, args: tuple, kwargs: di
 
 def _chains(block: ResBlock) -> tuple[tuple[nn.Module, ...], ...]:
     """The layers with products, in the order of the branch, and of the shortcut."""
-    branch = block.branch2
-    chain = tuple(branch) if isinstance(branch, nn.Sequential) else (branch.a, branch.b)
-    return chain, tuple(layer for name, layer in block._modules.items() if name == "branch1")
+    return tuple(block.branch2), tuple(layer for name, layer in block._modules.items() if name == "branch1")
 
 
 def _macs_of_frames(layers: Iterable[nn.Module], size: Sequence[int]) -> float:

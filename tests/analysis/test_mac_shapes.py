@@ -107,6 +107,7 @@ WITH_RULE = {
     "bottleneck": res_block,
     "bottleneck, stride": lambda: res_block(stride=2),
     "basic": lambda: res_block(kind="basic"),
+    "basic, another layer": lambda: changed(res_block(kind="basic"), "branch2.c", lambda _: nn.Conv3d(16, 16, 1)),
     "x3d": lambda: res_block(kind="x3d"),
     "dot product": nonlocal_block,
     "softmax": lambda: nonlocal_block(kind="softmax"),
@@ -140,7 +141,6 @@ CHANGED = {
         lambda _: nn.MaxPool3d((1, 2, 2)),
     ),
     "convolution in place of a norm": lambda: changed(res_block(), "branch1_bn", lambda _: nn.Conv3d(16, 16, 1)),
-    "layer that does not run": lambda: changed(res_block(kind="basic"), "branch2.c", lambda _: nn.Conv3d(16, 16, 1)),
     "pooled shortcut": lambda: changed(res_block(), "branch1", lambda c: nn.Sequential(nn.AvgPool3d(1), c)),
     "gate of a block": lambda: changed(res_block(kind="x3d"), "branch2.se.fc1", lambda c: nn.Sequential(c)),
     "frames between": lambda: changed(
