@@ -57,7 +57,8 @@ class Ema:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore the average; thresholds may be missing. Raises ValueError if it is of another network."""
-        if {name for name in state.keys() ^ self._average.keys() if not (name in self._average and is_threshold(name))}:
+        missing, unknown = self._average.keys() - state.keys(), state.keys() - self._average.keys()
+        if unknown or not all(map(is_threshold, missing)):
             raise ValueError("the average in the file is that of another network")
         for name, value in state.items():
             self._average[name].copy_(value)

@@ -34,7 +34,7 @@ from slowfast_atfr.sgs.temporal_sampler import (
 from slowfast_atfr.utils.upload import upload
 
 logger = logging.getLogger(__name__)
-FEATURES = ("mean", "grid")  # checkpoints have places in this and in LOSSES: append only
+FEATURES = ("mean", "grid")  # checkpoints hold indices into this and LOSSES: append only
 THRESHOLDS = ("spread", "cuts", "gain_quantiles", "learnt_for")  # buffers learnt from training clips; zero at first
 GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
@@ -112,7 +112,7 @@ class SegmentSGS(TemporalSampler):
         self.register_buffer("spread", torch.zeros(()))  # running mean of the blocks' units, see `losses`; 0: not seen
         self.register_buffer("cuts", torch.zeros(()))  # running mean of the cuts that a block has at most; 0: not seen
         self.register_buffer("gain_quantiles", torch.zeros(LEVELS))  # of what cuts save, from 0 to 100 %
-        self.register_buffer("learnt_for", torch.zeros(4))  # `_settings` to which these belong; 0: not seen, not known
+        self.register_buffer("learnt_for", torch.zeros(4))  # the `_settings` of these; 0: not recorded
 
     measures = "distances between the frames"
 
@@ -252,13 +252,13 @@ class SegmentSGS(TemporalSampler):
         return np.array([*names, self.size_penalty, self.block_size])
 
     def _are_mine(self, learnt_for: Tensor) -> bool:
-        """Whether the settings are those of this layer, or not known. The file may be in half precision."""
+        """Whether a file's settings are this layer's, or not recorded. The file may be in half precision."""
         if learnt_for.is_meta or not learnt_for.any():
             return True
         return np.allclose(learnt_for.double().cpu().numpy(), self._settings(), rtol=1e-2)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Leave out thresholds of other settings. Those of older files, which do not say of which, are loaded."""
+        """Skip thresholds that were learnt with other settings; older files do not record them, and are loaded."""
         names = {name: prefix + name for name in THRESHOLDS}
         known = state_dict.get(names["learnt_for"])
         if known is None and names["gain_quantiles"] in state_dict:

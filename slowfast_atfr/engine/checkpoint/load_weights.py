@@ -142,7 +142,7 @@ def load_weights(
     if strict and (layers := without_thresholds(network)):
         logger.warning(
             "no thresholds for %s in %s: every clip gets the number of maps of SGS.TARGET_MAPS. An epoch of training "
-            "with SOLVER.BASE_LR, COSINE_END_LR and WARMUP_EPOCHS 0.0 learns them; else only norms' statistics change",
+            "with SOLVER.BASE_LR, COSINE_END_LR and WARMUP_EPOCHS 0.0 learns them and leaves the weights as they are",
             ", ".join(layers), file.path,
         )  # fmt: skip
     if report.share == 1 and not report.unexpected:

@@ -9,10 +9,9 @@ from slowfast_atfr.analysis.figures import new_figure
 from slowfast_atfr.analysis.merging import COLORS
 from slowfast_atfr.config import ConfigError
 from slowfast_atfr.reproduce.study.report import Line, cost_of_base, networks, recipes, standard_error
-from slowfast_atfr.reproduce.study.variants import BASE, COUNTED, FREE, SCRATCH, TUNED, VARIANTS
+from slowfast_atfr.reproduce.study.variants import BASE, COUNTED, FREE, SCRATCH, TUNED, family
 
 STARTS, MARKERS = (FREE, COUNTED, TUNED, SCRATCH), "osD^vP*X"
-FAMILIES = {variant.name: variant.family for variant in VARIANTS}
 
 
 def draw_curves(path: Path, lines: Sequence[Line]) -> None:
@@ -77,7 +76,7 @@ def _curves(lines: Sequence[Line], start: str) -> dict[str, tuple[np.ndarray, ..
             top1 = np.array([line["top1_acc"] for line in group])
             cost = np.mean([line["gflops_per_clip"] for line in group]) / dense
             point = cost, top1.mean(), standard_error(top1, group[0]["num_videos"])
-            points.setdefault(FAMILIES.get(variant, variant), []).append(point)
+            points.setdefault(family(variant), []).append(point)
     return {name: tuple(np.array(sorted(own)).T) for name, own in points.items() if len(own) > 1}
 
 

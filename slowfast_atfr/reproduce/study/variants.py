@@ -23,11 +23,6 @@ class Variant:
     name: str
     sgs: Mapping[str, str]
 
-    @property
-    def family(self) -> str:
-        """The name without the number of maps."""
-        return re.sub(r"^\d+ | to \d+", "", self.name)
-
 
 def _sgs(similarity: str, kernel: str, order: str, bins: int = -1, name: str = "", **more: str) -> Variant:
     keys = {"SIMILARITY": similarity, "KERNEL": kernel, "ORDER": order, "NUM_BINS": f"[{bins}]", **more}
@@ -99,6 +94,11 @@ UNIFORM_OF = {  # names: network -> uniform pooling to as many bins
     for uniform in UNIFORM
     if variant.sgs.get("TARGET_MAPS", variant.sgs.get("NUM_BINS")) == uniform.sgs["NUM_BINS"]
 }
+
+
+def family(name: str) -> str:
+    """Return a variant's name without the number of maps."""
+    return re.sub(r"^\d+ | to \d+", "", name)
 
 
 @dataclass(frozen=True)
