@@ -151,7 +151,7 @@ def _segments(cfg: CfgNode) -> Checks:
         text = f"SGS.{target} {sgs[target]} chooses each clip's number; choose [-1], or leave the target empty"
         yield f"SGS.{bins}", not (sgs[target] and set(sgs[bins]) - {-1}), text
     unset = {"TARGET_MAPS": [], "TEST_TARGET_MAPS": [], "SIZE_PENALTY": 0, "FEATURES": "mean"}
-    unset |= {"SEGMENT_LOSS": "variance", "ALIGN_PATHWAYS": False}
+    unset |= {"SEGMENT_LOSS": "variance", "SEGMENT_MAP": "mean", "ALIGN_PATHWAYS": False}
     for leaf, value in unset.items():
         yield f"SGS.{leaf}", sgs.GROUPING == "segments" or sgs[leaf] == value, "it needs SGS.GROUPING segments"
     if not sgs.ALIGN_PATHWAYS:

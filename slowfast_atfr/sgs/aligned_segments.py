@@ -51,7 +51,7 @@ def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, 
     members = slow.cut_clip(both)
     fast_members = traced.finer(members, ratio)
     parts = (slow, slow_clip, members), (fast, fast_clip, fast_members)
-    return [sampler.add_up_clip(clip, *traced.with_means(members)) for sampler, clip, members in parts]
+    return [sampler.add_up_clip(clip, *sampler.with_weights(members)) for sampler, clip, members in parts]
 
 
 def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:

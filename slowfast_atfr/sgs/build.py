@@ -57,6 +57,7 @@ def _sampler(cfg: CfgNode, pathway: int, channels: int, norm: Callable[[int], nn
             size_penalty=cfg.SGS.SIZE_PENALTY,
             features=cfg.SGS.FEATURES,
             loss=cfg.SGS.SEGMENT_LOSS,
+            segment_map=cfg.SGS.SEGMENT_MAP,
             **shared,
         )
     return SGS(

@@ -150,8 +150,3 @@ def finer(members: Tensor, ratio: int) -> Tensor:
     slow = own.repeat_interleave(ratio)
     place = torch.div(time - ratio * begin[slow], size[slow], rounding_mode="floor")
     return (ratio * slow + place)[None, :] == torch.arange(ratio * count)[:, None]
-
-
-def with_means(members: Tensor) -> tuple[Tensor, Tensor]:
-    """(B', T) bool -> the same, and weights that take the mean of each group."""
-    return members, members / members.sum(1, keepdim=True)

@@ -17,8 +17,10 @@ from slowfast_atfr.sgs.segments import (
     ABOVE,
     LEAST_PENALTY,
     LOSSES,
+    SEGMENT_MAPS,
     Cuts,
     gains,
+    map_weights,
     motion_curve,
     size_penalty,
     squared_distances,
@@ -43,7 +45,7 @@ STATIC = 0.1  # of the average training block's unit; blocks with less are stati
 
 
 class SegmentSGS(TemporalSampler):
-    """Cut each clip into segments of neighbouring frames and output the mean of each.
+    """Cut each clip into segments of neighbouring frames and output one map of each.
 
     The cuts minimise a loss plus size_penalty times the sum of squared shares of the block's frames (a large one:
     uniform pooling). The loss "variance" is that of features within segments, as a share of the block's. "motion" is
@@ -68,6 +70,7 @@ class SegmentSGS(TemporalSampler):
         size_penalty: >= 0.
         features: "mean" over space; "grid", means over 4 x 4 cells.
         loss: "variance" or "motion".
+        segment_map: what a segment becomes: the "mean" of its frames, or the one in its "middle".
         test_num_bins, test_target_maps: the same outside training; None is as in training.
         batching, pack_multiple: see SGS.
     Raises:
@@ -87,6 +90,7 @@ class SegmentSGS(TemporalSampler):
         size_penalty: float = 0.0,
         features: str = "mean",
         loss: str = "variance",
+        segment_map: str = "mean",
         test_num_bins: int | None = None,
         test_target_maps: float | None = None,
         batching: str = "packed",
@@ -100,13 +104,15 @@ class SegmentSGS(TemporalSampler):
                 raise ConfigError(f"SGS has a target of {target!r} maps; it takes a number from 1 on")
         if not 0 <= size_penalty < float("inf"):
             raise ConfigError(f"SGS has size_penalty {size_penalty!r}; it takes a number from 0 on")
-        for name, value, choices in (("features", features, FEATURES), ("loss", loss, LOSSES)):
+        names = ("features", features, FEATURES), ("loss", loss, LOSSES), ("segment_map", segment_map, SEGMENT_MAPS)
+        for name, value, choices in names:
             if value not in choices:
                 raise ConfigError(f"SGS has {name} {value!r}; choose one of {', '.join(choices)}")
         for bins, target in ((num_bins, target_maps), (test_num_bins, test_target_maps)):
             if bins not in (None, -1) and target is not None:
                 raise ConfigError(f"SGS has {bins} bins and a target of {target} maps; choose one")
         self.target_maps, self.size_penalty, self.features, self.loss = target_maps, size_penalty, features, loss
+        self.segment_map = segment_map
         own_test = test_target_maps is not None or test_num_bins is not None
         self.test_target_maps = test_target_maps if own_test else target_maps
         self.register_buffer("spread", torch.zeros(()))  # running mean of the blocks' units, see `losses`; 0: not seen
@@ -188,17 +194,22 @@ class SegmentSGS(TemporalSampler):
         return np.where(bad[:, None], NON_FINITE, segments)[..., None]
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:
-        """Weights of means over the frames of the video."""
-        batch, dtype = measured.batch, measured.batch.means.dtype
-        shares = members.to(dtype)
-        if batch.sizes is not None:
-            sizes = np.zeros(members.shape[::2])
-            sizes[real_frames(batch.block_layout)] = batch.sizes
-            shares = shares * upload([sizes], members.device)[0].to(dtype)[:, None, :]
-        return shares / shares.sum(2, keepdim=True).masked_fill(~members.any(2, keepdim=True), 1)
+        """`map_weights`, by the frames of the video."""
+        batch = measured.batch
+        if batch.sizes is None:
+            sizes = batch.means.new_ones(1)
+        else:
+            rows = np.zeros(members.shape[::2])
+            rows[real_frames(batch.block_layout)] = batch.sizes
+            sizes = upload([rows], members.device)[0].to(batch.means.dtype)[:, None, :]
+        return map_weights(members, sizes, self.segment_map)
 
     def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        return traced.with_means(self.cut_clip(self.losses_of_clip(clip)))
+        return self.with_weights(self.cut_clip(self.losses_of_clip(clip)))
+
+    def with_weights(self, members: Tensor) -> tuple[Tensor, Tensor]:
+        """(B', T) bool, members of the segments of an exported clip -> the same, and their weights."""
+        return members, map_weights(members, torch.ones(1), self.segment_map)
 
     def losses_of_clip(self, clip: Tensor) -> list[Tensor]:
         """As `losses`, of each block of an exported clip (1, C, T, H, W)."""
@@ -237,7 +248,8 @@ class SegmentSGS(TemporalSampler):
         return (
             f"num_bins={self.num_bins}, target_maps={self.target_maps}, test_num_bins={self.test_num_bins}, "
             f"test_target_maps={self.test_target_maps}, block_size={self.block_size}, "
-            f"size_penalty={self.size_penalty}, features={self.features}, loss={self.loss}, batching={self.batching}"
+            f"size_penalty={self.size_penalty}, features={self.features}, loss={self.loss}, "
+            f"segment_map={self.segment_map}, batching={self.batching}"
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SegmentSGS":

@@ -16,6 +16,7 @@ from torch import Tensor
 MOVES = 0.5  # of a block's typical step between frames: a step from there on is motion
 ABOVE = 1 + 1e-6  # thresholds are float32: gains that equal one are not above it
 ROUNDED = 2.0**12  # shares of time are multiples of 1 / ROUNDED, so that rounding does not decide between equal losses
+SEGMENT_MAPS = ("mean", "middle")
 LEAST_PENALTY = 1e-6  # breaks ties: equal frames are cut into segments of equal size
 
 
@@ -168,6 +169,24 @@ class Cuts:
             ends[cut] = self._starts[number - 2][cut, ends[cut]]
             begins[cut, ends[cut]] = 1
         return begins.cumsum(1)
+
+
+def map_weights(members: Tensor, sizes: Tensor, segment_map: str) -> Tensor:
+    """Weights of the frames of each segment in the map that it becomes.
+
+    Args:
+        members: (..., B', T) bool.
+        sizes: (..., 1, T) frames of the video that each represents, > 0 for members; of the wanted dtype.
+        segment_map: "mean" over the frames of the video; "middle": the frame at half of the segment's time.
+    Returns:
+        (..., B', T); they sum to one for each segment with a member.
+    """
+    own = members * sizes
+    total = own.sum(-1, keepdim=True)
+    if segment_map == "middle":
+        until = own.cumsum(-1)
+        return (members & (until > total / 2) & (until - own <= total / 2)).to(sizes.dtype)
+    return own / total.masked_fill(total == 0, 1)
 
 
 def gains(curve: np.ndarray) -> np.ndarray:

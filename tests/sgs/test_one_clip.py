@@ -80,7 +80,12 @@ def test_groups_are_those_of_the_plan(order):
         np.testing.assert_array_equal(members.int().argmax(0).numpy(), output)
 
 
-SETTINGS = [{"num_bins": 3}, {"target_maps": 3.0}, {"num_bins": -1}, {"target_maps": 3.0, "loss": "motion"}]
+SETTINGS = [
+    {"num_bins": 3, "segment_map": "middle"},
+    {"target_maps": 3.0},
+    {"num_bins": -1},
+    {"target_maps": 3.0, "loss": "motion"},
+]
 
 
 @pytest.mark.parametrize("features", ["mean", "grid"])
@@ -98,7 +103,8 @@ def test_segments_are_those_of_the_layer(features, block, settings, seen):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_aligned_pathways_are_cut_alike(monkeypatch, loss):
-    slow, fast = SegmentSGS(6, target_maps=3.0, loss=loss), SegmentSGS(4, target_maps=12.0, loss=loss)
+    slow = SegmentSGS(6, target_maps=3.0, loss=loss)
+    fast = SegmentSGS(4, target_maps=12.0, loss=loss, segment_map="middle")
     layers = torch.nn.ModuleList([slow, fast])
     batch = [[clip_of(6, n), clip_of(24, n, channels=4)] for n in (1, 2, 3, 4, 5, 6)]
     sample_aligned(*layers.train(), *(torch.cat(clips) for clips in zip(*batch, strict=True)))

@@ -68,7 +68,11 @@ def test_the_mean_is_the_target_where_clips_differ_and_batches_are_small(batch):
     assert np.mean(means) == pytest.approx(4, rel=0.1)
 
 
-SETTINGS = [{"num_bins": 4}, {"target_maps": 4}, {"target_maps": 3, "block_size": 8, "loss": "motion"}]
+SETTINGS = [
+    {"num_bins": 4},
+    {"target_maps": 4, "segment_map": "middle"},
+    {"target_maps": 3, "block_size": 8, "loss": "motion"},
+]
 
 
 @pytest.mark.parametrize("options", SETTINGS)
@@ -126,6 +130,22 @@ def test_segments_are_means_in_the_order_of_time_and_sizes_count_frames_of_the_v
     twice = SegmentSGS(C, num_bins=2).eval()(once)
     assert sizes_of(twice).tolist() == [3, 3]
     assert to_frames(twice)[0][:, 0, 0, 0].tolist() == pytest.approx([0, (5 + 5 + 9) / 3])
+
+
+def test_a_segment_can_be_the_frame_at_half_of_its_time():
+    clip = torch.arange(11.0).view(1, 11, 1, 1).expand(C, 11, 2, 2)
+    even = SegmentSGS(C, num_bins=3, size_penalty=1e6, segment_map="middle").eval()(clip[None])
+    assert sizes_of(even).tolist() == [3, 4, 4] and to_frames(even)[0][:, 0, 0, 0].tolist() == [1, 5, 9]
+    merged = with_sizes(pack([clip[:, :5]]), np.array([6, 1, 1, 1, 2]))
+    one = SegmentSGS(C, num_bins=1, segment_map="middle").eval()(merged)
+    assert to_frames(one)[0][:, 0, 0, 0].tolist() == [0] and sizes_of(one).tolist() == [11]
+
+
+def test_the_gradient_of_a_middle_frame_is_its_map():
+    clip = moving_clip(8)[None].requires_grad_()
+    out = SegmentSGS(C, num_bins=2, size_penalty=1e6, segment_map="middle")(clip)
+    to_frames(out)[0].sum().backward()
+    assert clip.grad[0, 0, :, 0, 0].tolist() == [0, 0, 1, 0, 0, 0, 1, 0]
 
 
 def test_frames_that_do_not_differ_are_pooled_uniformly():

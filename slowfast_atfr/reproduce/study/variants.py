@@ -55,8 +55,9 @@ PATH = tuple(
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
 EVEN = {"SIZE_PENALTY": "1e6"}  # lengths differ by at most one map
-EQUAL = {**EVEN, "WEIGHTED_HEAD": "False"}
+EQUAL, MIDDLE = {**EVEN, "WEIGHTED_HEAD": "False"}, {"SEGMENT_MAP": "middle"}
 UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
+STRIDES = tuple(Variant(f"uniform striding to {bins}", {**_segments(bins).sgs, **EQUAL, **MIDDLE}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
 GRID, PRICED, MOTION = {"FEATURES": "grid"}, {"SIZE_PENALTY": "1.0"}, {"SEGMENT_LOSS": "motion"}
 SEGMENTS = tuple(
@@ -71,6 +72,7 @@ SEGMENTS = tuple(
         _segments(bins, ", grid, penalty 4", **GRID, SIZE_PENALTY="4.0"),
         _segments(bins, ", grid, motion", **GRID, **MOTION),
         _segments(bins, ", grid, motion, plain head", **GRID, **MOTION, WEIGHTED_HEAD="False"),
+        _segments(bins, ", grid, motion, middle", **GRID, **MOTION, **MIDDLE),
     )
 )
 ADAPTIVE = tuple(
@@ -84,13 +86,14 @@ ADAPTIVE = tuple(
         _segments(bins, ", grid, even", mean=True, **GRID, **EVEN),
         _segments(bins, ", grid, motion", mean=True, **GRID, **MOTION),
         _segments(bins, ", grid, motion, plain head", mean=True, **GRID, **MOTION, WEIGHTED_HEAD="False"),
+        _segments(bins, ", grid, motion, middle", mean=True, **GRID, **MOTION, **MIDDLE),
     )
 )
-VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
-AT_SIX = tuple(v for v in (*PATH, *UNIFORM, *RANDOM, *SEGMENTS, *ADAPTIVE) if "[6]" in v.sgs.values())
+VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *STRIDES, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
+AT_SIX = tuple(v for v in (*PATH, *UNIFORM, *STRIDES, *RANDOM, *SEGMENTS, *ADAPTIVE) if "[6]" in v.sgs.values())
 UNIFORM_OF = {  # names: network -> uniform pooling to as many bins
     variant.name: uniform.name
-    for variant in (*PATH, *RANDOM, *SEGMENTS, *ADAPTIVE)
+    for variant in (*PATH, *STRIDES, *RANDOM, *SEGMENTS, *ADAPTIVE)
     for uniform in UNIFORM
     if variant.sgs.get("TARGET_MAPS", variant.sgs.get("NUM_BINS")) == uniform.sgs["NUM_BINS"]
 }
@@ -132,8 +135,8 @@ class Run:
 def runs_of(seed: int) -> list[Run]:
     """Return all runs of a seed, the base before those that start from it."""
     tuned = [Run(TUNED, variant, seed) for variant in VARIANTS]
-    free = [Run(FREE, variant, seed) for variant in (*UNIFORM, *SEGMENTS)]  # adaptive ones need thresholds
-    counted = [Run(COUNTED, variant, seed) for variant in (*UNIFORM, *SEGMENTS, *ADAPTIVE)]
+    free = [Run(FREE, variant, seed) for variant in (*UNIFORM, *STRIDES, *SEGMENTS)]  # adaptive ones need thresholds
+    counted = [Run(COUNTED, variant, seed) for variant in (*UNIFORM, *STRIDES, *SEGMENTS, *ADAPTIVE)]
     return [
         Run(SCRATCH, BASE, seed),
         *free,
