@@ -8,7 +8,10 @@ from torch import nn
 
 from slowfast_atfr.config import load_cfg, num_pathways
 from slowfast_atfr.models import build_model, fold_norms
+from slowfast_atfr.packed import to_frames
 from slowfast_atfr.reproduce.benchmarks.force_bins import force_bins
+from slowfast_atfr.sgs import SegmentSGS
+from slowfast_atfr.sgs.segments import SEGMENT_MAPS
 from tests.fake_gpu import CUDA
 
 NETWORKS = {  # config, and what makes it thin; all have the depth of the real one
@@ -74,6 +77,17 @@ def test_kernels_do_not_grow_with_the_batch(gpu, repo, name, stages, batches):
     fold_norms(network.eval())
     few, many = (forward_kernels(gpu, network, cfg, batch) for batch in batches)
     assert many <= few + MORE
+
+
+@pytest.mark.parametrize("segment_map", SEGMENT_MAPS)
+def test_segments_launch_no_more_kernels_for_more_clips(gpu, segment_map):
+    layer, kernels = SegmentSGS(4, 3, loss="motion", segment_map=segment_map).to(CUDA), []
+    for batch in (4, 32):
+        clips = torch.randn(batch, 4, 8, 6, 6, device=CUDA).requires_grad_()
+        gpu.reset()
+        to_frames(layer(clips))[0].sum().backward()
+        kernels.append(gpu.kernels)
+    assert kernels[1] <= kernels[0] + MORE
 
 
 def test_a_forward_of_x3d(gpu, repo):

@@ -111,7 +111,7 @@ RULES: dict[str, Rule] = {
     "SGS.SIZE_PENALTY": _FROM_0,
     "SGS.FEATURES": _one_of("mean", "grid"),
     "SGS.SEGMENT_LOSS": _one_of("variance", "motion"),
-    "SGS.SEGMENT_MAP": _one_of("mean", "middle"),
+    "SGS.SEGMENT_MAP": _one_of("mean", "middle", "overlap"),
     "SGS.FUSION_PAD": _one_of("center", "end"),
     "TEMPORAL_ATTENTION.STAGES": _stages(STAGES),
     "TEMPORAL_ATTENTION.KIND": _one_of("gate", "residual"),

@@ -4,10 +4,11 @@ import numpy as np
 from torch import Tensor
 
 from slowfast_atfr.packed import Clips
-from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
+from slowfast_atfr.sgs.export_segments import group_clip, losses_of_clip
+from slowfast_atfr.sgs.overlap import overlap
 from slowfast_atfr.sgs.segment_sampler import SegmentSGS
-from slowfast_atfr.sgs.temporal_sampler import on_host, real_frames
+from slowfast_atfr.sgs.temporal_sampler import Groups, on_host, real_frames
 from slowfast_atfr.utils.exporting import is_exporting
 
 
@@ -37,21 +38,26 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
         sampler.losses(seen, host) for sampler, seen, host in zip((slow, fast), measured, hosts, strict=True)
     )
     both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
-    bins = slow.cut(both, bad, lengths, hosts[0])
-    finer = _finer(bins[..., 0], real_frames(measured[0].batch.block_layout), ratio)
-    fast_bins = np.where(fast_bad[:, None], NON_FINITE, finer)[..., None]
-    return [slow.add_up(measured[0], bins), fast.add_up(measured[1], fast_bins)]
+    groups = slow.cut(both, bad, lengths, hosts[0])
+    bins, extents = groups.bins[..., 0], groups.extents
+    if extents is None:
+        finer = _finer(bins, real_frames(measured[0].batch.block_layout), ratio)
+    else:
+        extents = np.repeat(extents, ratio, axis=1)
+        finer = overlap(extents, ratio * (bins.max(1) + 1))[0]
+    fast_groups = Groups(np.where(fast_bad[:, None], NON_FINITE, finer)[..., None], extents)
+    return [slow.add_up(measured[0], groups), fast.add_up(measured[1], fast_groups)]
 
 
 def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, fast_clip: Tensor) -> list[Tensor]:
     """`sample_aligned` of one clip with tensors only."""
     ratio = fast_clip.shape[2] // slow_clip.shape[2]
-    losses, fast_losses = slow.losses_of_clip(slow_clip), fast.losses_of_clip(fast_clip)
+    losses, fast_losses = losses_of_clip(slow, slow_clip), losses_of_clip(fast, fast_clip)
     both = [(block + other[::ratio, ::ratio]) / 2 for block, other in zip(losses, fast_losses, strict=True)]
-    members = slow.cut_clip(both)
-    fast_members = traced.finer(members, ratio)
-    parts = (slow, slow_clip, members), (fast, fast_clip, fast_members)
-    return [sampler.add_up_clip(clip, *sampler.with_weights(members)) for sampler, clip, members in parts]
+    return [
+        slow.add_up_clip(slow_clip, *group_clip(slow, both)),
+        fast.add_up_clip(fast_clip, *group_clip(slow, both, ratio)),
+    ]
 
 
 def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:

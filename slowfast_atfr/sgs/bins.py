@@ -120,7 +120,8 @@ class AddUp(torch.autograd.Function):
         frames: (S, M), the frames of all blocks.
         blocks: layout of the N blocks.
         active: positions of the counts[n] active bins of each block among N x B'.
-        output: (N, T) which of its block's bins each frame is in (BinPlan.output).
+        output: (N, T) which of its block's bins each frame is in (BinPlan.output); or, where bins share frames,
+            (N, B', T), not zero for members.
     """
 
     @staticmethod
@@ -133,14 +134,8 @@ class AddUp(torch.autograd.Function):
             with full_precision_matmul():
                 return gather_clips(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
         out = frames.new_empty(active.frames, frames.shape[1])
-        targets, filled = out.unbind(), set()
-        bins, own_weights = _of_each_frame(weights, blocks.lengths, active.lengths, output)
-        for bin_, weight, row in zip(bins, own_weights, frames.unbind(), strict=True):
-            if bin_ in filled:
-                targets[bin_].add_(row, alpha=weight)
-            else:
-                torch.mul(row, weight, out=targets[bin_])
-                filled.add(bin_)
+        members = Members(output, blocks.lengths, active.lengths)
+        _add_rows(out, members.row, members.of(weights), frames.unbind(), members.frame)
         return out
 
     @staticmethod
@@ -150,18 +145,14 @@ class AddUp(torch.autograd.Function):
         needs_weights, needs_frames = ctx.needs_input_grad[:2]
         grad_weights = grad_frames = None
         if _one_by_one(frames):
-            lengths, output = ctx.blocks.lengths, ctx.output
-            bins, own_weights = _of_each_frame(weights, lengths, ctx.active.lengths, output)
-            grads = grad.contiguous().unbind()
+            members, grads = Members(ctx.output, ctx.blocks.lengths, ctx.active.lengths), grad.contiguous().unbind()
             if needs_frames:
                 grad_frames = torch.empty_like(frames)
-                for bin_, weight, target in zip(bins, own_weights, grad_frames.unbind(), strict=True):
-                    torch.mul(grads[bin_], weight, out=target)
+                _add_rows(grad_frames, members.frame, members.of(weights), grads, members.row)
             if needs_weights:
-                products = torch.stack([grads[bin_] @ row for bin_, row in zip(bins, frames.unbind(), strict=True)])
-                block, time = _block_and_time(lengths)
+                rows, pairs = frames.unbind(), zip(members.row, members.frame, strict=True)
                 grad_weights = torch.zeros_like(weights)
-                grad_weights[block, output[block, time], time] = products
+                grad_weights[members.places] = torch.stack([grads[row] @ rows[frame] for row, frame in pairs])
             return grad_weights, grad_frames, None, None, None
         grads = scatter_clips(grad, ctx.active).view(len(weights), -1, grad.shape[1])  # (N, B', M)
         with full_precision_matmul():
@@ -181,13 +172,43 @@ def _one_by_one(frames: Tensor) -> bool:
     return frames.device.type == "cpu" and frames.dtype in (torch.float32, torch.float64)
 
 
-def _of_each_frame(
-    weights: Tensor, lengths: Sequence[int], counts: Sequence[int], output: np.ndarray
-) -> tuple[list[int], list[float]]:
-    """The output row that each frame is added to, and its weight there."""
-    block, time = _block_and_time(lengths)
-    first = np.cumsum([0, *counts[:-1]])
-    return (first[block] + output[block, time]).tolist(), weights[block, output[block, time], time].tolist()
+class Members:
+    """Pairs of a bin and a frame in it, in the order of frames.
+
+    Args:
+        output: see AddUp.
+        lengths, counts: frames and active bins of each block.
+    Attributes:
+        places: where each pair is in the (N, B', T) weights.
+        frame, row: of each pair, among the frames and the active bins of all blocks.
+    """
+
+    def __init__(self, output: np.ndarray, lengths: Sequence[int], counts: Sequence[int]) -> None:
+        if output.ndim == 2:
+            block, time = _block_and_time(lengths)
+            bins = output[block, time]
+        else:
+            block, time, bins = output.transpose(0, 2, 1).nonzero()
+        self.places = block, bins, time
+        self.frame = (np.cumsum([0, *lengths[:-1]])[block] + time).tolist()
+        self.row = (np.cumsum([0, *counts[:-1]])[block] + bins).tolist()
+
+    def of(self, weights: Tensor) -> list[float]:
+        """The weight of each pair."""
+        return weights[self.places].tolist()
+
+
+def _add_rows(
+    out: Tensor, targets: Sequence[int], weights: Sequence[float], rows: Sequence[Tensor], sources: Sequence[int]
+) -> None:
+    """Add weight x row to a row of `out`, pair by pair; each row of it is written at least once, whatever it holds."""
+    parts, filled = out.unbind(), set()
+    for target, weight, source in zip(targets, weights, sources, strict=True):
+        if target in filled:
+            parts[target].add_(rows[source], alpha=weight)
+        else:
+            torch.mul(rows[source], weight, out=parts[target])
+            filled.add(target)
 
 
 def _block_and_time(lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from slowfast_atfr.config import ConfigError
 class Grouped:
     """What a layer did to an exported clip, for observers.
 
-    members: (B', T) bool, frames of each output map.
+    members: (B', T) bool, frames of each output map, or shares of frames.
     """
 
     members: Tensor

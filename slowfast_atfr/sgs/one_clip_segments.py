@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from slowfast_atfr.sgs.overlap import LEAST, PLACES, WIDER
 from slowfast_atfr.sgs.segments import ABOVE, LEAST_PENALTY, MOVES, ROUNDED
 
 
@@ -138,6 +139,33 @@ def segments_of(starts: Sequence[Tensor], count: Tensor, length: int) -> Tensor:
         end = torch.where(is_cut, starts[number - 2].gather(0, end[None])[0], end)
         begins = begins | ((time == end) & is_cut)
     return begins.long().cumsum(0)
+
+
+def map_extents(losses: Tensor, count: Tensor, penalty: float) -> Tensor:
+    """(T,) extents of a block's frames along its change; see `overlap.map_extents`.
+
+    Args:
+        losses: (T + 1, T + 1), from `motion_losses` or `segment_losses`, or a mean of several.
+        count: () segments.
+        penalty: SGS.SIZE_PENALTY.
+    """
+    length = losses.shape[0] - 1
+    steps = losses.diagonal(2).sqrt()
+    extents = (F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))) / 2
+    spare = (length - count).clamp(min=1)
+    even = ((count * WIDER * extents.max() - extents.sum()) / spare).clamp(min=max(LEAST, penalty / length))
+    return torch.where(count == length, torch.ones_like(extents), extents + even)
+
+
+def overlap(extents: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """(T,) extents -> (T,) interval of each frame's middle; (T, T) share of each frame in each of count intervals."""
+    until = extents.cumsum(0)
+    until = (until / until[-1] * count * PLACES).round() / PLACES
+    begin = F.pad(until[:-1], (1, 0))
+    middle = torch.minimum(((begin + until) / 2).floor().long(), count - 1)
+    number = torch.arange(len(extents), dtype=extents.dtype)[:, None]
+    common = torch.minimum(until, number + 1) - torch.maximum(begin, number)
+    return middle, (common / (until - begin)).clamp(min=0)
 
 
 def finer(members: Tensor, ratio: int) -> Tensor:

@@ -13,7 +13,7 @@ from slowfast_atfr.sgs.bins import NON_FINITE, assign_bins
 from slowfast_atfr.sgs.one_clip import block_of_frames, in_blocks, members_of, out_of_blocks
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
 from slowfast_atfr.sgs.similarity import Coordinates
-from slowfast_atfr.sgs.temporal_sampler import Frames, Measured, TemporalSampler, as_rows, real_frames
+from slowfast_atfr.sgs.temporal_sampler import Frames, Groups, Measured, TemporalSampler, as_rows, real_frames
 from slowfast_atfr.utils.upload import to_device
 
 INIT_STD = 0.01  # of the embedding's linear layers
@@ -145,8 +145,8 @@ class SGS(TemporalSampler):
         members = members_of(block_of_frames(rows, length), out_of_blocks(bins, length).unbind(1), self.order)
         return members, self.kernel(out_of_blocks(offset, length)[None], members[None], self.grad_scale)[0]
 
-    def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
-        return host.reshape(measured.for_host.shape)
+    def group(self, measured: Measured, host: np.ndarray) -> Groups:
+        return Groups(host.reshape(measured.for_host.shape))
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:
         return self.kernel(measured.offset, members, self.grad_scale)

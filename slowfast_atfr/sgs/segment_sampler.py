@@ -10,14 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from slowfast_atfr.config import ConfigError
-from slowfast_atfr.sgs import one_clip_segments as traced
 from slowfast_atfr.sgs.bins import NON_FINITE
-from slowfast_atfr.sgs.one_clip import block_of_length, members_of
+from slowfast_atfr.sgs.export_segments import group_clip, losses_of_clip
+from slowfast_atfr.sgs.overlap import map_extents, overlap
 from slowfast_atfr.sgs.segments import (
     ABOVE,
+    GRID,
     LEAST_PENALTY,
     LOSSES,
     SEGMENT_MAPS,
+    STATIC,
     Cuts,
     gains,
     map_weights,
@@ -28,6 +30,7 @@ from slowfast_atfr.sgs.segments import (
 )
 from slowfast_atfr.sgs.temporal_sampler import (
     Frames,
+    Groups,
     Measured,
     TemporalSampler,
     as_rows,
@@ -38,10 +41,8 @@ from slowfast_atfr.utils.upload import upload
 logger = logging.getLogger(__name__)
 FEATURES = ("mean", "grid")  # checkpoints hold indices into this and LOSSES: append only
 THRESHOLDS = ("spread", "cuts", "gain_quantiles", "learnt_for")  # buffers learnt from training clips; zero at first
-GRID = 4  # of the features "grid": cells along height and width
 LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
-STATIC = 0.1  # of the average training block's unit; blocks with less are static, and have that as their unit
 
 
 class SegmentSGS(TemporalSampler):
@@ -70,7 +71,9 @@ class SegmentSGS(TemporalSampler):
         size_penalty: >= 0.
         features: "mean" over space; "grid", means over 4 x 4 cells.
         loss: "variance" or "motion".
-        segment_map: what a segment becomes: the "mean" of its frames, or the one in its "middle".
+        segment_map: what a segment becomes: the "mean" of its frames, or the one in its "middle". With "overlap" it is
+            a mean, too, but borders are where they divide the change of the block equally, which may be within a
+            frame: each segment then has a share of it. size_penalty is the share of uniform time in that change.
         test_num_bins, test_target_maps: the same outside training; None is as in training.
         batching, pack_multiple: see SGS.
     Raises:
@@ -134,7 +137,7 @@ class SegmentSGS(TemporalSampler):
             running = torch.cat([self.spread[None], self.cuts[None], self.gain_quantiles]).to(distances.dtype)
             return Measured(batch, steps[..., None], torch.cat([running, distances.flatten()]))
 
-    def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
+    def group(self, measured: Measured, host: np.ndarray) -> Groups:
         return self.cut(*self.losses(measured, host), measured.batch.block_layout.lengths, host)
 
     def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,8 +167,8 @@ class SegmentSGS(TemporalSampler):
                 self._keep(self.learnt_for, self._settings())
         return relative(np.maximum(unit, STATIC * spread)), bad
 
-    def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> np.ndarray:
-        """(N, T, 1) the segment of each frame, NON_FINITE in bad blocks; losses and bad are those of `losses`.
+    def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> Groups:
+        """Cut blocks into segments; losses and bad are those of `losses`.
 
         In training also update `gain_quantiles` and `cuts`.
         """
@@ -190,8 +193,12 @@ class SegmentSGS(TemporalSampler):
                 self._keep(self.cuts, np.array(cuts))
             if target is not None:
                 counts = _counts(saved, lengths, target, quantiles, cuts)
-        segments = best.segments(counts)
-        return np.where(bad[:, None], NON_FINITE, segments)[..., None]
+        if self.segment_map == "overlap":
+            extents = map_extents(losses, lengths, np.asarray(counts), self.size_penalty)
+            segments = overlap(extents, counts)[0]
+        else:
+            extents, segments = None, best.segments(counts)
+        return Groups(np.where(bad[:, None], NON_FINITE, segments)[..., None], extents)
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:
         """`map_weights`, by the frames of the video."""
@@ -205,39 +212,7 @@ class SegmentSGS(TemporalSampler):
         return map_weights(members, sizes, self.segment_map)
 
     def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        return self.with_weights(self.cut_clip(self.losses_of_clip(clip)))
-
-    def with_weights(self, members: Tensor) -> tuple[Tensor, Tensor]:
-        """(B', T) bool, members of the segments of an exported clip -> the same, and their weights."""
-        return members, map_weights(members, torch.ones(1), self.segment_map)
-
-    def losses_of_clip(self, clip: Tensor) -> list[Tensor]:
-        """As `losses`, of each block of an exported clip (1, C, T, H, W)."""
-        if isinstance(clip.shape[2], torch.SymInt):
-            raise ConfigError(
-                f"{self.label} cuts segments of a clip that another SGS layer has shortened, which cannot be exported; "
-                "export a network with one stage in SGS.STAGES"
-            )
-        maps = clip[0].transpose(0, 1)
-        features = traced.cell_means(maps, GRID).flatten(1) if self.features == "grid" else maps.mean((2, 3))
-        blocks = features.split(self.block_size or len(features))
-        losses = traced.motion_losses if self.loss == "motion" else traced.segment_losses
-        return [losses(traced.mean_squared_distances(block), STATIC * self.spread) for block in blocks]
-
-    def cut_clip(self, losses: Sequence[Tensor]) -> Tensor:
-        """(B', T) bool, members of the segments of an exported clip; losses: (T' + 1, T' + 1) of each block."""
-        segments, lengths = [], [len(block) - 1 for block in losses]
-        for block, length in zip(losses, lengths, strict=True):
-            target = self.test_target_maps
-            wanted = length if self.test_num_bins == -1 or target is not None else min(self.test_num_bins, length)
-            curve, starts = traced.best_cuts(block, self.size_penalty, wanted)
-            if self.loss == "motion":
-                curve = traced.motion_curve(block, wanted)
-            count = torch.full((), wanted)
-            if target is not None and length > 1:
-                count = traced.count_of(traced.gains(curve), target, self.gain_quantiles, self.cuts)
-            segments.append(traced.segments_of(starts, count, length))
-        return members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
+        return group_clip(self, losses_of_clip(self, clip))
 
     def macs(self, lengths: Sequence[int]) -> float:
         """Multiply-adds of the distances."""

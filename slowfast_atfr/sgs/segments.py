@@ -16,7 +16,9 @@ from torch import Tensor
 MOVES = 0.5  # of a block's typical step between frames: a step from there on is motion
 ABOVE = 1 + 1e-6  # thresholds are float32: gains that equal one are not above it
 ROUNDED = 2.0**12  # shares of time are multiples of 1 / ROUNDED, so that rounding does not decide between equal losses
-SEGMENT_MAPS = ("mean", "middle")
+SEGMENT_MAPS = ("mean", "middle", "overlap")
+GRID = 4  # of the features "grid": cells along height and width
+STATIC = 0.1  # of the average training block's unit; blocks with less are static, and have that as their unit
 LEAST_PENALTY = 1e-6  # breaks ties: equal frames are cut into segments of equal size
 
 
@@ -175,9 +177,9 @@ def map_weights(members: Tensor, sizes: Tensor, segment_map: str) -> Tensor:
     """Weights of the frames of each segment in the map that it becomes.
 
     Args:
-        members: (..., B', T) bool.
+        members: (..., B', T) bool; of "overlap" the shares of frames.
         sizes: (..., 1, T) frames of the video that each represents, > 0 for members; of the wanted dtype.
-        segment_map: "mean" over the frames of the video; "middle": the frame at half of the segment's time.
+        segment_map: "mean" and "overlap" over the frames of the video; "middle": the frame at half of its time.
     Returns:
         (..., B', T); they sum to one for each segment with a member.
     """

@@ -21,6 +21,7 @@ from slowfast_atfr.packed.gather_scatter import scatter_clips
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
 from slowfast_atfr.sgs.one_clip import Grouped, add_up
+from slowfast_atfr.sgs.overlap import overlap
 from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.precision import full_precision_matmul
 from slowfast_atfr.utils.upload import upload
@@ -63,6 +64,18 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """How the frames of a batch are grouped, on the host. N blocks of at most T frames.
+
+    bins: (N, T, K) the group of each frame, as K numbers; NON_FINITE in all of a block that cannot be grouped.
+    extents: (N, T), where neighbouring groups share frames; see `overlap`. The bins are then those of the middles.
+    """
+
+    bins: np.ndarray
+    extents: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Sampled:
     """What one layer did to a batch, for observers; see `record`."""
 
@@ -74,7 +87,7 @@ class Sampled:
 class TemporalSampler(nn.Module):
     """The common part of samplers: group the frames of each block on the host, add up each group, return packed clips.
 
-    A subclass defines `measure_frames`, `bins_of`, `weigh` and `macs`, and `group_clip` for torch.export.
+    A subclass defines `measure_frames`, `group`, `weigh` and `macs`, and `group_clip` for torch.export.
 
     Args:
         channels: C of the frames.
@@ -116,8 +129,8 @@ class TemporalSampler(nn.Module):
         """Measure the frames on the device, in full precision and outside of autocast, without waiting for it."""
         raise NotImplementedError
 
-    def bins_of(self, measured: Measured, host: np.ndarray) -> np.ndarray:
-        """(N, T, K) the group of each frame, as K numbers; NON_FINITE in all of a block that cannot be grouped.
+    def group(self, measured: Measured, host: np.ndarray) -> Groups:
+        """Group the frames.
 
         Args:
             host: (for_host.numel(),) measured.for_host on the host.
@@ -125,7 +138,7 @@ class TemporalSampler(nn.Module):
         raise NotImplementedError
 
     def weigh(self, measured: Measured, members: Tensor) -> Tensor:
-        """(N, B', T) weights of the frames in each group; members: (N, B', T) bool."""
+        """(N, B', T) weights of the frames in each group; members: (N, B', T) bool, or shares of frames."""
         raise NotImplementedError
 
     def macs(self, lengths: Sequence[int]) -> float:
@@ -138,7 +151,7 @@ class TemporalSampler(nn.Module):
         Args:
             clip: (1, C, T, H, W).
         Returns:
-            (B', T) bool, members of each group; (B', T) their weights.
+            (B', T) bool, members of each group, or shares of frames; (B', T) their weights.
         """
         raise NotImplementedError
 
@@ -174,27 +187,27 @@ class TemporalSampler(nn.Module):
             finite = torch.isfinite(means).all(dim=1)
             return self.measure_frames(Frames(frames, means, sizes_of(x), lengths, blocks, layout, finite))
 
-    def add_up(self, measured: Measured, bins: np.ndarray) -> Clips:
-        """Weigh the frames of each group and add them up.
-
-        Args:
-            bins: (N, T, K), from bins_of.
-        """
-        batch = measured.batch
+    def add_up(self, measured: Measured, groups: Groups) -> Clips:
+        """Weigh the frames of each group and add them up."""
+        batch, bins = measured.batch, groups.bins
         self._check_finite(batch, bins)
         plan = plan_bins(bins, batch.blocks, self.order)
         for observe in self.observers:
             observe(self, Sampled(measured, bins, plan))
-        frames = batch.frames
+        frames, shares = batch.frames, plan.output
         with torch.autocast(frames.device.type, enabled=False):
-            output, number = upload((plan.output, np.arange(max(plan.counts))), frames.device)
-            members = output[:, None, :] == number[:, None]  # (N, B', T)
+            if groups.extents is None:
+                output, number = upload((plan.output, np.arange(max(plan.counts))), frames.device)
+                members = output[:, None, :] == number[:, None]  # (N, B', T)
+            else:
+                shares = overlap(groups.extents, np.array(plan.counts))[1]
+                (members,) = upload([shares], frames.device)
             weights = self.weigh(measured, members).to(frames.dtype)
             active = Layout(plan.counts).stacked()
-            added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, plan.output)
+            added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, shares)
         clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, round_to=self.pack_multiple)
         if self.batching == "packed":
-            return with_sizes(clips, group_sizes(plan, batch.block_layout.lengths, batch.sizes))
+            return with_sizes(clips, group_sizes(shares, plan.counts, batch.block_layout, batch.sizes))
         return to_dense(pad_lengths(clips, [max(plan.lengths)] * len(plan.lengths), where="end"))
 
     def __getstate__(self) -> dict:
@@ -236,7 +249,7 @@ def sample_together(samplers: Sequence[TemporalSampler], inputs: Sequence[Clips]
         return [sampler.sample_clip(x) for sampler, x in zip(samplers, inputs, strict=True)]
     measured = [sampler.measure(x) for sampler, x in zip(samplers, inputs, strict=True)]
     triples = zip(samplers, measured, on_host(measured), strict=True)
-    return [sampler.add_up(seen, sampler.bins_of(seen, host)) for sampler, seen, host in triples]
+    return [sampler.add_up(seen, sampler.group(seen, host)) for sampler, seen, host in triples]
 
 
 def on_host(measured: Sequence[Measured]) -> list[np.ndarray]:
@@ -245,11 +258,26 @@ def on_host(measured: Sequence[Measured]) -> list[np.ndarray]:
     return np.split(host, np.cumsum([seen.for_host.numel() for seen in measured])[:-1])
 
 
-def group_sizes(plan: BinPlan, block_lengths: Sequence[int], sizes: np.ndarray | None) -> tuple[float, ...]:
-    """Frames of the video that each group represents, all groups end to end."""
-    block = np.repeat(np.arange(len(block_lengths)), block_lengths)
-    first = np.cumsum(plan.counts) - plan.counts
-    own = plan.output[plan.output >= 0] + first[block]
+def group_sizes(
+    shares: np.ndarray, counts: Sequence[int], layout: Layout, sizes: np.ndarray | None
+) -> tuple[float, ...]:
+    """Frames of the video that each group represents, all groups end to end.
+
+    Args:
+        shares: see `AddUp`.
+        counts: groups of each block.
+        layout: of the frames of the blocks.
+        sizes: of these frames, all end to end; None: one each.
+    """
+    if shares.ndim == 3:
+        rows = real_frames(layout).astype(np.float64)
+        if sizes is not None:
+            rows[rows > 0] = sizes
+        each = np.einsum("nbt,nt->nb", shares, rows)
+        return tuple(each[np.arange(each.shape[1]) < np.asarray(counts)[:, None]].tolist())
+    block = np.repeat(np.arange(len(layout.lengths)), layout.lengths)
+    first = np.cumsum(counts) - counts
+    own = shares[shares >= 0] + first[block]
     return tuple(np.bincount(own, weights=sizes).tolist())
 
 

@@ -27,11 +27,11 @@ def test_both_pathways_are_cut_at_the_same_times(loss):
         sample_aligned(slow, fast, clips[:, :, :5], clips)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "segment_map"), [*((loss, "mean") for loss in LOSSES), ("motion", "overlap")])
 @pytest.mark.parametrize("block", [0, 3])
-def test_pathways_of_clips_of_different_lengths_stay_aligned(block, loss):
+def test_pathways_of_clips_of_different_lengths_stay_aligned(block, loss, segment_map):
     """A last block that is shorter than others, and clips that an earlier layer has left with different lengths."""
-    slow, fast = (SegmentSGS(C, 2, size * block, loss=loss).eval() for size in (1, 4))
+    slow, fast = (SegmentSGS(C, 2, size * block, loss=loss, segment_map=segment_map).eval() for size in (1, 4))
     clips = [moving_clip(4 * frames, 1, seed=frames) for frames in (8, 3, 5)]
     together = sample_aligned(slow, fast, pack([clip[:, ::4] for clip in clips]), pack(clips))
     assert lengths_of(together[1]) == tuple(4 * length for length in lengths_of(together[0]))

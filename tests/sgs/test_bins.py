@@ -176,6 +176,18 @@ def test_products_and_sums_frame_by_frame_agree(members, monkeypatch):
         torch.testing.assert_close(ours, product)
 
 
+def test_bins_can_share_frames(monkeypatch):
+    shares = np.array([[[1, 0.5, 0, 0], [0, 0.5, 1, 0]], [[1, 1, 1, 0.25], [0, 0, 0, 0.75]]])
+    weights, frames = torch.from_numpy(shares), torch.randn(7, 5, dtype=torch.float64)
+    known = Layout((3, 4)), Layout((2, 2)).stacked(), shares
+    expected = torch.block_diag(weights[0, :, :3], weights[1]) @ frames
+    for one_by_one in (True, False):
+        monkeypatch.setattr(bins_module, "_one_by_one", lambda _, value=one_by_one: value)
+        torch.testing.assert_close(AddUp.apply(weights, frames, *known), expected)
+        leaves = weights.clone().requires_grad_(), frames.clone().requires_grad_()
+        torch.autograd.gradcheck(lambda w, x: AddUp.apply(w * (weights > 0), x, *known), leaves)
+
+
 def test_half_precision_rounds_a_sum_once():
     frames, weights = torch.ones(300, 2, dtype=torch.bfloat16), torch.ones(1, 1, 300, dtype=torch.bfloat16)
     out = AddUp.apply(weights, frames, Layout((300,)), Layout((1,)).stacked(), np.zeros((1, 300), np.int64))

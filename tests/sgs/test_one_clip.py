@@ -13,7 +13,7 @@ from slowfast_atfr.sgs.bins import plan_bins
 from slowfast_atfr.sgs.kernels import KERNEL_REGISTRY
 from slowfast_atfr.sgs.record import observed
 from slowfast_atfr.sgs.segment_sampler import LOSSES, SegmentSGS
-from slowfast_atfr.sgs.segments import LEAST_PENALTY, Cuts, gains, segment_losses, size_penalty
+from slowfast_atfr.sgs.segments import LEAST_PENALTY, SEGMENT_MAPS, Cuts, gains, segment_losses, size_penalty
 from slowfast_atfr.sgs.similarity import SIMILARITY_REGISTRY
 
 SIMILARITIES = sorted(name for name, _ in SIMILARITY_REGISTRY)
@@ -85,6 +85,8 @@ SETTINGS = [
     {"target_maps": 3.0},
     {"num_bins": -1},
     {"target_maps": 3.0, "loss": "motion"},
+    {"target_maps": 3.0, "loss": "motion", "segment_map": "overlap"},
+    {"num_bins": 3, "segment_map": "overlap"},
 ]
 
 
@@ -102,9 +104,10 @@ def test_segments_are_those_of_the_layer(features, block, settings, seen):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_aligned_pathways_are_cut_alike(monkeypatch, loss):
-    slow = SegmentSGS(6, target_maps=3.0, loss=loss)
-    fast = SegmentSGS(4, target_maps=12.0, loss=loss, segment_map="middle")
+@pytest.mark.parametrize("segment_map", SEGMENT_MAPS)
+def test_aligned_pathways_are_cut_alike(monkeypatch, loss, segment_map):
+    slow = SegmentSGS(6, target_maps=3.0, loss=loss, segment_map=segment_map)
+    fast = SegmentSGS(4, target_maps=12.0, loss=loss, segment_map=segment_map)
     layers = torch.nn.ModuleList([slow, fast])
     batch = [[clip_of(6, n), clip_of(24, n, channels=4)] for n in (1, 2, 3, 4, 5, 6)]
     sample_aligned(*layers.train(), *(torch.cat(clips) for clips in zip(*batch, strict=True)))

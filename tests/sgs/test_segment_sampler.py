@@ -72,6 +72,7 @@ SETTINGS = [
     {"num_bins": 4},
     {"target_maps": 4, "segment_map": "middle"},
     {"target_maps": 3, "block_size": 8, "loss": "motion"},
+    {"target_maps": 4, "loss": "motion", "segment_map": "overlap"},
 ]
 
 
@@ -85,7 +86,7 @@ def test_a_clip_does_not_feel_its_neighbours(options, features):
     for clip, out, own in zip(clips, unpack(together), sizes, strict=True):
         alone = layer(clip[None])
         assert torch.equal(unpack(alone)[0], out) and np.array_equal(sizes_of(alone), own)
-        assert own.sum() == clip.shape[1]
+        assert own.sum() == pytest.approx(clip.shape[1])
 
 
 def test_clips_whose_best_cuts_tie_do_not_feel_their_neighbours_in_double_precision():
@@ -151,6 +152,17 @@ def test_the_gradient_of_a_middle_frame_is_its_map():
 def test_frames_that_do_not_differ_are_pooled_uniformly():
     out = SegmentSGS(C, num_bins=4).eval()(torch.ones(1, C, 12, 3, 3))
     assert sizes_of(out).tolist() == [3, 3, 3, 3] and (to_frames(out)[0] == 1).all()
+
+
+def test_overlapping_segments_take_means_over_frames_of_the_video_twice():
+    clip = torch.arange(12.0).view(1, 12, 1, 1).expand(C, 12, 2, 2)
+    layer = SegmentSGS(C, num_bins=5, loss="motion", segment_map="overlap").eval()
+    once = layer(clip[None])
+    maps, sizes = to_frames(once)[0][:, 0, 0, 0].numpy(), sizes_of(once)
+    assert sizes.sum() == pytest.approx(12) and (maps * sizes).sum() == pytest.approx(66)
+    twice = SegmentSGS(C, num_bins=2, loss="motion", segment_map="overlap").eval()(once)
+    maps, sizes = to_frames(twice)[0][:, 0, 0, 0].numpy(), sizes_of(twice)
+    assert len(sizes) == 2 and sizes.sum() == pytest.approx(12) and (maps * sizes).sum() == pytest.approx(66)
 
 
 def test_the_gradient_is_that_of_the_means():

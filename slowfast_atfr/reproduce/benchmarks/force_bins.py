@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from slowfast_atfr.packed import PackedClips
 from slowfast_atfr.sgs import TemporalSampler
-from slowfast_atfr.sgs.temporal_sampler import Measured
+from slowfast_atfr.sgs.temporal_sampler import Groups, Measured
 
 
 def force_bins(model: nn.Module, share: float = 0.5) -> None:
@@ -16,8 +16,8 @@ def force_bins(model: nn.Module, share: float = 0.5) -> None:
     The number differs from clip to clip, see `ragged_lengths`.
     """
 
-    def add_up(layer: TemporalSampler, measured: Measured, bins: np.ndarray) -> Tensor | PackedClips:
-        return TemporalSampler.add_up(layer, measured, fewer_bins(bins, share))
+    def add_up(layer: TemporalSampler, measured: Measured, groups: Groups) -> Tensor | PackedClips:
+        return TemporalSampler.add_up(layer, measured, Groups(fewer_bins(groups.bins, share)))
 
     for layer in model.modules():
         if isinstance(layer, TemporalSampler):

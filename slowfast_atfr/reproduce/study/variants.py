@@ -55,7 +55,8 @@ PATH = tuple(
     for bins, kernel in ((4, "linear_mean"), (6, "linear_mean"), (8, "linear_mean"), (6, "delta_normalized"))
 )
 EVEN = {"SIZE_PENALTY": "1e6"}  # lengths differ by at most one map
-EQUAL, MIDDLE = {**EVEN, "WEIGHTED_HEAD": "False"}, {"SEGMENT_MAP": "middle"}
+EQUAL = {**EVEN, "WEIGHTED_HEAD": "False"}
+MIDDLE, OVERLAP = {"SEGMENT_MAP": "middle"}, {"SEGMENT_MAP": "overlap"}
 UNIFORM = tuple(Variant(f"uniform pooling to {bins}", {**_segments(bins).sgs, **EQUAL}) for bins in MAPS)
 STRIDES = tuple(Variant(f"uniform striding to {bins}", {**_segments(bins).sgs, **EQUAL, **MIDDLE}) for bins in MAPS)
 RANDOM = tuple(_sgs("random_order", "delta_normalized", "time", bins, f"random merging to {bins}") for bins in (6, 8))
@@ -73,6 +74,7 @@ SEGMENTS = tuple(
         _segments(bins, ", grid, motion", **GRID, **MOTION),
         _segments(bins, ", grid, motion, plain head", **GRID, **MOTION, WEIGHTED_HEAD="False"),
         _segments(bins, ", grid, motion, middle", **GRID, **MOTION, **MIDDLE),
+        _segments(bins, ", grid, motion, overlap", **GRID, **MOTION, **OVERLAP),
     )
 )
 ADAPTIVE = tuple(
@@ -87,6 +89,7 @@ ADAPTIVE = tuple(
         _segments(bins, ", grid, motion", mean=True, **GRID, **MOTION),
         _segments(bins, ", grid, motion, plain head", mean=True, **GRID, **MOTION, WEIGHTED_HEAD="False"),
         _segments(bins, ", grid, motion, middle", mean=True, **GRID, **MOTION, **MIDDLE),
+        _segments(bins, ", grid, motion, overlap", mean=True, **GRID, **MOTION, **OVERLAP),
     )
 )
 VARIANTS = (BASE, *PAPERS, *CHANCES, *PATH, *UNIFORM, *STRIDES, *RANDOM, *SEGMENTS, *ADAPTIVE)  # fine-tuned
