@@ -1,7 +1,8 @@
 """Segments whose borders lie within frames, so that neighbours share a frame: pure functions on the host, in float64.
 
 Time is measured by change: each map extends over half of the change to either side of it, the first and the last to one
-side only, and a block of B segments is divided into B intervals of equal change. N blocks of at most T maps; lengths are given separately.
+side only, and a block of B segments is divided into B intervals of equal change. N blocks of at most T maps; lengths
+are given separately.
 """
 
 import numpy as np
