@@ -74,7 +74,7 @@ def weighted(pathways: Sequence[Tensor], groups: dict[str, Grouped]) -> list[Ten
         pathway, sizes = int(name.rpartition("pathway")[2]), grouped.members.sum(1)
         torch._check(out[pathway].shape[2] == sizes.shape[0])
         share = sizes * grouped.members.any(1).sum() / sizes.sum()
-        out[pathway] = out[pathway] * share[:, None, None]
+        out[pathway] = out[pathway] * share.to(out[pathway].dtype)[:, None, None]
     return out
 
 

@@ -1,16 +1,17 @@
 """Controls for the accuracy study, as similarities, so that the rest of SGS is unchanged: random merging, which with
-the kernel delta_normalized is the plain mean of each bin's frames, and bins of equal size by rank."""
+the kernel delta_normalized is the plain mean of each bin's frames, bins of equal size by rank, and magnitude without a
+gradient."""
 
 import torch
 from torch import Tensor
 
 from slowfast_atfr.sgs import SIMILARITY_REGISTRY
-from slowfast_atfr.sgs.similarity import Coordinates, in_equal_bins
+from slowfast_atfr.sgs.similarity import Coordinates, in_equal_bins, magnitude
 
 
 def register_controls() -> None:
     """Register the controls in SIMILARITY_REGISTRY, for the study only."""
-    for control in (random_order, magnitude_rank):
+    for control in (random_order, magnitude_rank, magnitude_without_gradient):
         if control.__name__ not in SIMILARITY_REGISTRY:
             SIMILARITY_REGISTRY.register(control)
 
@@ -22,6 +23,11 @@ def magnitude_rank(embeddings: Tensor, real: Tensor) -> Coordinates:
     """
     ranks = embeddings.norm(dim=-1).masked_fill(~real, torch.inf).argsort(dim=1).argsort(dim=1)
     return in_equal_bins(ranks.to(embeddings.dtype), embeddings, real)
+
+
+def magnitude_without_gradient(embeddings: Tensor, real: Tensor) -> Coordinates:
+    """`magnitude`, through which no gradient reaches the embedding or the layers before it."""
+    return magnitude(embeddings.detach(), real)
 
 
 def random_order(embeddings: Tensor, real: Tensor) -> Coordinates:

@@ -48,6 +48,7 @@ CHANCES = (  # changes that may help the paper's similarity, one by one
         for similarity, kernel, order in (("magnitude", "linear", "bin"), ("mean_l2", "linear_mean", "time"))
     ),
     _sgs("magnitude", "linear_mean", "time", name="magnitude, linear_mean, time, SGS learns x0", LR_FACTOR="0.0"),
+    _sgs("magnitude_without_gradient", "linear_mean", "time", name="magnitude, linear_mean, time, no gradient"),
     _sgs("magnitude_rank", "linear_mean", "time", 6, name="rank of magnitude to 6, linear_mean, time"),
 )
 PATH = tuple(

@@ -48,13 +48,16 @@ SEGMENTS = {
     "SGS.WEIGHTED_HEAD": True,
     "MODEL.REPLICATE_PAD_STAGES": "[conv1,res2]",
 }
+OVERLAP = {"SGS.SEGMENT_LOSS": "motion", "SGS.SEGMENT_MAP": "overlap"}
 ALIGNED = {**SEGMENTS, "SGS.ALIGN_PATHWAYS": True, "SGS.TARGET_MAPS": "[3]", "DATA.NUM_FRAMES": 32}
 CASES = {
     "slowfast, bins": ("Kinetics/SLOWFAST_8x8_R50", {**SHALLOW_2, **SGS}),
     "x3d, segments": ("Kinetics/X3D_XS", {**X3D, **SEGMENTS, "DATA.NUM_FRAMES": 8, "SGS.TARGET_MAPS": "[3]"}),
+    "x3d, overlap": ("Kinetics/X3D_XS", {**X3D, **SEGMENTS, **OVERLAP, "DATA.NUM_FRAMES": 8, "SGS.TARGET_MAPS": "[3]"}),
     "slowfast": ("Kinetics/SLOWFAST_8x8_R50", SHALLOW_2),
     "slowfast, blocks": ("Kinetics/SLOWFAST_8x8_R50", {**SHALLOW_2, **SGS, "SGS.BLOCK_SIZE": "[3, 8]"}),
     "slowfast, segments": ("Kinetics/SLOWFAST_4x16_R50", {**SHALLOW_2, **ALIGNED}),
+    "slowfast, overlap": ("Kinetics/SLOWFAST_4x16_R50", {**SHALLOW_2, **ALIGNED, **OVERLAP}),
     "fast alone": ("Kinetics/SLOWFAST_8x8_R50", {**SHALLOW_2, **SGS, "SGS.PATHWAYS": "[1]", "SGS.WEIGHTED_HEAD": True}),
     "slow": ("Kinetics/SLOW_8x8_R50", SHALLOW),
     "slow, path": ("Kinetics/SLOW_8x8_R50", {**SHALLOW, **SGS, "SGS.SIMILARITY": "path"}),

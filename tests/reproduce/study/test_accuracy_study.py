@@ -9,15 +9,21 @@ import pytest
 import torch
 
 from slowfast_atfr.engine.checkpoint.save import last_checkpoint
+from slowfast_atfr.packed import to_frames
 from slowfast_atfr.reproduce import runner
 from slowfast_atfr.reproduce.study.accuracy_study import main
-from slowfast_atfr.reproduce.study.control_similarities import random_order, register_controls
+from slowfast_atfr.reproduce.study.control_similarities import (
+    magnitude_without_gradient,
+    random_order,
+    register_controls,
+)
 from slowfast_atfr.reproduce.study.report import error_of_difference, standard_error, study_table
 from slowfast_atfr.reproduce.study.study_runs import Study, read_results
 from slowfast_atfr.reproduce.study.variants import COUNTED, FREE, SCRATCH, TUNED, VARIANTS, runs_of
+from slowfast_atfr.sgs import SegmentSGS
 from slowfast_atfr.sgs.bins import assign_bins, plan_bins
 from slowfast_atfr.sgs.segment_sampler import THRESHOLDS
-from slowfast_atfr.sgs.similarity import uniform_time
+from slowfast_atfr.sgs.similarity import magnitude, uniform_time
 from tests.tiny_sets import write_clip
 
 SMALL = [*("DATA.NUM_FRAMES", "8", "DATA.TRAIN_CROP_SIZE", "32", "DATA.TEST_CROP_SIZE", "32"), "NUM_GPUS", "0"]
@@ -59,6 +65,19 @@ def test_random_merging_has_as_many_bins_and_other_frames_in_them():
     for ours, control, length in zip(random, uniform, lengths, strict=True):
         assert ours[:length].sort(dim=0)[0].tolist() == control[:length].tolist() != ours[:length].tolist()
     assert plan_bins(random.numpy(), [[length] for length in lengths], "time").lengths == (6, 6, 6)
+
+
+def test_magnitude_without_gradient_measures_the_same():
+    embeddings, real = torch.randn(2, 5, 3, requires_grad=True), torch.ones(2, 5, dtype=torch.bool)
+    values = magnitude_without_gradient(embeddings, real).values
+    assert torch.equal(values, magnitude(embeddings, real).values) and not values.requires_grad
+
+
+def test_striding_keeps_the_middle_of_equal_stretches():
+    keys = next(variant.sgs for variant in VARIANTS if variant.name == "uniform striding to 4")
+    layer = SegmentSGS(3, 4, size_penalty=float(keys["SIZE_PENALTY"]), segment_map=keys["SEGMENT_MAP"]).eval()
+    clip = torch.arange(12.0)[:, None, None].expand(1, 3, 12, 2, 2)
+    assert to_frames(layer(clip))[0][:, 0, 0, 0].tolist() == [1, 4, 7, 10]
 
 
 def test_a_clip_has_one_random_order_whatever_its_batch_where_no_gradients_are_taken():
