@@ -7,13 +7,14 @@ import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from slowfast_atfr.config import ConfigError, load_cfg
+from slowfast_atfr.engine.checkpoint.save import weights_at
 from slowfast_atfr.reproduce.runner import train_with_log
 from slowfast_atfr.reproduce.study.variants import BASE, COUNTED, COUNTING, EPOCHS, FREE, SCRATCH, TUNED, Run
 from slowfast_atfr.reproduce.table_report import MAPS
@@ -80,16 +81,26 @@ class Study:
                 weights = self._base_weights(run, rank) if run.start != SCRATCH else ""
                 self.train(run, self.config(run, weights), rank)
 
+    def _checkpoint(self, cfg: CfgNode) -> str:
+        return os.path.join(cfg.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{cfg.SOLVER.MAX_EPOCH:05d}.pyth")
+
     def _base_weights(self, run: Run, rank: RankInfo) -> str:
         """Return the checkpoint that a run starts from; train it if it is missing."""
         base = _base_of(run)
         cfg = self.config(base)
-        weights = os.path.join(cfg.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{cfg.SOLVER.MAX_EPOCH:05d}.pyth")
+        weights = self._checkpoint(cfg)
         if not os.path.exists(weights):
             if self.is_done(base):
-                print(f"{base.name} is trained again, since {weights} is missing; its result is kept", file=sys.stderr)
+                print(f"{base.name} is trained again, since {weights} is missing", file=sys.stderr)
             self.train(base, cfg, rank)
         return weights
+
+    def _base_checksum(self, run: Run) -> str | None:
+        """Return a checksum of the weights that a run starts from; None if it starts from none, or they are missing."""
+        weights = self._checkpoint(self.config(_base_of(run)))
+        if run.start == SCRATCH or not os.path.exists(weights):
+            return None
+        return _checksum_of_weights(weights, os.path.getmtime(weights))
 
     def train(self, run: Run, cfg: CfgNode, rank: RankInfo) -> None:
         """Train and test a run, add its result, and remove its checkpoints unless others start from them."""
@@ -98,10 +109,10 @@ class Study:
         if cfg.TRAIN.ENABLE:
             trained = last_stats(Path(cfg.OUTPUT_DIR) / "stdout.log", "train_epoch")
             figures |= {"train_top1_acc": 100 - trained["top1_err"]}
-        if not self.is_done(run):
-            line = {"data": self.data.name, "lists": self.lists, "start": run.start, "variant": run.variant.name}
-            line |= {"seed": run.seed, **figures, "frames": cfg.DATA.NUM_FRAMES, "pairs": list(self.pairs)}
-            self._add(line)
+        line = {"data": self.data.name, "lists": self.lists, "start": run.start, "variant": run.variant.name}
+        line |= {"seed": run.seed, **figures, "frames": cfg.DATA.NUM_FRAMES, "pairs": list(self.pairs)}
+        base = self._base_checksum(run)
+        self._add(line if base is None else line | {"base": base})
         if run != _base_of(run):
             shutil.rmtree(os.path.join(cfg.OUTPUT_DIR, "checkpoints"), ignore_errors=run.start == FREE)
 
@@ -113,7 +124,11 @@ class Study:
             raise RunError(f"cannot write {self.results}: {error.strerror}; the checkpoints are unchanged") from None
 
     def is_done(self, run: Run) -> bool:
-        """Whether there is a result of the run. Raises ConfigError if it has other pairs."""
+        """Whether there is a result of the run, from the base of today if there is one.
+
+        Raises:
+            ConfigError: if it has other pairs.
+        """
         key = (self.lists, run.start, run.variant.name, run.seed)
         for line in read_results(self.results):
             if (line["lists"], line["start"], line["variant"], line["seed"]) == key:
@@ -121,23 +136,24 @@ class Study:
                     before = " ".join(line["pairs"]) or "no pairs"
                     remedy = "give the same ones, or another --out"
                     raise ConfigError(f"{self.results} has {run.name!r} with {before}; {remedy}")
-                return True
+                return line.get("base") is None or self._base_checksum(run) in (None, line["base"])
         return False
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a file of results; none if there is no file. Raises ConfigError."""
+    """Read the lines of a file of results, of each run the last; none if there is no file. Raises ConfigError."""
     if not path.exists():
         return []
-    lines = []
+    lines = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            lines.append({key: line[key] for key in (*RUN_KEYS, *FIGURES)} | line)
+            line = {key: line[key] for key in (*RUN_KEYS, *FIGURES)} | line
+            lines[json.dumps([line[key] for key in RUN_KEYS])] = line
         except (ValueError, KeyError, TypeError) as error:
             remedy = "remove the line to run it again"
             raise ConfigError(f"{path}, line {number} is not a result: {error}; {remedy}") from None
-    return lines
+    return list(lines.values())
 
 
 def _base_of(run: Run) -> Run:
@@ -146,6 +162,13 @@ def _base_of(run: Run) -> Run:
 
 def _words(pairs: Mapping[str, str]) -> list[str]:
     return [word for pair in pairs.items() for word in pair]
+
+
+@cache
+def _checksum_of_weights(path: str, modified: float) -> str:
+    """Return a checksum of a checkpoint's weights; `modified`: the time of the file."""
+    state = weights_at(path, key="the base's checkpoint").weights
+    return _checksum(b"".join(value.numpy().tobytes() for _, value in sorted(state.items())))
 
 
 def _checksum(content: bytes) -> str:

@@ -129,6 +129,7 @@ def test_runs_are_done_once_and_tuned_ones_start_from_the_base(repo, data, tmp_p
         "from_scratch__base__seed_0/checkpoints/checkpoint_epoch_00001.pyth"
     )
     base, tuned = read_results(out / "results.jsonl")
+    assert len(tuned["base"]) == 8 and "base" not in base
     assert (base["variant"], base["start"]) == ("base", SCRATCH) and tuned["start"] == TUNED
     assert tuned["active_bins_s2"] == 4 and tuned["gflops_per_clip"] < base["gflops_per_clip"]
     assert not list(out.glob("tiny_*/fine*/checkpoints")) and list(out.glob("tiny_*/from*/checkpoints/*.pyth"))
@@ -202,6 +203,28 @@ def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights
     assert "is trained again" in capsys.readouterr().err
 
 
+def test_results_of_a_base_that_was_trained_again_are_not_those_of_today(repo, data, tmp_path, monkeypatch):
+    """Runs from it are repeated; the line of a run that is repeated replaces the one before."""
+    out, trained, today = tmp_path / "out", [], ["new"]
+    monkeypatch.setattr(Study, "train", lambda _, run, *args: trained.append(run.name))
+    monkeypatch.setattr(Study, "_base_checksum", lambda *_: today[0])
+    line = {"data": "tiny", "lists": Study(repo / "configs", data, out, ()).lists, "frames": 8, "num_videos": 4.0}
+    line |= {"start": TUNED, "variant": "path to 6, linear_mean", "seed": 0, "pairs": SMALL}
+    line |= {"top1_acc": 50.0, "gflops_per_clip": 1.0, "clips_per_second": 9.0}
+    out.mkdir()
+    argv = ["--data", str(data), "--out", str(out), "--only", "fine-tuned; path to 6, linear_mean", "--seeds", "0"]
+    for base, again in (({}, False), ({"base": "old"}, True), ({"base": "new"}, False)):
+        with (out / "results.jsonl").open("a") as file:
+            file.write(json.dumps(line | base) + "\n")
+        trained.clear()
+        assert main(repo / "configs", [*argv, "--", *SMALL]) == 0
+        assert ("fine-tuned; path to 6, linear_mean; seed 0" in trained) == again
+    assert [own["base"] for own in read_results(out / "results.jsonl")] == ["new"]
+    today[0] = None  # its weights are missing: nothing is known
+    trained.clear()
+    assert main(repo / "configs", [*argv, "--", *SMALL]) == 0 and not trained
+
+
 def test_what_cannot_be_run_or_read_is_reported(repo, data, tmp_path, capsys):
     assert main(repo / "configs", ["--only", "nothing", "--out", str(tmp_path)]) == 1
     assert "no run has that in its name" in capsys.readouterr().err
@@ -262,6 +285,18 @@ def test_a_network_is_compared_with_uniform_pooling_to_as_many_bins_of_its_own_s
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in study_table(lines).splitlines()[2:]]
     column = rows[0].index("over uniform")
     assert [row[column] for row in rows[2:]] == ["3.0 +- 2.2", "", "", "", "", "-5.0"]
+
+
+def test_runs_from_different_bases_are_not_compared():
+    common = {"data": "set", "lists": "0", "pairs": [], "frames": 16, "num_videos": 30.0, "clips_per_second": 9.0}
+    common |= {"start": TUNED, "gflops_per_clip": 1.0, "seed": 0}
+    lines = [
+        {**common, "variant": "path to 6, linear_mean", "top1_acc": 72, "base": "a"},
+        {**common, "variant": "uniform pooling to 6", "top1_acc": 70, "base": "b"},
+    ]
+    assert "| 2.0 |" not in study_table(lines)
+    lines[1]["base"] = "a"
+    assert "| 2.0 |" in study_table(lines)
 
 
 def test_the_error_of_a_difference_is_the_larger_of_two():
