@@ -27,8 +27,7 @@ from slowfast_atfr.engine.checkpoint.save import weights_at
 from slowfast_atfr.models import build_model
 from slowfast_atfr.reproduce.study.timed_clips import register_timed_clips
 from slowfast_atfr.reproduce.tables import SCALED_DOWN, on_lists
-from slowfast_atfr.sgs.overlap import map_extents
-from slowfast_atfr.sgs.overlap import overlap as overlap_of_blocks
+from slowfast_atfr.sgs.overlap import map_extents, overlap
 from slowfast_atfr.sgs.segments import (
     GRID,
     LEAST_PENALTY,
@@ -41,12 +40,17 @@ from slowfast_atfr.sgs.segments import (
 )
 
 DRAWS, EPOCHS, BATCH, RATE = 4, 8, 16, 3e-4
+IDEAS = ("uniform", "motion", "overlap", "norms", "learnt", "position")
+if len(sys.argv) < 5 or not sys.argv[3].isdecimal() or set(sys.argv[4].split(",")) - set(IDEAS):
+    sys.exit(f"fine_tune_maps.py FOLDER CHECKPOINT MAPS IDEA,IDEA,... KEY VALUE ...; ideas are {', '.join(IDEAS)}")
 folder, weights, maps, ideas, *pairs = sys.argv[1:]
 count = int(maps)
 register_timed_clips()
 recipe = [word for pair in (SCALED_DOWN | on_lists(folder)).items() for word in pair]
 cfg = load_cfg("Mini_Kinetics/3DRESNET18", [*recipe, *pairs])
 torch.set_num_threads(1)
+if not 1 <= count <= cfg.DATA.NUM_FRAMES:
+    sys.exit(f"MAPS is {count}; it is a number from 1 to DATA.NUM_FRAMES, {cfg.DATA.NUM_FRAMES}")
 
 
 def trained_base():
@@ -78,17 +82,15 @@ def segments_of(features, idea):
     clips, frames = features.shape[:2]
     lengths, counts = np.full(clips, frames), np.full(clips, count)
     penalty = size_penalty(lengths, frames)
-    if idea == "uniform":
-        members = Cuts(penalty, penalty, lengths, count).segments(counts)
-    else:
-        distances = squared_distances(features).numpy() / features.shape[2]
-        unit, relative = relative_motion(distances, np.ones((clips, frames)))
-        losses = relative(np.maximum(unit, STATIC * unit.mean()))
-        members = Cuts(losses + LEAST_PENALTY * penalty, losses, lengths, count).segments(counts)
+    distances = squared_distances(features).numpy() / features.shape[2]
+    unit, relative = relative_motion(distances, np.ones((clips, frames)))
+    losses = relative(np.maximum(unit, STATIC * unit.mean()))
     if idea in ("uniform", "motion"):
+        costs = penalty if idea == "uniform" else losses + LEAST_PENALTY * penalty
+        members = Cuts(costs, losses, lengths, count).segments(counts)
         shares = (members[:, None] == np.arange(count)[:, None]).astype(float)
     else:
-        shares = overlap_of_blocks(map_extents(losses, lengths, counts, 0), counts)[1]
+        shares = overlap(map_extents(losses, lengths, counts, 0), counts)[1]
     shares = torch.from_numpy(shares).float()
     return map_weights(shares, torch.ones(1), "mean"), shares.sum(2)
 
@@ -178,10 +180,9 @@ def accuracy_of(idea, draws, test):
 
 
 base = trained_base()
-draws, test = [], None
-for split in [*["train"] * DRAWS, "val"]:
-    x, labels = maps_of(base, split)
-    draws.append((x, labels, features_of(x)))
-*draws, test = draws
+stored = [maps_of(base, split) for split in [*["train"] * DRAWS, "val"]]
+*draws, test = [(x, labels, features_of(x)) for x, labels in stored]
+if len(draws[0][0]) < BATCH:
+    sys.exit(f"{folder} has {len(draws[0][0])} videos to train; it takes at least {BATCH}")
 for idea in ideas.split(","):
     print(f"{idea}: {accuracy_of(idea, draws, test):.1f}", flush=True)

@@ -178,7 +178,7 @@ def _sgs(cfg: CfgNode) -> None:
     cfg.SGS.SIZE_PENALTY = 0.0  # segments: favours equal lengths; infinitely large: uniform pooling
     cfg.SGS.FEATURES = "mean"  # segments: mean of each map; grid: means over 4 x 4 cells
     cfg.SGS.SEGMENT_LOSS = "variance"  # within segments, of features; motion: the squared time in which each moves
-    cfg.SGS.SEGMENT_MAP = "mean"  # what a segment becomes: mean, middle frame, overlap (mean; neighbours share)
+    cfg.SGS.SEGMENT_MAP = "mean"  # what a segment becomes: mean, middle frame, or overlap: a mean that shares frames
     cfg.SGS.ALIGN_PATHWAYS = False  # segments: cut slow and fast pathway at the same times
     cfg.SGS.WEIGHTED_HEAD = False  # weigh maps by their number of frames when the head averages over time
     cfg.SGS.FUSION_PAD = "center"  # center, end: zero padding of the shorter pathway for lateral fusion

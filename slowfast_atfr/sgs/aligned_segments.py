@@ -3,12 +3,11 @@
 import numpy as np
 from torch import Tensor
 
+from slowfast_atfr.config import ConfigError
 from slowfast_atfr.packed import Clips
-from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.export_segments import group_clip, losses_of_clip
-from slowfast_atfr.sgs.overlap import overlap
-from slowfast_atfr.sgs.segment_sampler import SegmentSGS
-from slowfast_atfr.sgs.temporal_sampler import Groups, on_host, real_frames
+from slowfast_atfr.sgs.segment_sampler import Segments, SegmentSGS
+from slowfast_atfr.sgs.temporal_sampler import on_host, real_frames
 from slowfast_atfr.utils.exporting import is_exporting
 
 
@@ -21,8 +20,14 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
     Returns:
         packed clips, slow and fast; a fast clip has alpha times as many maps.
     Raises:
+        ConfigError: if their segment_map differs.
         ValueError: if the fast pathway's blocks are not a multiple of the slow one's.
     """
+    if slow.segment_map != fast.segment_map:
+        raise ConfigError(
+            f"{slow.label} and {fast.label} are cut together, but have segment_map {slow.segment_map!r} and "
+            f"{fast.segment_map!r}; give both the same"
+        )
     if is_exporting():
         return _sample_clip_aligned(slow, fast, slow_clips, fast_clips)
     measured = [slow.measure(slow_clips), fast.measure(fast_clips)]
@@ -38,15 +43,9 @@ def sample_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clips: Clips, fast_c
         sampler.losses(seen, host) for sampler, seen, host in zip((slow, fast), measured, hosts, strict=True)
     )
     both = (losses + fast_losses[:, ::ratio, ::ratio]) / 2
-    groups = slow.cut(both, bad, lengths, hosts[0])
-    bins, extents = groups.bins[..., 0], groups.extents
-    if extents is None:
-        finer = _finer(bins, real_frames(measured[0].batch.block_layout), ratio)
-    else:
-        extents = np.repeat(extents, ratio, axis=1)
-        finer = overlap(extents, ratio * (bins.max(1) + 1))[0]
-    fast_groups = Groups(np.where(fast_bad[:, None], NON_FINITE, finer)[..., None], extents)
-    return [slow.add_up(measured[0], groups), fast.add_up(measured[1], fast_groups)]
+    cuts = slow.cut(both, bad, lengths, hosts[0])
+    finer = _finer(cuts, real_frames(measured[0].batch.block_layout), ratio)
+    return [slow.add_up(measured[0], cuts.groups(bad)), fast.add_up(measured[1], finer.groups(fast_bad))]
 
 
 def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, fast_clip: Tensor) -> list[Tensor]:
@@ -60,14 +59,18 @@ def _sample_clip_aligned(slow: SegmentSGS, fast: SegmentSGS, slow_clip: Tensor, 
     ]
 
 
-def _finer(segments: np.ndarray, real: np.ndarray, ratio: int) -> np.ndarray:
-    """(N, T) segments of slow frames -> (N, ratio T) of fast ones: each is divided into `ratio` of equal length.
+def _finer(cuts: Segments, real: np.ndarray, ratio: int) -> Segments:
+    """Divide each segment of T slow frames into `ratio` segments of fast ones, of equal length or extent.
 
-    real: (N, T) where a block has a frame.
+    real: (N, T) where a block has a slow frame.
     """
+    if cuts.extents is not None:
+        return Segments(ratio * cuts.counts, extents=np.repeat(cuts.extents, ratio, axis=1))
+    segments = cuts.numbers
     together = segments[:, :, None] == segments[:, None, :]
     size = (together & real[:, None, :]).sum(2)  # frames of each frame's segment
     begin = together.argmax(2)
     time = np.arange(segments.shape[1] * ratio)
     slow = time // ratio
-    return ratio * segments[:, slow] + (time - ratio * begin[:, slow]) // size[:, slow]
+    numbers = ratio * segments[:, slow] + (time - ratio * begin[:, slow]) // size[:, slow]
+    return Segments(ratio * cuts.counts, numbers)

@@ -50,7 +50,7 @@ def group_clip(layer: SegmentSGS, losses: Sequence[Tensor], ratio: int = 1) -> t
     members = members_of(block_of_length(lengths), [torch.cat(segments)], "bin")
     if ratio > 1:
         members = traced.finer(members, ratio)
-    return members, map_weights(members, torch.ones(1), layer.segment_map)
+    return members, map_weights(members, torch.ones(1, dtype=torch.float64), layer.segment_map)
 
 
 def _overlapping(

@@ -153,7 +153,7 @@ def map_extents(losses: Tensor, count: Tensor, penalty: float) -> Tensor:
     steps = losses.diagonal(2).sqrt()
     extents = (F.pad(steps, (1, 0)) + F.pad(steps, (0, 1))) / 2
     spare = (length - count).clamp(min=1)
-    even = ((count * WIDER * extents.max() - extents.sum()) / spare).clamp(min=max(LEAST, penalty / length))
+    even = ((count * (WIDER * extents.max()) - extents.sum()) / spare).clamp(min=max(LEAST, penalty / length))
     return torch.where(count == length, torch.ones_like(extents), extents + even)
 
 

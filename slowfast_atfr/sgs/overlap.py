@@ -17,13 +17,13 @@ def map_extents(losses: np.ndarray, lengths: np.ndarray, counts: np.ndarray, pen
 
     The change between neighbours is the square root of the loss of merging them: the share of time in which they move,
     or the distance between their features. All extents are raised alike, which brings segments closer to uniform
-    pooling: by the penalty, and by as much as makes a segment wider than any map.
+    pooling: by the penalty in total, or by what makes a segment wider than any map, if that is more.
 
     Args:
         losses: (N, T + 1, T + 1), from `motion_losses` or `segment_losses`, or a mean of several.
         lengths: (N,) maps of each block.
         counts: (N,) segments that it is to have, at most its length.
-        penalty: what all extents are raised by in total.
+        penalty: SGS.SIZE_PENALTY.
     Returns:
         (N, T), 0 where a block has ended.
     """

@@ -18,7 +18,8 @@ class ClipRecord:
     similarity: (T,) Delta of each frame; (T, K) for a similarity of K > 1 coordinates.
     block: (T,) block of each frame, from 0.
     bin: (T,) bin of each frame within its block, from 0; (T, K) for K > 1 coordinates.
-    output: (T,) frame of the layer's output that each input frame was added to, from 0 to B' - 1.
+    output: (T,) frame of the layer's output that each input frame was added to, from 0 to B' - 1; where output frames
+        share input frames, the one that has the input frame's middle.
     num_active: B', frames of the output.
     """
 

@@ -14,7 +14,7 @@ from slowfast_atfr.sgs.one_clip import block_of_frames, in_blocks, members_of, o
 from slowfast_atfr.sgs.registry import kernel_named, similarity_named
 from slowfast_atfr.sgs.similarity import Coordinates
 from slowfast_atfr.sgs.temporal_sampler import Frames, Groups, Measured, TemporalSampler, as_rows, real_frames
-from slowfast_atfr.utils.upload import to_device
+from slowfast_atfr.utils.upload import to_device, upload
 
 INIT_STD = 0.01  # of the embedding's linear layers
 
@@ -148,7 +148,9 @@ class SGS(TemporalSampler):
     def group(self, measured: Measured, host: np.ndarray) -> Groups:
         return Groups(host.reshape(measured.for_host.shape))
 
-    def weigh(self, measured: Measured, members: Tensor) -> Tensor:
+    def weigh(self, measured: Measured, shares: np.ndarray, most: int) -> Tensor:
+        output, number = upload((shares, np.arange(most)), measured.offset.device)
+        members = output[:, None, :] == number[:, None]  # (N, B', T)
         return self.kernel(measured.offset, members, self.grad_scale)
 
     def macs(self, lengths: Sequence[int]) -> float:

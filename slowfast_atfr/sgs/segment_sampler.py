@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,25 @@ LEVELS = 101  # quantiles of the gains that are kept
 MOMENTUM = 0.05  # of running values
 
 
+@dataclass(frozen=True)
+class Segments:
+    """Where N blocks of at most T frames are cut.
+
+    counts: (N,) segments of each block.
+    numbers: (N, T) segment of each frame; None where segments share frames.
+    extents: (N, T) of frames where segments share them, see `map_extents`.
+    """
+
+    counts: np.ndarray
+    numbers: np.ndarray | None = None
+    extents: np.ndarray | None = None
+
+    def groups(self, bad: np.ndarray) -> Groups:
+        """The groups of the frames; bad: (N,) blocks that cannot be cut."""
+        numbers, shares = (self.numbers, None) if self.extents is None else overlap(self.extents, self.counts)
+        return Groups(np.where(bad[:, None], NON_FINITE, numbers)[..., None], shares)
+
+
 class SegmentSGS(TemporalSampler):
     """Cut each clip into segments of neighbouring frames and output one map of each.
 
@@ -72,8 +92,8 @@ class SegmentSGS(TemporalSampler):
         features: "mean" over space; "grid", means over 4 x 4 cells.
         loss: "variance" or "motion".
         segment_map: what a segment becomes: the "mean" of its frames, or the one in its "middle". With "overlap" it is
-            a mean, too, but borders are where they divide the change of the block equally, which may be within a
-            frame: each segment then has a share of it. size_penalty is the share of uniform time in that change.
+            a mean, too, but segments have equal parts of the block's change, and share a frame that has a border
+            within it; see `overlap`.
         test_num_bins, test_target_maps: the same outside training; None is as in training.
         batching, pack_multiple: see SGS.
     Raises:
@@ -138,7 +158,8 @@ class SegmentSGS(TemporalSampler):
             return Measured(batch, steps[..., None], torch.cat([running, distances.flatten()]))
 
     def group(self, measured: Measured, host: np.ndarray) -> Groups:
-        return self.cut(*self.losses(measured, host), measured.batch.block_layout.lengths, host)
+        losses, bad = self.losses(measured, host)
+        return self.cut(losses, bad, measured.batch.block_layout.lengths, host).groups(bad)
 
     def losses(self, measured: Measured, host: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Loss of each segment, and which blocks are bad.
@@ -167,7 +188,7 @@ class SegmentSGS(TemporalSampler):
                 self._keep(self.learnt_for, self._settings())
         return relative(np.maximum(unit, STATIC * spread)), bad
 
-    def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> Groups:
+    def cut(self, losses: np.ndarray, bad: np.ndarray, lengths: Sequence[int], host: np.ndarray) -> "Segments":
         """Cut blocks into segments; losses and bad are those of `losses`.
 
         In training also update `gain_quantiles` and `cuts`.
@@ -177,13 +198,16 @@ class SegmentSGS(TemporalSampler):
         wanted = self.num_bins if self.training else self.test_num_bins
         counts = lengths if wanted == -1 else np.minimum(wanted, lengths)
         all_counts = self.training or target is not None
-        penalty = max(self.size_penalty, LEAST_PENALTY) * size_penalty(lengths, longest)
-        best = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
+        best, divided = None, self.segment_map == "overlap"
+        if not divided or (all_counts and self.loss == "variance"):
+            penalty = max(self.size_penalty, LEAST_PENALTY) * size_penalty(lengths, longest)
+            best = Cuts(losses + penalty, losses, lengths, longest if all_counts else max(counts))
         if all_counts:
-            curve, cuts = best.curve, float(host[1])
-            quantiles = host[2 : 2 + LEVELS].astype(np.float64)
+            cuts, quantiles = float(host[1]), host[2 : 2 + LEVELS].astype(np.float64)
             if self.loss == "motion":
                 curve = motion_curve(losses[np.arange(len(lengths)), 0, lengths], lengths, longest)
+            else:
+                curve = best.curve
             saved = gains(curve)
             if self.training and not bad.any() and longest > 1:
                 seen = saved[np.arange(1, longest) < lengths[:, None]]
@@ -193,23 +217,19 @@ class SegmentSGS(TemporalSampler):
                 self._keep(self.cuts, np.array(cuts))
             if target is not None:
                 counts = _counts(saved, lengths, target, quantiles, cuts)
-        if self.segment_map == "overlap":
-            extents = map_extents(losses, lengths, np.asarray(counts), self.size_penalty)
-            segments = overlap(extents, counts)[0]
-        else:
-            extents, segments = None, best.segments(counts)
-        return Groups(np.where(bad[:, None], NON_FINITE, segments)[..., None], extents)
+        if divided:
+            return Segments(counts, extents=map_extents(losses, lengths, counts, self.size_penalty))
+        return Segments(counts, best.segments(counts))
 
-    def weigh(self, measured: Measured, members: Tensor) -> Tensor:
-        """`map_weights`, by the frames of the video."""
+    def weigh(self, measured: Measured, shares: np.ndarray, most: int) -> Tensor:
+        """`map_weights`, by the frames of the video; on the host, where nothing depends on the order of sums."""
         batch = measured.batch
-        if batch.sizes is None:
-            sizes = batch.means.new_ones(1)
-        else:
-            rows = np.zeros(members.shape[::2])
-            rows[real_frames(batch.block_layout)] = batch.sizes
-            sizes = upload([rows], members.device)[0].to(batch.means.dtype)[:, None, :]
-        return map_weights(members, sizes, self.segment_map)
+        sizes = real_frames(batch.block_layout).astype(np.float64)
+        if batch.sizes is not None:
+            sizes[sizes > 0] = batch.sizes
+        members = shares if shares.ndim == 3 else shares[:, None] == np.arange(most)[:, None]
+        weights = map_weights(torch.from_numpy(members), torch.from_numpy(sizes)[:, None], self.segment_map)
+        return upload([weights.to(batch.means.dtype).numpy()], batch.means.device)[0]
 
     def group_clip(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         return group_clip(self, losses_of_clip(self, clip))

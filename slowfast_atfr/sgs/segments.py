@@ -179,15 +179,16 @@ def map_weights(members: Tensor, sizes: Tensor, segment_map: str) -> Tensor:
     Args:
         members: (..., B', T) bool; of "overlap" the shares of frames.
         sizes: (..., 1, T) frames of the video that each represents, > 0 for members; of the wanted dtype.
-        segment_map: "mean" and "overlap" over the frames of the video; "middle": the frame at half of its time.
+        segment_map: "mean" and "overlap": a mean over the frames of the video. "middle": the frame at half of the
+            segment's time, of two the later one.
     Returns:
         (..., B', T); they sum to one for each segment with a member.
     """
     own = members * sizes
     total = own.sum(-1, keepdim=True)
     if segment_map == "middle":
-        until = own.cumsum(-1)
-        return (members & (until > total / 2) & (until - own <= total / 2)).to(sizes.dtype)
+        late = members & (own.cumsum(-1) > total / 2)
+        return (late & (late.cumsum(-1) == 1)).to(sizes.dtype)
     return own / total.masked_fill(total == 0, 1)
 
 

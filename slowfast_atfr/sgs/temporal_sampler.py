@@ -21,10 +21,8 @@ from slowfast_atfr.packed.gather_scatter import scatter_clips
 from slowfast_atfr.packed.layout import Layout
 from slowfast_atfr.sgs.bins import NON_FINITE, AddUp, BinPlan, block_lengths, plan_bins
 from slowfast_atfr.sgs.one_clip import Grouped, add_up
-from slowfast_atfr.sgs.overlap import overlap
 from slowfast_atfr.utils.exporting import is_exporting
 from slowfast_atfr.utils.precision import full_precision_matmul
-from slowfast_atfr.utils.upload import upload
 
 NO_JIT = (
     "torch.jit.trace and torch.jit.script take no network with SGS, whose clips change length with their content; "
@@ -68,11 +66,12 @@ class Groups:
     """How the frames of a batch are grouped, on the host. N blocks of at most T frames.
 
     bins: (N, T, K) the group of each frame, as K numbers; NON_FINITE in all of a block that cannot be grouped.
-    extents: (N, T), where neighbouring groups share frames; see `overlap`. The bins are then those of the middles.
+    shares: (N, B, T) of each frame in each group, where neighbouring groups share frames. The bins are then those with
+        the frames' middles; every group has one.
     """
 
     bins: np.ndarray
-    extents: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,13 @@ class TemporalSampler(nn.Module):
         """
         raise NotImplementedError
 
-    def weigh(self, measured: Measured, members: Tensor) -> Tensor:
-        """(N, B', T) weights of the frames in each group; members: (N, B', T) bool, or shares of frames."""
+    def weigh(self, measured: Measured, shares: np.ndarray, most: int) -> Tensor:
+        """(N, B', T) weights of the frames in each group, on the device.
+
+        Args:
+            shares: (N, T) the group of each frame, or (N, B', T) shares of frames, as for `AddUp`.
+            most: B', groups of the block that has most.
+        """
         raise NotImplementedError
 
     def macs(self, lengths: Sequence[int]) -> float:
@@ -194,15 +198,9 @@ class TemporalSampler(nn.Module):
         plan = plan_bins(bins, batch.blocks, self.order)
         for observe in self.observers:
             observe(self, Sampled(measured, bins, plan))
-        frames, shares = batch.frames, plan.output
+        frames, shares = batch.frames, plan.output if groups.shares is None else groups.shares
         with torch.autocast(frames.device.type, enabled=False):
-            if groups.extents is None:
-                output, number = upload((plan.output, np.arange(max(plan.counts))), frames.device)
-                members = output[:, None, :] == number[:, None]  # (N, B', T)
-            else:
-                shares = overlap(groups.extents, np.array(plan.counts))[1]
-                (members,) = upload([shares], frames.device)
-            weights = self.weigh(measured, members).to(frames.dtype)
+            weights = self.weigh(measured, shares, max(plan.counts)).to(frames.dtype)
             active = Layout(plan.counts).stacked()
             added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, shares)
         clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, round_to=self.pack_multiple)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from slowfast_atfr.config import load_cfg
+from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.models import build_model
 from slowfast_atfr.packed import lengths_of, pack, sizes_of, unpack
 from slowfast_atfr.sgs import SegmentSGS, record
 from slowfast_atfr.sgs.aligned_segments import sample_aligned
 from slowfast_atfr.sgs.pathways import PathwaySGS, without_thresholds
 from slowfast_atfr.sgs.segment_sampler import LOSSES
+from slowfast_atfr.sgs.segments import SEGMENT_MAPS
 from tests.sgs.moving_clips import C, moving_clip, trained
 
 
@@ -27,7 +28,7 @@ def test_both_pathways_are_cut_at_the_same_times(loss):
         sample_aligned(slow, fast, clips[:, :, :5], clips)
 
 
-@pytest.mark.parametrize(("loss", "segment_map"), [*((loss, "mean") for loss in LOSSES), ("motion", "overlap")])
+@pytest.mark.parametrize(("loss", "segment_map"), [("variance", "mean"), *(("motion", kind) for kind in SEGMENT_MAPS)])
 @pytest.mark.parametrize("block", [0, 3])
 def test_pathways_of_clips_of_different_lengths_stay_aligned(block, loss, segment_map):
     """A last block that is shorter than others, and clips that an earlier layer has left with different lengths."""
@@ -39,6 +40,25 @@ def test_pathways_of_clips_of_different_lengths_stay_aligned(block, loss, segmen
         alone = sample_aligned(slow, fast, clip[None, :, ::4], clip[None])
         for ours, own in zip(together, alone, strict=True):
             assert torch.equal(unpack(ours)[index], unpack(own)[0])
+
+
+@pytest.mark.parametrize("pathway", ["slow", "fast"])
+@pytest.mark.parametrize("segment_map", SEGMENT_MAPS)
+def test_clips_that_are_not_finite_are_named_and_nothing_else_is_reported(pathway, segment_map):
+    slow, fast = (SegmentSGS(C, 2, loss="motion", segment_map=segment_map).eval() for _ in range(2))
+    slow.label, fast.label = "slow", "fast"
+    clips = torch.stack([moving_clip(16, 1, seed=seed) for seed in range(2)])
+    bad = {"slow": clips[:, :, ::4].clone(), "fast": clips.clone()}
+    bad[pathway][1, 0, 1, 0, 0] = torch.nan
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError, match=f"{pathway}: the input frames of clip 1"):
+        sample_aligned(slow, fast, bad["slow"], bad["fast"])
+
+
+def test_pathways_that_are_cut_together_become_the_same_kind_of_map():
+    slow, fast = SegmentSGS(C, 2, segment_map="overlap"), SegmentSGS(C, 2, segment_map="middle")
+    clip = moving_clip(16)[None]
+    with pytest.raises(ConfigError, match="give both the same"):
+        sample_aligned(slow, fast, clip[:, :, ::4], clip)
 
 
 def aligned_layer(loss):

@@ -242,6 +242,7 @@ def test_frames_that_are_not_finite_name_the_clip(bad):
         ({"size_penalty": -1}, "size_penalty -1"),
         ({"features": "edges"}, "mean, grid"),
         ({"loss": "entropy"}, "variance, motion"),
+        ({"segment_map": "last"}, "mean, middle, overlap"),
         ({"num_bins": 0}, "0 bins"),
         ({"num_bins": 4, "target_maps": 4}, "choose one"),
         ({"test_num_bins": 4, "test_target_maps": 4}, "choose one"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slowfast_atfr.sgs.segments import (
     Cuts,
     gains,
+    map_weights,
     motion_curve,
     motion_losses,
     segment_losses,
@@ -107,6 +108,19 @@ def test_cutting_while_a_step_saves_more_than_the_threshold_is_least_loss_plus_p
     for price in (0.01, 0.05, 0.1, 0.3):
         by_steps = (steps > price).sum(1)
         assert np.array_equal(by_steps, (curve + price * np.arange(9)).argmin(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_middle_is_one_frame_whatever_the_rounding(dtype):
+    """Sizes that are the same from both ends: half of the time is at the border of two frames."""
+    generator = torch.Generator().manual_seed(0)
+    half = torch.rand(500, 1, 8, generator=generator, dtype=dtype) + 0.1
+    sizes = torch.cat([half, half.flip(2)], dim=2)
+    members = torch.ones(500, 2, 16, dtype=torch.bool)
+    members[:, 1] = False
+    weights = map_weights(members, sizes, "middle")
+    assert (weights[:, 0].sum(1) == 1).all() and not weights[:, 1].any()
+    assert set(weights[:, 0].argmax(1).tolist()) <= {7, 8}
 
 
 def test_one_map_can_be_cut_nowhere():

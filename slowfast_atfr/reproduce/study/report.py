@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from slowfast_atfr.analysis import markdown
-from slowfast_atfr.reproduce.study.variants import BASE, UNIFORM_OF
+from slowfast_atfr.reproduce.study.variants import BASE, SCRATCH, UNIFORM_OF
 from slowfast_atfr.reproduce.table_report import MAPS
 
 Line = Mapping[str, Any]
@@ -27,6 +27,10 @@ def study_table(lines: Sequence[Line]) -> str:
         pairs = " ".join(own[0]["pairs"])
         title = "; ".join(filter(None, [f"{own[0]['data']}, {own[0]['num_videos']:.0f} test clips", pairs]))
         tables.append(markdown.table(HEADER, rows, title=title))
+        started = [line for line in own if line["start"] != SCRATCH]
+        unknown = sum("base" not in line for line in started)
+        if 0 < unknown < len(started):
+            tables.append(f"{unknown} results do not record their base, and are not compared with those that do.")
     return "\n\n".join(tables) or "no results yet"
 
 

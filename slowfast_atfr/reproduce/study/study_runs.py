@@ -16,7 +16,17 @@ from fvcore.common.config import CfgNode
 from slowfast_atfr.config import ConfigError, load_cfg
 from slowfast_atfr.engine.checkpoint.save import weights_at
 from slowfast_atfr.reproduce.runner import train_with_log
-from slowfast_atfr.reproduce.study.variants import BASE, COUNTED, COUNTING, EPOCHS, FREE, SCRATCH, TUNED, Run
+from slowfast_atfr.reproduce.study.variants import (
+    BASE,
+    COUNTED,
+    COUNTING,
+    EPOCHS,
+    FREE,
+    SCRATCH,
+    TUNED,
+    Run,
+    in_paths,
+)
 from slowfast_atfr.reproduce.table_report import MAPS
 from slowfast_atfr.reproduce.tables import on_lists
 from slowfast_atfr.utils.distributed import RankInfo
@@ -74,30 +84,31 @@ class Study:
             self.is_done(run)
             if run.start != SCRATCH:
                 self.is_done(_base_of(run))
+        for seed in sorted({run.seed for run in runs if run.start != SCRATCH and not self.is_done(run)}):
+            self._train_if_missing(Run(SCRATCH, BASE, seed), rank)  # a new base may mean that other runs are not done
         for number, run in enumerate(runs, 1):
             done = self.is_done(run)
             print(f"{number} of {len(runs)}: {self.data.name}; {run.name}{' is done' * done}", file=sys.stderr)
             if not done:
-                weights = self._base_weights(run, rank) if run.start != SCRATCH else ""
+                weights = _checkpoint(self.config(_base_of(run))) if run.start != SCRATCH else ""
                 self.train(run, self.config(run, weights), rank)
 
-    def _checkpoint(self, cfg: CfgNode) -> str:
-        return os.path.join(cfg.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{cfg.SOLVER.MAX_EPOCH:05d}.pyth")
-
-    def _base_weights(self, run: Run, rank: RankInfo) -> str:
-        """Return the checkpoint that a run starts from; train it if it is missing."""
-        base = _base_of(run)
+    def _train_if_missing(self, base: Run, rank: RankInfo) -> None:
+        """Train a base whose checkpoint is missing."""
         cfg = self.config(base)
-        weights = self._checkpoint(cfg)
-        if not os.path.exists(weights):
-            if self.is_done(base):
-                print(f"{base.name} is trained again, since {weights} is missing", file=sys.stderr)
-            self.train(base, cfg, rank)
-        return weights
+        weights, folder = _checkpoint(cfg), Path(cfg.OUTPUT_DIR)
+        if os.path.exists(weights):
+            return
+        if self.is_done(base):
+            print(f"{base.name} is trained again, since {weights} is missing", file=sys.stderr)
+        for start in (TUNED, COUNTED):  # a stopped run must not resume from an earlier base
+            for other in folder.parent.glob(f"{in_paths(start)}*__seed_{base.seed}"):
+                shutil.rmtree(other / "checkpoints", ignore_errors=True)
+        self.train(base, cfg, rank)
 
     def _base_checksum(self, run: Run) -> str | None:
         """Return a checksum of the weights that a run starts from; None if it starts from none, or they are missing."""
-        weights = self._checkpoint(self.config(_base_of(run)))
+        weights = _checkpoint(self.config(_base_of(run)))
         if run.start == SCRATCH or not os.path.exists(weights):
             return None
         return _checksum_of_weights(weights, os.path.getmtime(weights))
@@ -124,7 +135,7 @@ class Study:
             raise RunError(f"cannot write {self.results}: {error.strerror}; the checkpoints are unchanged") from None
 
     def is_done(self, run: Run) -> bool:
-        """Whether there is a result of the run, from the base of today if there is one.
+        """Whether there is a result of the run, from the present base if that has a checkpoint.
 
         Raises:
             ConfigError: if it has other pairs.
@@ -141,7 +152,7 @@ class Study:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a file of results, of each run the last; none if there is no file. Raises ConfigError."""
+    """Read a file of results, the last line of each run; none if there is no file. Raises ConfigError."""
     if not path.exists():
         return []
     lines = {}
@@ -158,6 +169,10 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def _base_of(run: Run) -> Run:
     return Run(SCRATCH, BASE, run.seed)
+
+
+def _checkpoint(cfg: CfgNode) -> str:
+    return os.path.join(cfg.OUTPUT_DIR, "checkpoints", f"checkpoint_epoch_{cfg.SOLVER.MAX_EPOCH:05d}.pyth")
 
 
 def _words(pairs: Mapping[str, str]) -> list[str]:

@@ -108,6 +108,11 @@ def family(name: str) -> str:
     return re.sub(r"^\d+ | to \d+", "", name)
 
 
+def in_paths(name: str) -> str:
+    """Return a name as it is in names of folders."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
 @dataclass(frozen=True)
 class Run:
     """A network trained and tested once.
@@ -125,7 +130,7 @@ class Run:
 
     @property
     def folder(self) -> str:
-        return "".join(letter if letter.isalnum() else "_" for letter in self.name)
+        return in_paths(self.name)
 
     def pairs(self) -> dict[str, str]:
         """Return keys of the config and their values, without the initial weights."""

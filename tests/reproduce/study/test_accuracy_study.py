@@ -198,8 +198,13 @@ def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights
     argv = ["--data", str(data), "--out", str(out), "--only", "fine-tuned; path to 6, linear_mean", "--seeds", "0"]
     assert main(repo / "configs", [*argv, "1", "--", *SMALL]) == 1 and not trained
     assert "with no pairs; give the same ones" in capsys.readouterr().err
+    recipe = Path(Study(repo / "configs", data, out, tuple(SMALL)).config(runs_of(0)[0]).OUTPUT_DIR).parent
+    names = [f"{start}_seed_{seed}" for start in ("from_scratch__path_", "fine_tuned__path_") for seed in (0, 1)]
+    for name in names:
+        (recipe / name / "checkpoints").mkdir(parents=True)
     assert main(repo / "configs", [*argv, "--", *SMALL]) == 0
     assert trained == ["from scratch; base; seed 0", "fine-tuned; path to 6, linear_mean; seed 0"]
+    assert [(recipe / name / "checkpoints").exists() for name in names] == [True, True, False, True]
     assert "is trained again" in capsys.readouterr().err
 
 
@@ -294,9 +299,10 @@ def test_runs_from_different_bases_are_not_compared():
         {**common, "variant": "path to 6, linear_mean", "top1_acc": 72, "base": "a"},
         {**common, "variant": "uniform pooling to 6", "top1_acc": 70, "base": "b"},
     ]
-    assert "| 2.0 |" not in study_table(lines)
-    lines[1]["base"] = "a"
-    assert "| 2.0 |" in study_table(lines)
+    assert "| 2.0 |" not in study_table(lines) and "do not record" not in study_table(lines)
+    assert "| 2.0 |" in study_table([lines[0], {**lines[1], "base": "a"}])
+    del lines[1]["base"]
+    assert "| 2.0 |" not in study_table(lines) and "1 results do not record their base" in study_table(lines)
 
 
 def test_the_error_of_a_difference_is_the_larger_of_two():
