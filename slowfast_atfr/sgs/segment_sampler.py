@@ -15,13 +15,13 @@ from slowfast_atfr.sgs.bins import NON_FINITE
 from slowfast_atfr.sgs.export_segments import group_clip, losses_of_clip
 from slowfast_atfr.sgs.overlap import map_extents, overlap
 from slowfast_atfr.sgs.segments import (
-    ABOVE,
     GRID,
     LEAST_PENALTY,
     LOSSES,
     SEGMENT_MAPS,
     STATIC,
     Cuts,
+    counts_above,
     gains,
     map_weights,
     motion_curve,
@@ -216,7 +216,7 @@ class SegmentSGS(TemporalSampler):
                 self._keep(self.gain_quantiles, quantiles)
                 self._keep(self.cuts, np.array(cuts))
             if target is not None:
-                counts = _counts(saved, lengths, target, quantiles, cuts)
+                counts = counts_above(saved, lengths, target, quantiles, cuts)
         if divided:
             return Segments(counts, extents=map_extents(losses, lengths, counts, self.size_penalty))
         return Segments(counts, best.segments(counts))
@@ -283,20 +283,6 @@ class SegmentSGS(TemporalSampler):
     @torch.no_grad()
     def _keep(self, buffer: Tensor, value: np.ndarray) -> None:
         buffer.copy_(upload([value], buffer.device)[0])
-
-
-def _counts(saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray, cuts: float) -> np.ndarray:
-    """(N,) segments of blocks: 1 + the cuts that save more than the quantile for target.
-
-    The quantile is that of training blocks, with `cuts` cuts at most on average, whatever the length of these blocks.
-    If nothing has been seen in training, it is the target for every block.
-    """
-    if not cuts:
-        return np.clip(round(target), 1, lengths)
-    level = np.clip(1 - (target - 1) / cuts, 0, 1)
-    threshold = np.interp(level, np.linspace(0, 1, LEVELS), quantiles)
-    possible = np.arange(1, saved.shape[1] + 1) < lengths[:, None]
-    return 1 + (possible & (saved > threshold * ABOVE)).sum(1)
 
 
 def is_threshold(name: str) -> bool:

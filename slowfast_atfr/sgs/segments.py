@@ -234,3 +234,19 @@ def update_quantiles(before: np.ndarray, values: np.ndarray, weight: float) -> n
     order = np.argsort(both, kind="stable")
     share = share[order]
     return np.interp(levels, np.cumsum(share) - share / 2, both[order])
+
+
+def counts_above(
+    saved: np.ndarray, lengths: np.ndarray, target: float, quantiles: np.ndarray, cuts: float
+) -> np.ndarray:
+    """(N,) segments of blocks: 1 + the cuts that save more than the quantile for target.
+
+    The quantile is that of training blocks, with `cuts` cuts at most on average, whatever the length of these blocks.
+    If nothing has been seen in training, it is the target for every block.
+    """
+    if not cuts:
+        return np.clip(round(target), 1, lengths)
+    level = np.clip(1 - (target - 1) / cuts, 0, 1)
+    threshold = np.interp(level, np.linspace(0, 1, len(quantiles)), quantiles)
+    possible = np.arange(1, saved.shape[1] + 1) < lengths[:, None]
+    return 1 + (possible & (saved > threshold * ABOVE)).sum(1)
