@@ -13,8 +13,8 @@ from slowfast_atfr.sgs.temporal_sampler import Groups, Measured
 def force_bins(model: nn.Module, share: float = 0.5) -> None:
     """Make every SGS layer of a network use that share of its bins, in place; the rest of SGS runs, backward as well.
 
-    Bins do not share frames then, as they would with SGS.SEGMENT_MAP overlap.
-    The number differs from clip to clip, see `ragged_lengths`.
+    The number differs from clip to clip, see `ragged_lengths`. Bins share no frames then, as they would with
+    SGS.SEGMENT_MAP overlap.
     """
 
     def add_up(layer: TemporalSampler, measured: Measured, groups: Groups) -> Tensor | PackedClips:
