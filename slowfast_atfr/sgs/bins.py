@@ -134,7 +134,7 @@ class AddUp(torch.autograd.Function):
             with full_precision_matmul():
                 return gather_clips(torch.bmm(weights, _by_block(frames, blocks)).flatten(0, 1), active)
         out = frames.new_empty(active.frames, frames.shape[1])
-        members = Members(output, blocks.lengths, active.lengths)
+        members = _Members(output, blocks.lengths, active.lengths)
         _add_rows(out, members.row, members.of(weights), frames.unbind(), members.frame)
         return out
 
@@ -145,7 +145,7 @@ class AddUp(torch.autograd.Function):
         needs_weights, needs_frames = ctx.needs_input_grad[:2]
         grad_weights = grad_frames = None
         if _one_by_one(frames):
-            members, grads = Members(ctx.output, ctx.blocks.lengths, ctx.active.lengths), grad.contiguous().unbind()
+            members, grads = _Members(ctx.output, ctx.blocks.lengths, ctx.active.lengths), grad.contiguous().unbind()
             if needs_frames:
                 grad_frames = torch.empty_like(frames)
                 _add_rows(grad_frames, members.frame, members.of(weights), grads, members.row)
@@ -172,7 +172,7 @@ def _one_by_one(frames: Tensor) -> bool:
     return frames.device.type == "cpu" and frames.dtype in (torch.float32, torch.float64)
 
 
-class Members:
+class _Members:
     """Pairs of a bin and a frame in it, in the order of frames.
 
     Args:

@@ -148,8 +148,8 @@ class SGS(TemporalSampler):
     def group(self, measured: Measured, host: np.ndarray) -> Groups:
         return Groups(host.reshape(measured.for_host.shape))
 
-    def weigh(self, measured: Measured, shares: np.ndarray, most: int) -> Tensor:
-        output, number = upload((shares, np.arange(most)), measured.offset.device)
+    def weigh(self, measured: Measured, shares: np.ndarray) -> Tensor:
+        output, number = upload((shares, np.arange(shares.max() + 1)), measured.offset.device)
         members = output[:, None, :] == number[:, None]  # (N, B', T)
         return self.kernel(measured.offset, members, self.grad_scale)
 

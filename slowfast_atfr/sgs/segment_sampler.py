@@ -127,8 +127,8 @@ class SegmentSGS(TemporalSampler):
                 raise ConfigError(f"SGS has a target of {target!r} maps; it takes a number from 1 on")
         if not 0 <= size_penalty < float("inf"):
             raise ConfigError(f"SGS has size_penalty {size_penalty!r}; it takes a number from 0 on")
-        names = ("features", features, FEATURES), ("loss", loss, LOSSES), ("segment_map", segment_map, SEGMENT_MAPS)
-        for name, value, choices in names:
+        options = ("features", features, FEATURES), ("loss", loss, LOSSES), ("segment_map", segment_map, SEGMENT_MAPS)
+        for name, value, choices in options:
             if value not in choices:
                 raise ConfigError(f"SGS has {name} {value!r}; choose one of {', '.join(choices)}")
         for bins, target in ((num_bins, target_maps), (test_num_bins, test_target_maps)):
@@ -221,13 +221,13 @@ class SegmentSGS(TemporalSampler):
             return Segments(counts, extents=map_extents(losses, lengths, counts, self.size_penalty))
         return Segments(counts, best.segments(counts))
 
-    def weigh(self, measured: Measured, shares: np.ndarray, most: int) -> Tensor:
+    def weigh(self, measured: Measured, shares: np.ndarray) -> Tensor:
         """`map_weights`, by the frames of the video; on the host, where nothing depends on the order of sums."""
         batch = measured.batch
         sizes = real_frames(batch.block_layout).astype(np.float64)
         if batch.sizes is not None:
             sizes[sizes > 0] = batch.sizes
-        members = shares if shares.ndim == 3 else shares[:, None] == np.arange(most)[:, None]
+        members = shares if shares.ndim == 3 else shares[:, None] == np.arange(shares.max() + 1)[:, None]
         weights = map_weights(torch.from_numpy(members), torch.from_numpy(sizes)[:, None], self.segment_map)
         return upload([weights.to(batch.means.dtype).numpy()], batch.means.device)[0]
 

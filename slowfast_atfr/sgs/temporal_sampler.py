@@ -136,12 +136,11 @@ class TemporalSampler(nn.Module):
         """
         raise NotImplementedError
 
-    def weigh(self, measured: Measured, shares: np.ndarray, most: int) -> Tensor:
+    def weigh(self, measured: Measured, shares: np.ndarray) -> Tensor:
         """(N, B', T) weights of the frames in each group, on the device.
 
         Args:
             shares: (N, T) the group of each frame, or (N, B', T) shares of frames, as for `AddUp`.
-            most: B', groups of the block that has most.
         """
         raise NotImplementedError
 
@@ -200,7 +199,7 @@ class TemporalSampler(nn.Module):
             observe(self, Sampled(measured, bins, plan))
         frames, shares = batch.frames, plan.output if groups.shares is None else groups.shares
         with torch.autocast(frames.device.type, enabled=False):
-            weights = self.weigh(measured, shares, max(plan.counts)).to(frames.dtype)
+            weights = self.weigh(measured, shares).to(frames.dtype)
             active = Layout(plan.counts).stacked()
             added = AddUp.apply(weights, frames.flatten(1), batch.block_layout, active, shares)
         clips = from_frames(added.view(-1, *frames.shape[1:]), plan.lengths, round_to=self.pack_multiple)

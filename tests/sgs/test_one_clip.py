@@ -81,6 +81,7 @@ def test_groups_are_those_of_the_plan(order):
 
 
 SETTINGS = [
+    {"num_bins": 3},
     {"num_bins": 3, "segment_map": "middle"},
     {"target_maps": 3.0},
     {"num_bins": -1},

@@ -70,18 +70,20 @@ def _row(group: Sequence[Line], over_uniform: str, dense: float | None) -> list[
 def _over_uniform(group: Sequence[Line], lines: Sequence[Line]) -> str:
     """Format the mean difference within seeds as "2.1 +- 0.4", of one seed as "2.1", of none as "".
 
-    Runs of one seed from different bases, one of which was trained again, are not compared.
+    Two runs are compared only if they start from the same weights of the base.
     """
     key = (group[0]["start"], UNIFORM_OF.get(group[0]["variant"]))
-    uniform = {_seed(line): line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
-    more = np.array([line["top1_acc"] - uniform[_seed(line)] for line in group if _seed(line) in uniform])
+    uniform = {_seed_and_base(line): line["top1_acc"] for line in lines if (line["start"], line["variant"]) == key}
+    more = np.array(
+        [line["top1_acc"] - uniform[_seed_and_base(line)] for line in group if _seed_and_base(line) in uniform]
+    )
     if not len(more):
         return ""
     error = f" +- {error_of_difference(more, group[0]['num_videos']):.1f}" if len(more) > 1 else ""
     return f"{more.mean():.1f}{error}"
 
 
-def _seed(line: Line) -> tuple[int, str | None]:
+def _seed_and_base(line: Line) -> tuple[int, str | None]:
     return line["seed"], line.get("base")
 
 

@@ -135,7 +135,7 @@ class Study:
             raise RunError(f"cannot write {self.results}: {error.strerror}; the checkpoints are unchanged") from None
 
     def is_done(self, run: Run) -> bool:
-        """Whether there is a result of the run, from the present base if that has a checkpoint.
+        """Whether there is a result of the run that started from the base's present weights, as far as these are known.
 
         Raises:
             ConfigError: if it has other pairs.

@@ -208,8 +208,8 @@ def test_other_pairs_are_refused_before_anything_runs_and_a_base_without_weights
     assert "is trained again" in capsys.readouterr().err
 
 
-def test_results_of_a_base_that_was_trained_again_are_not_those_of_today(repo, data, tmp_path, monkeypatch):
-    """Runs from it are repeated; the line of a run that is repeated replaces the one before."""
+def test_runs_whose_base_was_trained_again_are_repeated(repo, data, tmp_path, monkeypatch):
+    """The last line of a run replaces those before it."""
     out, trained, today = tmp_path / "out", [], ["new"]
     monkeypatch.setattr(Study, "train", lambda _, run, *args: trained.append(run.name))
     monkeypatch.setattr(Study, "_base_checksum", lambda *_: today[0])
@@ -225,7 +225,7 @@ def test_results_of_a_base_that_was_trained_again_are_not_those_of_today(repo, d
         assert main(repo / "configs", [*argv, "--", *SMALL]) == 0
         assert ("fine-tuned; path to 6, linear_mean; seed 0" in trained) == again
     assert [own["base"] for own in read_results(out / "results.jsonl")] == ["new"]
-    today[0] = None  # its weights are missing: nothing is known
+    today[0] = None  # the weights are missing
     trained.clear()
     assert main(repo / "configs", [*argv, "--", *SMALL]) == 0 and not trained
 
